@@ -1,0 +1,358 @@
+//! `cargo xtask ci`: the one list of checks that CI runs after the tests.
+//!
+//! Everything CI does can be done here by the same words, so a red check is never a riddle. All
+//! steps run even when one fails: a person who waits for a build wants to know everything it has
+//! to say. Every step uses the same target folder and, where it can, `clippy` in place of `check`,
+//! so that dependencies are built once.
+
+use std::time::Duration;
+
+use crate::workspace::{BENCH, Package, Workspace, run as run_command};
+use crate::{Failure, cli_reference, codes, layers};
+
+pub(crate) const HELP: &str = "\
+Runs every check except the tests, all of them even if one fails, and ends with a table.
+
+Usage: cargo xtask ci [STEP...]
+       cargo xtask ci --list
+
+Examples:
+  cargo xtask ci                everything
+  cargo xtask ci fmt clippy     only these steps
+  cargo xtask ci --list         the steps and what each of them is for";
+
+/// One check.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Workspace) -> Result<Verdict, Failure>,
+}
+
+/// How a step can end well.
+#[derive(Debug)]
+enum Verdict {
+    Passed,
+    /// It did not run, and why; shown in the table, so that nobody takes it for passed.
+    Skipped(&'static str),
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        about: "every file is formatted",
+        run: fmt,
+    },
+    Step {
+        name: "layers",
+        about: "crates depend only on what the table allows",
+        run: layers_step,
+    },
+    Step {
+        name: "codes",
+        about: "every error code is explained and tested",
+        run: codes_step,
+    },
+    Step {
+        name: "clippy",
+        about: "no lint fires, anywhere, with every feature on",
+        run: clippy,
+    },
+    Step {
+        name: "alone",
+        about: "each library is clean by itself, without, with default and with all features",
+        run: alone,
+    },
+    Step {
+        name: "bench",
+        about: "the benchmarks compile",
+        run: bench,
+    },
+    Step {
+        name: "rustdoc",
+        about: "the documentation builds without a warning",
+        run: rustdoc,
+    },
+    Step {
+        name: "docs",
+        about: "the generated references are up to date",
+        run: docs,
+    },
+    Step {
+        name: "deny",
+        about: "licences and sources of all dependencies",
+        run: deny,
+    },
+];
+
+pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure> {
+    if args.iter().any(|arg| arg == "--list") {
+        for step in STEPS {
+            println!("{:<9}{}", step.name, step.about);
+        }
+        return Ok(());
+    }
+    let steps = chosen(args)?;
+    let mut results = Vec::new();
+    for step in steps {
+        println!("\n=== {}: {}", step.name, step.about);
+        let (outcome, took) = timed(|| (step.run)(workspace));
+        if let Err(Failure::Failed(message) | Failure::Usage(message)) = &outcome {
+            eprintln!("error: {message}");
+        }
+        results.push((step.name, outcome, took));
+    }
+    println!("\n{}", table(&results));
+    let failed: Vec<_> = results
+        .iter()
+        .filter(|(_, outcome, _)| outcome.is_err())
+        .map(|(name, ..)| *name)
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let names = failed.join(" ");
+    Err(Failure::failed(format!(
+        "failed: {names}\nrun again with: cargo xtask ci {names}"
+    )))
+}
+
+/// The steps that the arguments name, in the order of the list; all of them for no arguments.
+fn chosen(args: &[String]) -> Result<Vec<&'static Step>, Failure> {
+    if let Some(unknown) = args
+        .iter()
+        .find(|arg| STEPS.iter().all(|step| step.name != **arg))
+    {
+        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        let names = names.join(", ");
+        return Err(Failure::Usage(format!(
+            "there is no step `{unknown}`; there are: {names}"
+        )));
+    }
+    let wanted = |step: &&Step| args.is_empty() || args.iter().any(|arg| arg == step.name);
+    Ok(STEPS.iter().filter(wanted).collect())
+}
+
+/// What `run` prints last: step, result, seconds.
+fn table(results: &[(&str, Result<Verdict, Failure>, Duration)]) -> String {
+    let mut text = format!("{:<9}{:<8}{:>7}\n", "step", "result", "seconds");
+    for (name, outcome, took) in results {
+        let (result, note) = match outcome {
+            Ok(Verdict::Passed) => ("ok", String::new()),
+            Ok(Verdict::Skipped(why)) => ("SKIPPED", format!("  {why}")),
+            Err(_) => ("FAILED", String::new()),
+        };
+        text.push_str(&format!(
+            "{name:<9}{result:<8}{:>7.1}{note}\n",
+            took.as_secs_f64()
+        ));
+    }
+    text
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a step took is for people to read only"
+)]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = std::time::Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}
+
+fn fmt(workspace: &Workspace) -> Result<Verdict, Failure> {
+    cargo(workspace, &["fmt", "--all", "--check"])
+}
+
+fn layers_step(workspace: &Workspace) -> Result<Verdict, Failure> {
+    layers::run(workspace, &[]).map(|()| Verdict::Passed)
+}
+
+fn codes_step(workspace: &Workspace) -> Result<Verdict, Failure> {
+    codes::run(workspace, &["--check".to_owned()]).map(|()| Verdict::Passed)
+}
+
+fn clippy(workspace: &Workspace) -> Result<Verdict, Failure> {
+    let args = [
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+    ];
+    cargo(workspace, &[&args[..], &["--", "-D", "warnings"]].concat())
+}
+
+/// A build of the whole workspace hides features that one crate borrows from another; so each is
+/// built by itself. With clippy, which also sees what becomes unused when a feature is off.
+fn alone(workspace: &Workspace) -> Result<Verdict, Failure> {
+    let mut failed = Vec::new();
+    for package in workspace
+        .packages
+        .iter()
+        .filter(|package| is_published_library(package))
+    {
+        for features in feature_sets(package) {
+            let mut args = vec![
+                "clippy",
+                "--quiet",
+                "--locked",
+                "--no-deps",
+                "--lib",
+                "-p",
+                &package.name,
+            ];
+            args.extend(*features);
+            println!("{} {}", package.name, features.join(" "));
+            args.extend(["--", "-D", "warnings"]);
+            if cargo(workspace, &args).is_err() {
+                failed.push(format!("{} {}", package.name, features.join(" ")));
+            }
+        }
+    }
+    if failed.is_empty() {
+        return Ok(Verdict::Passed);
+    }
+    Err(Failure::failed(format!(
+        "not clean by itself: {}",
+        failed.join(", ")
+    )))
+}
+
+/// The libraries that others take: those under `crates/`, but not the benchmarks.
+fn is_published_library(package: &Package) -> bool {
+    let in_crates = package.manifest_path.iter().any(|part| part == "crates");
+    in_crates && package.is_library() && package.name != BENCH
+}
+
+/// The sets of features to build a crate with, without repeating one that is the same.
+fn feature_sets(package: &Package) -> &'static [&'static [&'static str]] {
+    let has_default = package
+        .features
+        .get("default")
+        .is_some_and(|on| !on.is_empty());
+    let has_others = package.features.keys().any(|feature| feature != "default");
+    match (has_default, has_others) {
+        (true, _) => &[&["--no-default-features"], &[], &["--all-features"]],
+        (false, true) => &[&[], &["--all-features"]],
+        (false, false) => &[&[]],
+    }
+}
+
+fn bench(workspace: &Workspace) -> Result<Verdict, Failure> {
+    if workspace.package(BENCH).is_none() {
+        return Ok(Verdict::Skipped("there is no crate of benchmarks"));
+    }
+    cargo(
+        workspace,
+        &["check", "--locked", "-p", BENCH, "--all-targets"],
+    )
+}
+
+fn rustdoc(workspace: &Workspace) -> Result<Verdict, Failure> {
+    let args = [
+        "doc",
+        "--locked",
+        "--workspace",
+        "--no-deps",
+        "--all-features",
+    ];
+    let mut command = workspace.cargo(args);
+    run_command(command.env("RUSTDOCFLAGS", "-D warnings")).map(|()| Verdict::Passed)
+}
+
+fn docs(workspace: &Workspace) -> Result<Verdict, Failure> {
+    cli_reference::run(workspace, &["--check".to_owned()]).map(|()| Verdict::Passed)
+}
+
+/// Not installed by anybody's set-up, because building it takes longer than everything else here;
+/// what of it matters most, who owns which third party, is also checked by `layers`.
+fn deny(workspace: &Workspace) -> Result<Verdict, Failure> {
+    let is_installed = workspace.cargo(["deny", "--version"]).output();
+    if !is_installed.is_ok_and(|output| output.status.success()) {
+        return Ok(Verdict::Skipped("cargo-deny is not installed"));
+    }
+    cargo(
+        workspace,
+        &["deny", "--offline", "check", "bans", "licenses", "sources"],
+    )
+}
+
+fn cargo(workspace: &Workspace, args: &[&str]) -> Result<Verdict, Failure> {
+    run_command(&mut workspace.cargo(args.iter().copied())).map(|()| Verdict::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(features: serde_json::Value, kind: &str, manifest: &str) -> Package {
+        serde_json::from_value(serde_json::json!({
+            "name": "x", "manifest_path": manifest, "dependencies": [],
+            "features": features, "targets": [{"kind": [kind]}],
+        }))
+        .expect("the shape of cargo metadata")
+    }
+
+    #[test]
+    fn an_unknown_step_is_a_usage_error_that_lists_the_steps() {
+        let Err(Failure::Usage(message)) = chosen(&["clipy".to_owned()]) else {
+            panic!("an unknown step was accepted");
+        };
+        assert!(
+            message.contains("`clipy`") && message.contains("fmt, layers"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn steps_run_in_the_order_of_the_list() {
+        let names = |args: &[&str]| -> Vec<&str> {
+            let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            chosen(&args)
+                .expect("known steps")
+                .iter()
+                .map(|step| step.name)
+                .collect()
+        };
+        assert_eq!(names(&["clippy", "fmt"]), ["fmt", "clippy"]);
+        assert_eq!(names(&[]).len(), STEPS.len());
+    }
+
+    #[test]
+    fn the_table_tells_failed_and_skipped_from_passed() {
+        let second = Duration::from_secs(1);
+        let text = table(&[
+            ("fmt", Ok(Verdict::Passed), second),
+            ("deny", Ok(Verdict::Skipped("not installed")), second),
+            ("clippy", Err(Failure::Exit(101)), second),
+        ]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[1], "fmt      ok          1.0");
+        assert_eq!(lines[2], "deny     SKIPPED     1.0  not installed");
+        assert_eq!(lines[3], "clippy   FAILED      1.0");
+    }
+
+    #[test]
+    fn the_same_set_of_features_is_not_built_twice() {
+        let sets = |features| feature_sets(&package(features, "lib", "/w/crates/x/Cargo.toml"));
+        assert_eq!(sets(serde_json::json!({})).len(), 1);
+        assert_eq!(
+            sets(serde_json::json!({"default": [], "http": []})).len(),
+            2
+        );
+        assert_eq!(
+            sets(serde_json::json!({"default": ["http"], "http": []})).len(),
+            3
+        );
+    }
+
+    #[test]
+    fn only_libraries_under_crates_are_built_alone() {
+        let library = |kind: &str, manifest: &str| {
+            is_published_library(&package(serde_json::json!({}), kind, manifest))
+        };
+        assert!(library("lib", "/w/crates/x/Cargo.toml"));
+        assert!(!library("bin", "/w/crates/x/Cargo.toml"));
+        assert!(!library("lib", "/w/tests/Cargo.toml"));
+    }
+}
