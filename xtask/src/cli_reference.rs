@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::Failure;
 use crate::files;
-use crate::tests_run;
+use crate::tests_run::{self, ALL_TARGETS};
 use crate::workspace::{CLI, Workspace, cannot_start};
 
 pub(crate) const HELP: &str = "\
@@ -52,7 +52,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure>
             "the workspace has no crate `{CLI}`"
         )));
     }
-    let binary = tests_run::build_binary(workspace, &["--package", CLI])?;
+    let binary = tests_run::build_binary(workspace, ALL_TARGETS)?;
     let mut page = INTRODUCTION.to_owned();
     describe(
         &mut |command| help_of(&binary, command),

@@ -109,7 +109,11 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure>
 
 /// Every broken rule, in words; empty when all is well.
 fn check(found: &Found, page: &Page) -> Vec<String> {
-    let mut faults = page.faults();
+    let mut faults: Vec<_> = page
+        .faults()
+        .iter()
+        .map(|fault| format!("{REFERENCE}: {fault}"))
+        .collect();
     for (code, place) in &found.in_source {
         if page.retired.contains(code) {
             faults.push(format!(

@@ -33,28 +33,27 @@ End-to-end tests start the binary named by the variable ONEIRIC_BIN, which this 
 /// What tells the end-to-end tests which binary to start.
 const BINARY_VARIABLE: &str = "ONEIRIC_BIN";
 
+/// The packages that are tested together.
+const EVERYTHING: &[&str] = &["--workspace", "--exclude", BENCH];
+
+/// Everything that their tests consist of. Building it in one go, rather than the binary by itself,
+/// makes features add up as they do for the tests, so that nothing is built twice.
+pub(crate) const ALL_TARGETS: &[&str] = &["--workspace", "--exclude", BENCH, "--all-targets"];
+
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure> {
-    let all = ["--workspace", "--exclude", BENCH];
-    let selection: &[&str] = if chosen_packages(args).is_empty() {
-        &all
-    } else {
-        &[]
-    };
+    let whole = chosen_packages(args).is_empty();
     let mut command = workspace.cargo(["test", "--locked", "--no-fail-fast"]);
-    command.args(selection);
+    command.args(if whole { EVERYTHING } else { &[] });
     if needs_binary(workspace, args) {
-        // The same packages as for the tests, so that features add up alike and nothing is built
-        // twice; the tests of one package alone get a plain binary.
-        let of: &[&str] = if selection.is_empty() {
-            &["--package", CLI]
+        let built = if whole {
+            ALL_TARGETS
         } else {
-            &["--all-targets"]
+            &["--package", CLI]
         };
-        let of = [selection, of].concat();
-        command.env(BINARY_VARIABLE, build_binary(workspace, &of)?);
+        command.env(BINARY_VARIABLE, build_binary(workspace, built)?);
     }
     if args.is_empty() {
-        show_conformance(workspace, &all)?;
+        show_conformance(workspace)?;
     }
     test(command.args(args))
 }
@@ -131,10 +130,10 @@ fn needs_binary(workspace: &Workspace, args: &[String]) -> bool {
 
 /// Runs the conformance tests once by themselves, for what they print. Their results count in the
 /// main run; here only a failure matters, and then the main run shows it with everything else.
-fn show_conformance(workspace: &Workspace, selection: &[&str]) -> Result<(), Failure> {
+fn show_conformance(workspace: &Workspace) -> Result<(), Failure> {
     let mut command = workspace.cargo(["test", "--locked", "--test", "it"]);
     command
-        .args(selection)
+        .args(EVERYTHING)
         .args(["--", "conformance", "--nocapture"]);
     let output = command
         .output()
