@@ -10,6 +10,8 @@
     reason = "a command-line tool: its output is the terminal"
 )]
 
+#[cfg(test)]
+mod architecture;
 mod bench;
 mod ci;
 mod cli_reference;
