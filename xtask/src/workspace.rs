@@ -61,7 +61,7 @@ impl Workspace {
     pub(crate) fn load() -> Result<Self, Failure> {
         let output = Command::new(cargo_program())
             .args(["metadata", "--no-deps", "--format-version", "1"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(own_folder())
             .output()
             .map_err(|error| Failure::failed(format!("cannot start cargo: {error}")))?;
         if !output.status.success() {
@@ -96,6 +96,12 @@ impl Package {
             .iter()
             .any(|target| target.kind.iter().any(|kind| kind == "lib"))
     }
+}
+
+/// The folder of this crate, as the cargo that runs us says. What it was when we were built is the
+/// second choice: two clones that share a target folder share the program as well.
+fn own_folder() -> OsString {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
 }
 
 /// The cargo that runs us, so that a chosen toolchain stays the same all the way down.
