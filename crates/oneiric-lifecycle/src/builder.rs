@@ -1,0 +1,160 @@
+//! What a lifecycle is given before it begins.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use oneiric_core::{FactoryPolicy, Provider, Registry, Slot, WallClock};
+use serde_json::Value;
+
+use crate::facet::FacetProxy;
+use crate::factory::FactoryTable;
+use crate::hook::SwapHook;
+use crate::lifecycle::{Inner, Lifecycle};
+use crate::limits::Limits;
+use crate::observe::{Announcer, SwapObserver};
+
+/// Events kept for an [`EventStream`](crate::EventStream) that is not read.
+const EVENTS_KEPT: usize = 1_024;
+
+/// Where a provider's settings come from.
+pub trait ProviderSettings: Send + Sync {
+    /// The settings of `provider` in `slot`; `None` where there are none.
+    fn settings(&self, slot: &Slot, provider: &Provider) -> Option<Value>;
+}
+
+impl<F: Fn(&Slot, &Provider) -> Option<Value> + Send + Sync> ProviderSettings for F {
+    fn settings(&self, slot: &Slot, provider: &Provider) -> Option<Value> {
+        self(slot, provider)
+    }
+}
+
+fn _provider_settings_is_dyn_safe(_: &dyn ProviderSettings) {}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+struct SystemWallClock;
+
+impl WallClock for SystemWallClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where this crate asks the machine"
+    )]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// Puts a [`Lifecycle`] together.
+pub struct LifecycleBuilder {
+    registry: Registry,
+    factories: FactoryTable,
+    policy: FactoryPolicy,
+    settings: Arc<dyn ProviderSettings>,
+    limits: Limits,
+    proxies: Vec<FacetProxy>,
+    hooks: Vec<Arc<dyn SwapHook>>,
+    observers: Vec<Arc<dyn SwapObserver>>,
+    clock: Arc<dyn WallClock>,
+}
+
+impl LifecycleBuilder {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            factories: FactoryTable::new(),
+            policy: FactoryPolicy::default(),
+            settings: Arc::new(|_: &Slot, _: &Provider| None),
+            limits: Limits::default(),
+            proxies: Vec::new(),
+            hooks: Vec::new(),
+            observers: Vec::new(),
+            clock: Arc::new(SystemWallClock),
+        }
+    }
+
+    /// The factories that candidates may name.
+    #[must_use]
+    pub fn factories(mut self, factories: FactoryTable) -> Self {
+        self.factories = factories;
+        self
+    }
+
+    /// Which factory names are allowed at all; by default those under `oneiric.`.
+    #[must_use]
+    pub fn policy(mut self, policy: FactoryPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where provider settings come from; by default there are none.
+    #[must_use]
+    pub fn settings(mut self, settings: impl ProviderSettings + 'static) -> Self {
+        self.settings = Arc::new(settings);
+        self
+    }
+
+    /// How long each step may take.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A facet for instances that only speak `Invoke`.
+    #[must_use]
+    pub fn proxy(mut self, proxy: FacetProxy) -> Self {
+        self.proxies.push(proxy);
+        self
+    }
+
+    /// Code that runs around every swap, in the order it was added.
+    #[must_use]
+    pub fn hook(mut self, hook: impl SwapHook + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Somebody who is told what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: impl SwapObserver + 'static) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// The clock for times in status and events; by default the machine's.
+    #[must_use]
+    pub fn wall_clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The lifecycle. Nothing is activated yet.
+    pub fn build(self) -> Lifecycle {
+        Lifecycle::from_inner(Inner {
+            registry: self.registry,
+            factories: self.factories,
+            policy: self.policy,
+            settings: self.settings,
+            limits: self.limits,
+            proxies: self.proxies,
+            hooks: self.hooks,
+            announcer: Announcer::new(self.observers, EVENTS_KEPT),
+            clock: self.clock,
+            slots: dashmap::DashMap::new(),
+            graph: Arc::default(),
+            stopping: std::sync::atomic::AtomicBool::new(false),
+            instances: std::sync::atomic::AtomicU64::new(0),
+        })
+    }
+}
+
+impl fmt::Debug for LifecycleBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LifecycleBuilder")
+            .field("factories", &self.factories)
+            .field("limits", &self.limits)
+            .field("proxies", &self.proxies)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,298 @@
+//! The place callers go through to reach a slot's instance.
+//!
+//! # How a lease finds the instance without writing a shared line
+//! Each thread remembers, per slot, a *weak* reference to its entrance and the slot's epoch. While
+//! the epoch stands, a lease is one load, one compare and one upgrade on a line only this thread
+//! writes. A weak reference keeps no instance alive: when the old one's last lease is back it goes,
+//! whatever threads remember.
+//!
+//! # Why nobody can take a lease on an instance that was exchanged before
+//! The epoch is a sequence lock. A writer makes it odd, changes the pointer or the activity, and
+//! makes it even again. A reader remembers an entrance only if it read the same even epoch before
+//! and after loading the pointer. So "my epoch is the slot's epoch" means that nothing was changed
+//! since; the moment the epoch turns odd is the moment the change takes effect for everyone.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwapOption;
+use oneiric_core::Slot;
+
+use crate::activity::{Activity, ActivityState};
+use crate::facet::FacetType;
+use crate::ledger::Ledger;
+use crate::running::{Calls, Entrance, Published};
+
+/// How many slots a thread remembers. More hot slots than that on one thread still work; those that
+/// fall on the same place take the slower way in turn.
+const REMEMBERED: usize = 64;
+
+/// One slot's state in the lifecycle.
+#[derive(Debug)]
+pub(crate) struct SlotCell {
+    pub(crate) slot: Slot,
+    hot: Hot,
+    /// Serialises everything that changes the epoch, and holds the activity's why and who.
+    gate: Mutex<ActivityState>,
+    /// Transitions of a slot run one after the other, in the order they were asked for.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) calls: Arc<Calls>,
+    held: Mutex<Vec<(FacetType, usize)>>,
+}
+
+/// What every lease reads; on lines of its own, away from what status keeping writes.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Hot {
+    /// Unique in the process, so that a thread's memory of a dropped slot fits no other.
+    id: u64,
+    epoch: AtomicU64,
+    refusal: AtomicU8,
+    active: ArcSwapOption<Published>,
+}
+
+/// Why there is no way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NotActive,
+    Paused,
+    Draining,
+    Stopped,
+}
+
+const OPEN: u8 = 0;
+const PAUSED: u8 = 1;
+const DRAINING: u8 = 2;
+const STOPPED: u8 = 3;
+
+struct Memory {
+    lane: usize,
+    entries: [Option<Remembered>; REMEMBERED],
+}
+
+struct Remembered {
+    id: u64,
+    epoch: u64,
+    entrance: Weak<Entrance>,
+}
+
+thread_local! {
+    static MEMORY: RefCell<Memory> = {
+        static LANES: AtomicUsize = AtomicUsize::new(0);
+        let lane = LANES.fetch_add(1, Ordering::Relaxed);
+        RefCell::new(Memory { lane, entries: [const { None }; REMEMBERED] })
+    };
+}
+
+impl SlotCell {
+    pub(crate) fn new(slot: Slot) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            slot,
+            hot: Hot {
+                id: IDS.fetch_add(1, Ordering::Relaxed),
+                epoch: AtomicU64::new(0),
+                refusal: AtomicU8::new(OPEN),
+                active: ArcSwapOption::empty(),
+            },
+            gate: Mutex::new(ActivityState::running()),
+            turn: tokio::sync::Mutex::new(()),
+            ledger: Mutex::new(Ledger::default()),
+            calls: Arc::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// A counted way to the instance that serves now. Never waits.
+    pub(crate) fn enter(&self) -> Result<Arc<Entrance>, Refusal> {
+        let epoch = self.hot.epoch.load(Ordering::Acquire);
+        let place = self.place();
+        // No component's code may run while the memory is borrowed: it could ask for a lease
+        // itself. Upgrading a weak reference runs none.
+        let remembered = MEMORY.try_with(|memory| {
+            let memory = memory.borrow();
+            let entrance = match &memory.entries[place] {
+                Some(entry) if entry.id == self.hot.id && entry.epoch == epoch => {
+                    entry.entrance.upgrade()
+                }
+                _ => None,
+            };
+            (memory.lane, entrance)
+        });
+        match remembered {
+            Ok((_, Some(entrance))) => Ok(entrance),
+            Ok((lane, None)) => self.enter_and_remember(epoch, lane),
+            // The thread is ending and its memory is gone already.
+            Err(_) => self.enter_at(0),
+        }
+    }
+
+    #[cold]
+    fn enter_and_remember(&self, epoch: u64, lane: usize) -> Result<Arc<Entrance>, Refusal> {
+        let entrance = self.enter_at(lane)?;
+        let steady = epoch % 2 == 0 && self.hot.epoch.load(Ordering::Acquire) == epoch;
+        if steady {
+            let entry = Remembered {
+                id: self.hot.id,
+                epoch,
+                entrance: Arc::downgrade(&entrance),
+            };
+            let place = self.place();
+            // Not remembering costs the next lease some time and nothing else.
+            let _gone = MEMORY.try_with(|memory| memory.borrow_mut().entries[place] = Some(entry));
+        }
+        Ok(entrance)
+    }
+
+    fn enter_at(&self, lane: usize) -> Result<Arc<Entrance>, Refusal> {
+        match self.hot.refusal.load(Ordering::Acquire) {
+            OPEN => {}
+            PAUSED => return Err(Refusal::Paused),
+            DRAINING => return Err(Refusal::Draining),
+            _ => return Err(Refusal::Stopped),
+        }
+        match &*self.hot.active.load() {
+            Some(published) => Ok(published.enter(lane)),
+            None => Err(Refusal::NotActive),
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "only the low bits are wanted"
+    )]
+    const fn place(&self) -> usize {
+        self.hot.id as usize % REMEMBERED
+    }
+
+    /// Points the slot at `next`; gives back what it pointed at. From here on every new lease is on
+    /// `next`. A slot that was stopped takes nothing any more and gives `next` back as the error.
+    pub(crate) fn publish(
+        &self,
+        next: Arc<Published>,
+    ) -> Result<Option<Arc<Published>>, Arc<Published>> {
+        let _gate = self.gate();
+        if self.is_stopped() {
+            return Err(next);
+        }
+        Ok(self.change(|hot| hot.active.swap(Some(next))))
+    }
+
+    /// Points the slot at nothing; gives back what it pointed at.
+    pub(crate) fn unpublish(&self) -> Option<Arc<Published>> {
+        let _gate = self.gate();
+        self.change(|hot| hot.active.swap(None))
+    }
+
+    /// What the slot points at, for those who look after it rather than call it.
+    pub(crate) fn published(&self) -> Option<Arc<Published>> {
+        self.hot.active.load_full()
+    }
+
+    pub(crate) fn activity(&self) -> ActivityState {
+        self.gate().clone()
+    }
+
+    /// Takes effect for every lease asked for after this returns.
+    pub(crate) fn set_activity(&self, state: ActivityState) -> ActivityState {
+        let mut gate = self.gate();
+        let refusal = match state.activity {
+            Activity::Running => OPEN,
+            Activity::Paused => PAUSED,
+            Activity::Draining => DRAINING,
+        };
+        self.change(|hot| {
+            if hot.refusal.load(Ordering::Relaxed) != STOPPED {
+                hot.refusal.store(refusal, Ordering::Release);
+            }
+        });
+        std::mem::replace(&mut gate, state)
+    }
+
+    /// Refuses every lease from now on, for good.
+    pub(crate) fn stop(&self) {
+        let _gate = self.gate();
+        self.change(|hot| hot.refusal.store(STOPPED, Ordering::Release));
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.hot.refusal.load(Ordering::Acquire) == STOPPED
+    }
+
+    /// Notes that somebody relies on `facet` of whatever serves here.
+    pub(crate) fn hold(self: &Arc<Self>, facet: FacetType) -> Hold {
+        let mut held = self.held();
+        match held.iter_mut().find(|(of, _)| *of == facet) {
+            Some((_, count)) => *count += 1,
+            None => held.push((facet, 1)),
+        }
+        Hold {
+            cell: Arc::clone(self),
+            facet,
+        }
+    }
+
+    /// The facets that somebody relies on.
+    pub(crate) fn held_facets(&self) -> Vec<FacetType> {
+        self.held().iter().map(|(facet, _)| *facet).collect()
+    }
+
+    /// How many live references point here.
+    pub(crate) fn live_references(&self) -> usize {
+        self.held().iter().map(|(_, count)| count).sum()
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // Each change to the ledger is complete in itself; a panic elsewhere leaves it usable.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `change` between two steps of the epoch; the caller holds the gate.
+    fn change<T>(&self, change: impl FnOnce(&Hot) -> T) -> T {
+        self.hot.epoch.fetch_add(1, Ordering::SeqCst);
+        let result = change(&self.hot);
+        self.hot.epoch.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+
+    fn gate(&self) -> MutexGuard<'_, ActivityState> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<(FacetType, usize)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody relies on a facet of a slot until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    cell: Arc<SlotCell>,
+    facet: FacetType,
+}
+
+impl Hold {
+    pub(crate) fn cell(&self) -> &Arc<SlotCell> {
+        &self.cell
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        self.cell.hold(self.facet)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.cell.held();
+        if let Some(place) = held.iter().position(|(of, _)| *of == self.facet) {
+            held[place].1 -= 1;
+            if held[place].1 == 0 {
+                held.swap_remove(place);
+            }
+        }
+    }
+}

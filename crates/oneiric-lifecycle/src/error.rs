@@ -1,0 +1,244 @@
+//! What can go wrong, and at which stage.
+
+use std::fmt;
+
+use oneiric_core::{Coded, ErrorKind, Provider, ResolveError, Slot};
+use serde::Serialize;
+
+use crate::cell::{Refusal, SlotCell};
+use crate::step::StepError;
+
+/// The step of a transition at which something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Stage {
+    /// Looking up the candidate's factory.
+    Factory,
+    /// Bringing up what the candidate requires.
+    Dependencies,
+    /// The factory built.
+    Build,
+    /// The new instance's facets were held against those that are in use.
+    Facets,
+    /// The new instance was asked for its health.
+    Probe,
+    /// A hook before the swap.
+    BeforeSwap,
+    /// The new instance was put in service.
+    Publish,
+    /// Work on the old instance was given time to finish.
+    Drain,
+    /// The old instance cleaned up.
+    Retire,
+    /// A hook after the swap.
+    AfterSwap,
+}
+
+impl Stage {
+    /// The name as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Factory => "factory",
+            Self::Dependencies => "dependencies",
+            Self::Build => "build",
+            Self::Facets => "facets",
+            Self::Probe => "probe",
+            Self::BeforeSwap => "before_swap",
+            Self::Publish => "publish",
+            Self::Drain => "drain",
+            Self::Retire => "retire",
+            Self::AfterSwap => "after_swap",
+        }
+    }
+}
+
+/// One step that failed: where, with which code, and what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The step.
+    pub stage: Stage,
+    /// The error code, `layer.reason`.
+    pub code: &'static str,
+    /// What happened, for the operator.
+    pub message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(stage: Stage, code: &'static str, message: impl fmt::Display) -> Self {
+        Self {
+            stage,
+            code,
+            message: message.to_string(),
+        }
+    }
+
+    /// A step that had no product.
+    pub(crate) fn step(stage: Stage, limit: std::time::Duration, error: StepError) -> Self {
+        match error {
+            StepError::TimedOut => Self::new(
+                stage,
+                "lifecycle.timed_out",
+                format_args!("not done within {}", Millis(limit)),
+            ),
+            StepError::Panicked(message) => Self::new(
+                stage,
+                "lifecycle.panicked",
+                format_args!("panicked: {message}"),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage.name(), self.message)
+    }
+}
+
+/// A duration as people read it: `250 ms`, `30 s`.
+struct Millis(std::time::Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        if ms >= 1_000 && ms.is_multiple_of(1_000) {
+            write!(f, "{} s", ms / 1_000)
+        } else {
+            write!(f, "{ms} ms")
+        }
+    }
+}
+
+/// Why there is no instance to call.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum LifecycleError {
+    /// No candidate answers.
+    #[error(transparent)]
+    Unresolved(ResolveError),
+    /// The slot could not be activated and nothing serves it.
+    #[error("{slot}: activating {provider} failed at {failure}")]
+    ActivationFailed {
+        /// The slot.
+        slot: Slot,
+        /// The provider that was tried.
+        provider: Provider,
+        /// Where and why.
+        failure: Failure,
+    },
+    /// Nothing was activated in this slot yet.
+    #[error("{slot} is not active")]
+    NotActive {
+        /// The slot.
+        slot: Slot,
+    },
+    /// The slot refuses work because an operator said so.
+    #[error("{slot} is {activity}{}", because(note.as_deref(), who.as_deref()))]
+    Busy {
+        /// The slot.
+        slot: Slot,
+        /// `paused` or `draining`.
+        activity: &'static str,
+        /// Why.
+        note: Option<String>,
+        /// Who said so.
+        who: Option<String>,
+    },
+    /// The instance that serves has no such facet.
+    #[error("{slot}: {provider} does not offer {facet}")]
+    FacetMissing {
+        /// The slot.
+        slot: Slot,
+        /// The provider that serves.
+        provider: Provider,
+        /// The facet that was asked for.
+        facet: String,
+    },
+    /// The caller's own work, or the component in it, panicked.
+    #[error("{slot}: the call panicked: {message}")]
+    Panicked {
+        /// The slot that was called.
+        slot: Slot,
+        /// The panic's message.
+        message: String,
+    },
+    /// The process is shutting down.
+    #[error("{slot} is shut down")]
+    Stopped {
+        /// The slot.
+        slot: Slot,
+    },
+}
+
+impl LifecycleError {
+    pub(crate) fn refused(cell: &SlotCell, refusal: Refusal) -> Self {
+        let slot = cell.slot.clone();
+        match refusal {
+            Refusal::NotActive => Self::NotActive { slot },
+            Refusal::Stopped => Self::Stopped { slot },
+            Refusal::Paused | Refusal::Draining => {
+                let state = cell.activity();
+                let activity = if refusal == Refusal::Paused {
+                    "paused"
+                } else {
+                    "draining"
+                };
+                Self::Busy {
+                    slot,
+                    activity,
+                    note: state.note,
+                    who: state.who,
+                }
+            }
+        }
+    }
+
+    /// The step that failed, where one did.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::ActivationFailed { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+impl Coded for LifecycleError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unresolved(error) => error.code(),
+            Self::ActivationFailed { failure, .. } => failure.code,
+            Self::NotActive { .. } => "lifecycle.not_active",
+            Self::Busy { .. } => "lifecycle.busy",
+            Self::FacetMissing { .. } => "lifecycle.facet_missing",
+            Self::Panicked { .. } => "lifecycle.panicked",
+            Self::Stopped { .. } => "lifecycle.stopped",
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unresolved(error) => error.kind(),
+            Self::ActivationFailed { failure, .. } => match failure.code {
+                "lifecycle.no_factory"
+                | "lifecycle.factory_unknown"
+                | "lifecycle.settings_invalid"
+                | "lifecycle.dependency_cycle" => ErrorKind::Config,
+                "core.factory_denied" => ErrorKind::Denied,
+                "lifecycle.timed_out" => ErrorKind::Timeout,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::NotActive { .. } | Self::Stopped { .. } => ErrorKind::Unavailable,
+            Self::Busy { .. } => ErrorKind::Busy,
+            Self::FacetMissing { .. } => ErrorKind::NotFound,
+            Self::Panicked { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+fn because(note: Option<&str>, who: Option<&str>) -> String {
+    let who = who.map(|who| format!(" by {who}")).unwrap_or_default();
+    let note = note.map(|note| format!(": {note}")).unwrap_or_default();
+    format!("{who}{note}")
+}

@@ -1,0 +1,113 @@
+//! Activates components, leases them to callers, and exchanges them while the program runs.
+//!
+//! [`oneiric_core`] says *which* candidate of a slot should serve. This crate makes it so: a
+//! [`Factory`] builds an [`Instance`], a probe says whether it works, and from then on callers reach
+//! it through a [`Lease`] or a [`Live`] reference. A [swap](Lifecycle::swap) builds and probes the
+//! next instance while the old one serves, moves one pointer, lets work in flight finish and retires
+//! the old one. Up to that pointer everything that fails leads back to what was; callers notice
+//! nothing either way.
+//!
+//! It does no I/O of its own, reads no settings and opens nothing: those who embed it hand in what it
+//! needs.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use oneiric_core::{BoxFuture, Candidate, Origin, Registry, Slot};
+//! use oneiric_lifecycle::*;
+//!
+//! struct Hello(&'static str);
+//! impl Invoke for Hello {
+//!     fn invoke<'a>(&'a self, _: &'a str, _: Payload) -> BoxFuture<'a, Result<Payload, CallError>> {
+//!         Box::pin(async { Payload::json(&self.0) })
+//!     }
+//! }
+//! #[derive(serde::Deserialize)]
+//! struct NoSettings {}
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let slot: Slot = "service/greeter".parse()?;
+//! let registry = Registry::new();
+//! let mut factories = FactoryTable::new();
+//! for (provider, text, priority) in [("english", "hello", 2), ("french", "bonjour", 1)] {
+//!     let path: oneiric_core::FactoryPath = format!("oneiric.example:{provider}").parse()?;
+//!     factories.insert(path.clone(), factory_fn(move |_, NoSettings {}| async move {
+//!         Ok(Instance::new(Arc::new(Hello(text))))
+//!     }));
+//!     let candidate = Candidate::builder(slot.clone(), provider.parse()?, Origin::settings())
+//!         .factory(path).priority(priority).build();
+//!     registry.register(candidate).keep();
+//! }
+//! let lifecycle = Lifecycle::builder(registry).factories(factories).build();
+//!
+//! let greeter = lifecycle.slot(&slot);
+//! let said = greeter.ready().await?.invoke("greet", Payload::empty()).await?;
+//! assert_eq!(said, Payload::json(&"hello")?);
+//!
+//! lifecycle.swap(SwapRequest::to_provider(slot, "french".parse()?)).await?;
+//! let said = greeter.lease()?.invoke("greet", Payload::empty()).await?;
+//! assert_eq!(said, Payload::json(&"bonjour")?);
+//! # Ok(()) }
+//! ```
+//!
+//! # Features
+//! `entry-points`: factories that register themselves at compile time (`entry_point!`).
+
+mod activity;
+mod builder;
+mod cell;
+#[cfg(feature = "entry-points")]
+mod entry;
+mod error;
+mod facet;
+mod factory;
+mod graph;
+mod health;
+mod hook;
+mod instance;
+mod invoke;
+mod lease;
+mod ledger;
+mod lifecycle;
+mod limits;
+mod live;
+mod observe;
+mod report;
+mod running;
+mod shutdown;
+mod state;
+mod status;
+mod step;
+mod survey;
+mod transition;
+
+pub use activity::{Activity, ActivityState};
+pub use builder::{LifecycleBuilder, ProviderSettings};
+#[cfg(feature = "entry-points")]
+pub use entry::EntryPoint;
+pub use error::{Failure, LifecycleError, Stage};
+pub use facet::FacetProxy;
+pub use factory::{BuildContext, BuildError, Factory, FactoryTable, factory_fn};
+pub use health::{Health, Probe};
+pub use hook::{SwapContext, SwapHook};
+pub use instance::{Instance, Retire};
+pub use invoke::{CallError, Invoke, Operation, Payload};
+pub use lease::{CallOutcome, Lease, Leased};
+pub use lifecycle::{Lifecycle, SlotRef};
+pub use limits::Limits;
+pub use live::Live;
+pub use observe::{EventStream, Happening, Streamed, SwapEvent, SwapObserver};
+pub use report::{Outcome, SwapReport, SwapRequest};
+pub use shutdown::{ShutdownReport, Unfinished};
+pub use state::SlotState;
+pub use status::{
+    ActiveStatus, CallCounts, Difference, DrainingStatus, HealthReport, LastError, Percentiles,
+    SlotStatus, SwapCounts,
+};
+
+/// What macros of this crate expand to. Not part of the API.
+#[doc(hidden)]
+#[cfg(feature = "entry-points")]
+pub mod __private {
+    pub use inventory;
+}

@@ -1,0 +1,118 @@
+//! Live references: a consumer is wired to a slot, never to an instance.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+
+use oneiric_core::Slot;
+
+use crate::cell::Hold;
+use crate::error::LifecycleError;
+use crate::lease::{CallOutcome, Lease, Leased};
+use crate::lifecycle::Wiring;
+use crate::step;
+
+/// A reference to facet `T` of whatever serves a slot; follows every swap.
+///
+/// Cheap to clone, `Send` and `Sync`: keep it in a struct for as long as you like. While one exists,
+/// a swap to an instance that lacks the facet is rolled back before it is published.
+pub struct Live<T: ?Sized> {
+    wiring: Wiring,
+    hold: Hold,
+    facet: PhantomData<fn() -> Box<T>>,
+}
+
+impl<T: ?Sized + Send + Sync + 'static> Live<T> {
+    pub(crate) const fn new(wiring: Wiring, hold: Hold) -> Self {
+        Self {
+            wiring,
+            hold,
+            facet: PhantomData,
+        }
+    }
+
+    /// The slot it follows.
+    pub fn slot(&self) -> &Slot {
+        &self.hold.cell().slot
+    }
+
+    /// Leases the instance that serves now. Never waits.
+    ///
+    /// # Errors
+    /// `lifecycle.not_active` when nothing was activated yet (see [`Live::ready`]),
+    /// `lifecycle.busy` when the slot is paused or draining, `lifecycle.stopped` after shutdown.
+    pub fn lease(&self) -> Result<Leased<T>, LifecycleError> {
+        let cell = self.hold.cell();
+        match cell.enter() {
+            Ok(entrance) => Lease::new(entrance).typed(),
+            Err(refusal) => Err(LifecycleError::refused(cell, refusal)),
+        }
+    }
+
+    /// Leases the instance that serves, activating the slot first if nothing does.
+    ///
+    /// Cancel-safe: an activation that was begun goes on.
+    ///
+    /// # Errors
+    /// As [`Live::lease`], and why the slot could not be activated.
+    pub async fn ready(&self) -> Result<Leased<T>, LifecycleError> {
+        match self.lease() {
+            Err(LifecycleError::NotActive { .. }) => {
+                self.wiring.activate(self.slot()).await?;
+                self.lease()
+            }
+            other => other,
+        }
+    }
+
+    /// Calls the instance that serves and records how it ended; activates the slot if need be.
+    ///
+    /// A panic inside `work` is this call's error and counts as a failure.
+    ///
+    /// # Errors
+    /// What `work` returns; otherwise why there is no instance, or `lifecycle.panicked`.
+    pub async fn call<R, E, F, Fut>(&self, work: F) -> Result<R, E>
+    where
+        E: From<LifecycleError>,
+        F: FnOnce(Leased<T>) -> Fut,
+        Fut: Future<Output = Result<R, E>>,
+    {
+        let leased = self.ready().await?;
+        // A second lease keeps the count for the record after `work` gave the first one back.
+        let record = leased.lease().again();
+        match step::catch_panic(async { work(leased).await }).await {
+            Ok(Ok(value)) => {
+                record.record(CallOutcome::Succeeded);
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                record.record(CallOutcome::Failed);
+                Err(error)
+            }
+            Err(message) => {
+                record.record(CallOutcome::Failed);
+                Err(LifecycleError::Panicked {
+                    slot: self.slot().clone(),
+                    message,
+                }
+                .into())
+            }
+        }
+    }
+}
+
+impl<T: ?Sized> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        Self {
+            wiring: self.wiring.clone(),
+            hold: self.hold.clone(),
+            facet: PhantomData,
+        }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Live<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Live").field(&self.hold.cell().slot).finish()
+    }
+}

@@ -1,0 +1,182 @@
+//! What happened to a slot, told to observers in the process and to streams.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use oneiric_core::{Provider, Slot};
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::activity::Activity;
+use crate::error::Failure;
+use crate::health::Health;
+use crate::status::unix_ms;
+
+/// Something that happened to a slot.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct SwapEvent {
+    /// The slot.
+    pub slot: Slot,
+    /// When.
+    #[serde(rename = "at_unix_ms", serialize_with = "unix_ms::plain")]
+    pub at: SystemTime,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Happening {
+    /// An instance is being built.
+    Building {
+        /// Whose.
+        provider: Provider,
+    },
+    /// An instance answered a probe.
+    Probed {
+        /// Whose.
+        provider: Provider,
+        /// Its number.
+        instance: u64,
+        /// What it said.
+        #[serde(flatten)]
+        health: Health,
+    },
+    /// An instance was put in service.
+    Published {
+        /// Who served before.
+        from: Option<Provider>,
+        /// Who serves now.
+        to: Provider,
+        /// The new instance's number.
+        instance: u64,
+    },
+    /// The old instance still had work when its time was up.
+    DrainAbandoned {
+        /// Whose.
+        provider: Provider,
+        /// Its number.
+        instance: u64,
+        /// Leases that were still out.
+        in_flight: u64,
+    },
+    /// An instance is gone.
+    Retired {
+        /// Whose.
+        provider: Provider,
+        /// Its number.
+        instance: u64,
+    },
+    /// A swap failed and the old instance serves on.
+    RolledBack {
+        /// Who serves on.
+        active: Provider,
+        /// Who was to serve.
+        provider: Provider,
+        /// Where and why.
+        failure: Failure,
+    },
+    /// An activation failed and nothing serves.
+    ActivationFailed {
+        /// Who was to serve.
+        provider: Provider,
+        /// Where and why.
+        failure: Failure,
+    },
+    /// Something failed after the new instance was in service; it stays.
+    Warned {
+        /// Where and why.
+        failure: Failure,
+    },
+    /// The slot was paused, drained or resumed.
+    ActivityChanged {
+        /// Whether it takes work now.
+        activity: Activity,
+    },
+}
+
+/// Is told what happens, in the order it happens to each slot.
+pub trait SwapObserver: Send + Sync {
+    /// Must not block: it runs inside the transition. Must not panic.
+    fn on_event(&self, event: &SwapEvent);
+}
+
+impl<F: Fn(&SwapEvent) + Send + Sync> SwapObserver for F {
+    fn on_event(&self, event: &SwapEvent) {
+        self(event);
+    }
+}
+
+fn _swap_observer_is_dyn_safe(_: &dyn SwapObserver) {}
+
+/// Hands events to observers and streams.
+pub(crate) struct Announcer {
+    observers: Vec<Arc<dyn SwapObserver>>,
+    stream: broadcast::Sender<Arc<SwapEvent>>,
+}
+
+impl Announcer {
+    /// `capacity` events are kept for a stream that is not read; the oldest are dropped then.
+    pub(crate) fn new(observers: Vec<Arc<dyn SwapObserver>>, capacity: usize) -> Self {
+        Self {
+            observers,
+            stream: broadcast::Sender::new(capacity),
+        }
+    }
+
+    pub(crate) fn announce(&self, event: SwapEvent) {
+        for observer in &self.observers {
+            observer.on_event(&event);
+        }
+        if self.stream.receiver_count() > 0 {
+            // Fails only when the last reader went away just now, which is nobody's loss.
+            let _nobody_reads = self.stream.send(Arc::new(event));
+        }
+    }
+
+    pub(crate) fn stream(&self) -> EventStream {
+        EventStream {
+            events: self.stream.subscribe(),
+        }
+    }
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcer")
+            .field("observers", &self.observers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Events as they happen. Bounded: a reader that falls behind is told how many it missed.
+#[derive(Debug)]
+pub struct EventStream {
+    events: broadcast::Receiver<Arc<SwapEvent>>,
+}
+
+/// One item of an [`EventStream`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Streamed {
+    /// Something happened.
+    Event(Arc<SwapEvent>),
+    /// So many events were dropped because this stream was not read in time.
+    Missed(u64),
+}
+
+impl EventStream {
+    /// The next item; `None` when the lifecycle is gone. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Streamed> {
+        match self.events.recv().await {
+            Ok(event) => Some(Streamed::Event(event)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Streamed::Missed(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is asked of a slot, and what came of it.
+
+use std::time::Duration;
+
+use oneiric_core::{Provider, Slot};
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// Asks for another instance in a slot.
+#[derive(Debug, Clone)]
+pub struct SwapRequest {
+    pub(crate) slot: Slot,
+    pub(crate) provider: Option<Provider>,
+    pub(crate) force: bool,
+    pub(crate) rebuild: bool,
+}
+
+impl SwapRequest {
+    /// To whoever ranks best.
+    pub const fn to_winner(slot: Slot) -> Self {
+        Self {
+            slot,
+            provider: None,
+            force: false,
+            rebuild: false,
+        }
+    }
+
+    /// To the best-ranked candidate of `provider`.
+    pub const fn to_provider(slot: Slot, provider: Provider) -> Self {
+        Self {
+            slot,
+            provider: Some(provider),
+            force: false,
+            rebuild: false,
+        }
+    }
+
+    /// Puts the new instance in service even if its probe says no. Everything else that fails, a
+    /// factory above all, still rolls back.
+    #[must_use]
+    pub const fn force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+
+    /// Builds a new instance even if one of the same candidate serves already.
+    #[must_use]
+    pub const fn rebuild(mut self, rebuild: bool) -> Self {
+        self.rebuild = rebuild;
+        self
+    }
+}
+
+/// What came of a swap.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct SwapReport {
+    /// The slot.
+    pub slot: Slot,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Who served before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Provider>,
+    /// Who was to serve, and does unless it was rolled back.
+    pub to: Provider,
+    /// What failed after the new instance was in service. It stays all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Failure>,
+    /// From being begun to the old instance being retired.
+    #[serde(rename = "took_us", serialize_with = "crate::status::micros")]
+    pub took: Duration,
+}
+
+impl SwapReport {
+    /// Whether the one asked for serves now.
+    pub const fn serves(&self) -> bool {
+        !matches!(self.outcome, Outcome::RolledBack { .. })
+    }
+}
+
+/// How a swap ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The new instance serves.
+    Swapped,
+    /// The one asked for served already.
+    Unchanged,
+    /// A step failed; the old instance serves as before.
+    RolledBack {
+        /// Where and why.
+        failure: Failure,
+    },
+    /// The new instance serves although its probe said no.
+    Forced {
+        /// What the probe said.
+        failure: Failure,
+    },
+}

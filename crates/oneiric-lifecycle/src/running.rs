@@ -1,0 +1,258 @@
+//! One instance in service, and the counted ways into it.
+//!
+//! The count of calls in flight is the reference count of an [`Entrance`]. An instance has several,
+//! each on cache lines of its own, and a thread always uses the same one, so that two threads that
+//! lease one slot never write the same line. When the instance is unpublished, the slot lets go of
+//! its references; the last entrance that is dropped, now or when its last lease comes back, ends
+//! the [`Term`]. Nothing polls, nothing can be missed, and no counter can disagree with what is
+//! really held, because holding *is* counting.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use oneiric_core::{BoxFuture, Provider, Registered, Slot};
+use tokio_util::sync::CancellationToken;
+
+use crate::facet::{FacetProxy, Facets};
+use crate::health::Probe;
+use crate::instance::{Instance, Retire};
+use crate::invoke::{CallError, Invoke, Operation, Payload};
+
+/// How many entrances an instance has: twice the processors, so that threads seldom share one; a
+/// power of two between 2 and 64.
+pub(crate) static ENTRANCES: LazyLock<usize> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (2 * processors).next_power_of_two().clamp(2, 64)
+});
+
+/// An instance that was built for a slot: its parts, and what must happen to it exactly once.
+pub(crate) struct Running {
+    /// Counts the instances of this process, from 1.
+    pub(crate) number: u64,
+    pub(crate) candidate: Registered,
+    pub(crate) invoke: Arc<Guarded>,
+    pub(crate) facets: Facets,
+    pub(crate) probe: Option<Arc<dyn Probe>>,
+    /// Cancelled when the instance is retired, leases or not.
+    pub(crate) revoked: CancellationToken,
+    retire: Option<Arc<dyn Retire>>,
+    retire_taken: AtomicBool,
+    calls: Arc<Calls>,
+}
+
+impl Running {
+    pub(crate) fn new(
+        number: u64,
+        candidate: Registered,
+        instance: Instance,
+        proxies: &[FacetProxy],
+        calls: Arc<Calls>,
+    ) -> Self {
+        let Instance {
+            invoke,
+            mut facets,
+            probe,
+            retire,
+        } = instance;
+        let invoke = Arc::new(Guarded {
+            inner: invoke,
+            slot: candidate.slot().clone(),
+            provider: candidate.provider().clone(),
+            revoked: AtomicBool::new(false),
+        });
+        for proxy in proxies {
+            let guarded: Arc<dyn Invoke> = Arc::clone(&invoke) as _;
+            proxy.attach_if_it_fits(&mut facets, &guarded);
+        }
+        Self {
+            number,
+            candidate,
+            invoke,
+            facets,
+            probe,
+            revoked: CancellationToken::new(),
+            retire,
+            retire_taken: AtomicBool::new(false),
+            calls,
+        }
+    }
+
+    /// The clean-up, for the one who asks first; `None` for everybody after.
+    pub(crate) fn take_retirement(&self) -> Option<Option<Arc<dyn Retire>>> {
+        let first = !self.retire_taken.swap(true, Ordering::AcqRel);
+        first.then(|| self.retire.clone())
+    }
+
+    /// Refuses every further call through proxies and tells holders of leases.
+    pub(crate) fn revoke(&self) {
+        self.invoke.revoked.store(true, Ordering::Release);
+        self.revoked.cancel();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("number", &self.number)
+            .field("candidate", &self.candidate)
+            .field("facets", &self.facets)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The component's `Invoke`, refused once the instance is retired.
+pub(crate) struct Guarded {
+    inner: Arc<dyn Invoke>,
+    slot: Slot,
+    provider: Provider,
+    revoked: AtomicBool,
+}
+
+impl Invoke for Guarded {
+    fn invoke<'a>(
+        &'a self,
+        operation: &'a str,
+        input: Payload,
+    ) -> BoxFuture<'a, Result<Payload, CallError>> {
+        if self.revoked.load(Ordering::Acquire) {
+            let error = CallError::Retired {
+                slot: self.slot.clone(),
+                provider: self.provider.clone(),
+            };
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.inner.invoke(operation, input)
+    }
+
+    fn operations(&self) -> Vec<Operation> {
+        self.inner.operations()
+    }
+}
+
+/// Calls of a slot that ended, over all its instances that are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+/// One instance's time in service, from being published to its last lease coming back.
+#[derive(Debug)]
+pub(crate) struct Term {
+    entrances_left: AtomicUsize,
+    over: CancellationToken,
+}
+
+impl Term {
+    /// Returns when no lease is out and none can be taken. Cancel-safe.
+    pub(crate) async fn over(&self) {
+        self.over.cancelled().await;
+    }
+}
+
+/// A counted way to an instance. Aligned so that neither the count before it nor the counters in it
+/// share a line, or a pair of lines fetched together, with another entrance's.
+#[repr(align(128))]
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) running: Arc<Running>,
+    term: Arc<Term>,
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        let totals = &self.running.calls;
+        totals
+            .succeeded
+            .fetch_add(*self.succeeded.get_mut(), Ordering::Relaxed);
+        totals
+            .failed
+            .fetch_add(*self.failed.get_mut(), Ordering::Relaxed);
+        if self.term.entrances_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.term.over.cancel();
+        }
+    }
+}
+
+/// What a slot points at while an instance serves.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) running: Arc<Running>,
+    pub(crate) term: Arc<Term>,
+    entrances: Box<[Arc<Entrance>]>,
+}
+
+impl Published {
+    pub(crate) fn new(running: Arc<Running>) -> Self {
+        let count = *ENTRANCES;
+        let term = Arc::new(Term {
+            entrances_left: AtomicUsize::new(count),
+            over: CancellationToken::new(),
+        });
+        let entrance = |_| {
+            Arc::new(Entrance {
+                running: Arc::clone(&running),
+                term: Arc::clone(&term),
+                succeeded: AtomicU64::new(0),
+                failed: AtomicU64::new(0),
+            })
+        };
+        let entrances = (0..count).map(entrance).collect();
+        Self {
+            running,
+            term,
+            entrances,
+        }
+    }
+
+    /// The entrance for threads in `lane`, counted as in flight from now on.
+    pub(crate) fn enter(&self, lane: usize) -> Arc<Entrance> {
+        // A power of two, so the mask keeps the index in range.
+        Arc::clone(&self.entrances[lane & (self.entrances.len() - 1)])
+    }
+
+    /// A view for counting that keeps nothing alive.
+    pub(crate) fn tally(&self) -> Tally {
+        Tally {
+            entrances: self.entrances.iter().map(Arc::downgrade).collect(),
+        }
+    }
+
+    /// Leases that are out.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.entrances
+            .iter()
+            .map(|entrance| Arc::strong_count(entrance) as u64 - 1)
+            .sum()
+    }
+
+    /// Calls that ended on this instance: succeeded, failed.
+    pub(crate) fn calls(&self) -> (u64, u64) {
+        self.entrances
+            .iter()
+            .fold((0, 0), |(succeeded, failed), entrance| {
+                (
+                    succeeded + entrance.succeeded.load(Ordering::Relaxed),
+                    failed + entrance.failed.load(Ordering::Relaxed),
+                )
+            })
+    }
+}
+
+/// Counts the leases still out on an instance that was unpublished.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    entrances: Vec<std::sync::Weak<Entrance>>,
+}
+
+impl Tally {
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.entrances
+            .iter()
+            .map(|entrance| entrance.strong_count() as u64)
+            .sum()
+    }
+}

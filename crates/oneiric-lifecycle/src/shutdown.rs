@@ -1,0 +1,125 @@
+//! Taking everything down in order: who uses a component goes before the component.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use oneiric_core::Slot;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::cell::SlotCell;
+use crate::error::{Failure, Stage};
+use crate::lifecycle::{Inner, Lifecycle};
+use crate::state::Move;
+
+/// What came of a shutdown.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Slots whose instance was retired, in the order it was done.
+    pub retired: Vec<Slot>,
+    /// What did not finish, or failed.
+    pub unfinished: Vec<Unfinished>,
+}
+
+impl ShutdownReport {
+    /// Whether everything was retired cleanly and in time.
+    pub fn is_clean(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+}
+
+/// Something that did not finish in a shutdown.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// Where.
+    pub slot: Slot,
+    /// What, and why.
+    #[serde(flatten)]
+    pub failure: Failure,
+}
+
+impl Lifecycle {
+    /// Refuses new work, lets running work finish, and retires every instance, dependents before
+    /// what they depend on, all within `grace`. Whatever is not done by then is told to retire all
+    /// the same and reported. Final: nothing can be activated afterwards.
+    ///
+    /// Not cancel-safe: dropped half-way, some instances stay up. A second call finishes the work.
+    pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        let deadline = Instant::now() + grace;
+        let inner = self.inner();
+        inner.stopping.store(true, Ordering::Release);
+        let slots: BTreeSet<Slot> = inner
+            .slots
+            .iter()
+            .map(|entry| entry.key().clone())
+            .collect();
+        let mut report = ShutdownReport::default();
+        for group in inner.graph.dependents_first(&slots) {
+            let mut stops = JoinSet::new();
+            for slot in group {
+                if let Some(cell) = inner.existing_cell(&slot) {
+                    stops.spawn(stop(Arc::clone(inner), cell, deadline));
+                }
+            }
+            for (slot, retired, failures) in stops.join_all().await {
+                inner.graph.forget(&slot);
+                if retired {
+                    report.retired.push(slot.clone());
+                }
+                let unfinished = |failure| Unfinished {
+                    slot: slot.clone(),
+                    failure,
+                };
+                report
+                    .unfinished
+                    .extend(failures.into_iter().map(unfinished));
+            }
+        }
+        report
+    }
+}
+
+/// Takes one slot down; says whether there was an instance and what went wrong.
+async fn stop(
+    inner: Arc<Inner>,
+    cell: Arc<SlotCell>,
+    deadline: Instant,
+) -> (Slot, bool, Vec<Failure>) {
+    let mut failures = Vec::new();
+    cell.ledger().step(Move::Stop, inner.clock.now());
+    cell.stop();
+    // A transition under way ends by itself: it finds the slot stopped and takes back what it built.
+    let turn = tokio::time::timeout_at(deadline, cell.turn.lock()).await;
+    if turn.is_err() {
+        failures.push(Failure::new(
+            Stage::Publish,
+            "lifecycle.timed_out",
+            "a transition was still under way when the grace period ended",
+        ));
+    }
+    let published = cell.unpublish();
+    let retired = published.is_some();
+    if let Some(published) = published {
+        let running = Arc::clone(&published.running);
+        let left = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
+        failures.extend(
+            inner
+                .drain(&cell, published, left(inner.limits.drain))
+                .await,
+        );
+        failures.extend(
+            inner
+                .retire_within(&running, left(inner.limits.retire))
+                .await
+                .err(),
+        );
+        inner.book_retired(&cell, &running);
+    }
+    cell.ledger().step(Move::Stopped, inner.clock.now());
+    (cell.slot.clone(), retired, failures)
+}

@@ -1,0 +1,94 @@
+//! Runs one step of a transition: off the async workers, with a time limit, panics caught.
+//!
+//! Factories, probes, hooks and retirements are other people's code. Each runs on the blocking pool
+//! and is driven there, so that one that blocks a thread blocks no other slot; when its time is up
+//! the step is given up, and a product that still arrives is handed to `late`.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// Why a step has no product.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    TimedOut,
+    Panicked(String),
+}
+
+/// Runs `step` for at most `limit`. `abandon` is cancelled when the time is up; a future that
+/// awaits is dropped then, a thread that blocks goes on, and `late` gets what it still makes.
+///
+/// Must run inside a tokio runtime with time enabled.
+pub(crate) async fn run<T, Fut, L>(
+    limit: Duration,
+    abandon: CancellationToken,
+    step: impl FnOnce() -> Fut + Send + 'static,
+    late: impl FnOnce(T) -> L + Send + 'static,
+) -> Result<T, StepError>
+where
+    T: Send + 'static,
+    Fut: Future<Output = T> + Send,
+    L: Future<Output = ()> + Send,
+{
+    let driver = Handle::current();
+    let abandoned = abandon.clone();
+    let mut work = tokio::task::spawn_blocking(move || {
+        driver.block_on(async move {
+            let mut step = pin!(step());
+            tokio::select! {
+                biased;
+                product = &mut step => Some(product),
+                () = abandoned.cancelled() => None,
+            }
+        })
+    });
+    match tokio::time::timeout(limit, &mut work).await {
+        Ok(Ok(Some(product))) => Ok(product),
+        Ok(Ok(None)) => Err(StepError::TimedOut),
+        Ok(Err(join)) => Err(StepError::Panicked(join_message(join))),
+        Err(_elapsed) => {
+            abandon.cancel();
+            tokio::spawn(async move {
+                if let Ok(Some(product)) = work.await {
+                    late(product).await;
+                }
+            });
+            Err(StepError::TimedOut)
+        }
+    }
+}
+
+/// Runs `call` and turns a panic inside it into its message.
+pub(crate) async fn catch_panic<T>(call: impl Future<Output = T>) -> Result<T, String> {
+    let mut call = pin!(call);
+    std::future::poll_fn(|context| {
+        // The future is dropped right after a panic and never polled again, and what it shares with
+        // others (the instance) is the component's to keep sound; hence unwind safety is asserted.
+        let poll = std::panic::AssertUnwindSafe(|| call.as_mut().poll(context));
+        match std::panic::catch_unwind(poll) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(panic) => Poll::Ready(Err(panic_message(panic.as_ref()))),
+        }
+    })
+    .await
+}
+
+fn join_message(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => panic_message(panic.as_ref()),
+        Err(_cancelled) => "the runtime is shutting down".to_owned(),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&'static str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

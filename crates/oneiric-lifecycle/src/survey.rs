@@ -1,0 +1,117 @@
+//! Puts a slot's status together from its cell, its books and the registry.
+
+use std::sync::Arc;
+
+use oneiric_core::{Query, Registered, Slot};
+
+use crate::activity::{Activity, ActivityState};
+use crate::lifecycle::Inner;
+use crate::running::Published;
+use crate::state::SlotState;
+use crate::status::{
+    ActiveStatus, CallCounts, Difference, DrainingStatus, LastError, SlotStatus, SwapCounts,
+};
+
+impl Inner {
+    /// What is known about `slot`. A slot without a cell was never used and reads as inactive.
+    pub(crate) fn status(&self, slot: &Slot) -> SlotStatus {
+        let winner = self.registry.resolve(&Query::new(slot.clone())).ok();
+        let mut status = SlotStatus {
+            slot: slot.clone(),
+            state: SlotState::Inactive,
+            active: None,
+            since: None,
+            activity: ActivityState::running(),
+            winner: winner.as_ref().map(|winner| winner.provider().clone()),
+            differs: None,
+            last_error: None,
+            in_flight: 0,
+            draining: Vec::new(),
+            calls: CallCounts::default(),
+            swaps: SwapCounts::default(),
+            swap_duration: None,
+            holders: self.graph.holders(slot),
+            live_references: 0,
+            health: None,
+        };
+        let Some(cell) = self.existing_cell(slot) else {
+            return status;
+        };
+        let published = cell.published();
+        status.activity = cell.activity();
+        status.live_references = cell.live_references();
+        status.calls = calls(&cell.calls, published.as_ref());
+        status.in_flight = published
+            .as_ref()
+            .map_or(0, |published| published.in_flight());
+        let ledger = cell.ledger();
+        status.state = ledger.state;
+        status.since = ledger.since;
+        status.last_error.clone_from(&ledger.last_error);
+        status.swaps = ledger.swaps;
+        status.swap_duration = ledger.percentiles();
+        status.health.clone_from(&ledger.health);
+        status.draining = ledger
+            .draining
+            .iter()
+            .map(|draining| DrainingStatus {
+                provider: draining.provider.clone(),
+                instance: draining.instance,
+                in_flight: draining.tally.in_flight(),
+            })
+            .collect();
+        if let Some(published) = published {
+            let candidate = &published.running.candidate;
+            status.differs = self.difference(candidate, winner.as_ref(), &status);
+            status.active = Some(ActiveStatus {
+                provider: candidate.provider().clone(),
+                origin: candidate.origin().clone(),
+                sequence: candidate.sequence(),
+                instance: published.running.number,
+                forced: ledger.forced.clone(),
+            });
+        }
+        status
+    }
+
+    fn difference(
+        &self,
+        active: &Registered,
+        winner: Option<&Registered>,
+        status: &SlotStatus,
+    ) -> Option<Difference> {
+        if winner.is_some_and(|winner| winner.id() == active.id()) {
+            return None;
+        }
+        let candidates = self
+            .registry
+            .resolve_all(&Query::new(active.slot().clone()));
+        if !candidates
+            .iter()
+            .any(|candidate| candidate.id() == active.id())
+        {
+            return Some(Difference::Withdrawn);
+        }
+        let winner = winner?;
+        match &status.last_error {
+            Some(LastError {
+                provider, failure, ..
+            }) if provider == winner.provider() => Some(Difference::SwapFailed {
+                failure: failure.clone(),
+            }),
+            _ if status.activity.activity != Activity::Running => Some(Difference::Held {
+                activity: status.activity.activity.name(),
+            }),
+            _ => Some(Difference::NotApplied),
+        }
+    }
+}
+
+fn calls(ended: &crate::running::Calls, published: Option<&Arc<Published>>) -> CallCounts {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (succeeded, failed) = published.map_or((0, 0), |published| published.calls());
+    CallCounts {
+        succeeded: ended.succeeded.load(Relaxed) + succeeded,
+        failed: ended.failed.load(Relaxed) + failed,
+    }
+}

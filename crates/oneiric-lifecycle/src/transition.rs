@@ -1,0 +1,509 @@
+//! One transition of one slot: build, probe, publish, drain, retire; or back to what was.
+//!
+//! A transition runs in a task of its own, so a caller that stops waiting changes nothing. Up to
+//! the one line that publishes, every failure leads back: what was built is retired and the old
+//! instance never noticed. After that line nothing leads back, because the old instance may be gone:
+//! failures are recorded and the new one stays.
+
+use std::sync::Arc;
+
+use oneiric_core::{Coded, Query, Registered, Slot};
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cell::SlotCell;
+use crate::error::{Failure, LifecycleError, Stage};
+use crate::factory::{BuildContext, BuildError};
+use crate::graph::Claim;
+use crate::health::Health;
+use crate::hook::SwapContext;
+use crate::instance::Instance;
+use crate::ledger::Draining;
+use crate::lifecycle::{Inner, Wiring};
+use crate::observe::Happening;
+use crate::report::{Outcome, SwapReport, SwapRequest};
+use crate::running::{Published, Running};
+use crate::state::Move;
+use crate::step;
+
+/// Why a transition is asked for.
+pub(crate) enum Ask {
+    /// Somebody wants to call the slot: whatever serves will do.
+    Use {
+        /// Activations that had ended when this was asked. One that ends later is shared.
+        attempts: u64,
+    },
+    /// Somebody wants this one to serve.
+    Swap(SwapRequest),
+}
+
+/// Runs a transition to its end. Waits for those of the same slot that were asked for before.
+pub(crate) async fn run(
+    inner: Arc<Inner>,
+    cell: Arc<SlotCell>,
+    ask: Ask,
+) -> Result<SwapReport, LifecycleError> {
+    let _turn = cell.turn.lock().await;
+    if cell.is_stopped() {
+        return Err(LifecycleError::Stopped {
+            slot: cell.slot.clone(),
+        });
+    }
+    let before = cell
+        .published()
+        .map(|published| Arc::clone(&published.running));
+    let request = match ask {
+        Ask::Use { attempts } => {
+            if let Some(running) = &before {
+                return Ok(unchanged(&running.candidate));
+            }
+            let ledger = cell.ledger();
+            if let (true, Some(failure)) = (ledger.attempts > attempts, &ledger.last_failure) {
+                return Err(failure.clone());
+            }
+            drop(ledger);
+            SwapRequest::to_winner(cell.slot.clone())
+        }
+        Ask::Swap(request) => request,
+    };
+    let mut query = Query::new(cell.slot.clone());
+    if let Some(provider) = &request.provider {
+        query = query.provider(provider.clone());
+    }
+    let candidate = inner
+        .registry
+        .resolve(&query)
+        .map_err(LifecycleError::Unresolved)?;
+    if let Some(running) = &before
+        && !request.rebuild
+        && same_component(&running.candidate, &candidate)
+    {
+        return Ok(unchanged(&running.candidate));
+    }
+    Transition {
+        inner,
+        cell: &cell,
+        candidate,
+        before,
+        force: request.force,
+    }
+    .run()
+    .await
+}
+
+/// Whether an instance of `left` is what `right` asks for: one registration, built the same way. A
+/// registration that was only re-ranked needs no new instance.
+fn same_component(left: &Registered, right: &Registered) -> bool {
+    left.id() == right.id()
+        && left.factory() == right.factory()
+        && left.requires() == right.requires()
+        && left.metadata() == right.metadata()
+}
+
+fn unchanged(candidate: &Registered) -> SwapReport {
+    SwapReport {
+        slot: candidate.slot().clone(),
+        outcome: Outcome::Unchanged,
+        from: Some(candidate.provider().clone()),
+        to: candidate.provider().clone(),
+        warnings: Vec::new(),
+        took: std::time::Duration::ZERO,
+    }
+}
+
+struct Transition<'a> {
+    inner: Arc<Inner>,
+    cell: &'a SlotCell,
+    candidate: Registered,
+    before: Option<Arc<Running>>,
+    force: bool,
+}
+
+/// A new instance that may be published.
+struct Prepared {
+    running: Arc<Running>,
+    claim: Claim,
+    /// The failing probe that was skipped by force.
+    skipped: Option<Failure>,
+}
+
+impl Transition<'_> {
+    async fn run(self) -> Result<SwapReport, LifecycleError> {
+        let begun = Instant::now();
+        self.cell.ledger().step(Move::Begin, self.inner.clock.now());
+        let provider = self.candidate.provider().clone();
+        self.announce(Happening::Building {
+            provider: provider.clone(),
+        });
+        let published = match self.prepare().await {
+            Ok(prepared) => self.publish(prepared).await,
+            Err(failure) => Err(failure),
+        };
+        let (outcome, old) = match published {
+            Ok(published) => published,
+            Err(failure) => return self.give_up(failure, begun),
+        };
+        let mut warnings = Vec::new();
+        if let Some(old) = old {
+            self.drain_and_retire(old, &mut warnings).await;
+        }
+        self.after_swap(&mut warnings).await;
+        let took = begun.elapsed();
+        let mut ledger = self.cell.ledger();
+        ledger.took(took);
+        if let Some(last) = warnings.last() {
+            ledger.fail(&self.candidate, last.clone(), self.inner.clock.now());
+        }
+        drop(ledger);
+        Ok(SwapReport {
+            slot: self.cell.slot.clone(),
+            outcome,
+            from: self
+                .before
+                .as_ref()
+                .map(|running| running.candidate.provider().clone()),
+            to: provider,
+            warnings,
+            took,
+        })
+    }
+
+    /// Everything that can be done while the old instance serves undisturbed.
+    async fn prepare(&self) -> Result<Prepared, Failure> {
+        let factory_path = self.factory()?;
+        let claim = self.claim_dependencies().await?;
+        let running = Arc::new(self.build(factory_path).await?);
+        let checked = match self.check_facets(&running) {
+            Ok(()) => self.probe(&running).await,
+            Err(failure) => Err(failure),
+        };
+        let checked = match checked {
+            Ok(skipped) => self.before_swap().await.map(|()| skipped),
+            Err(failure) => Err(failure),
+        };
+        match checked {
+            Ok(skipped) => Ok(Prepared {
+                running,
+                claim,
+                skipped,
+            }),
+            Err(failure) => {
+                self.discard(&running).await;
+                Err(failure)
+            }
+        }
+    }
+
+    fn factory(&self) -> Result<Arc<dyn crate::Factory>, Failure> {
+        let Some(path) = self.candidate.factory() else {
+            return Err(Failure::new(
+                Stage::Factory,
+                "lifecycle.no_factory",
+                format_args!("candidate {} names no factory", self.candidate.provider()),
+            ));
+        };
+        if let Err(denied) = self.inner.policy.check(path) {
+            return Err(Failure::new(Stage::Factory, denied.code(), denied));
+        }
+        self.inner.factories.get(path).cloned().ok_or_else(|| {
+            Failure::new(
+                Stage::Factory,
+                "lifecycle.factory_unknown",
+                format_args!("no factory named {path} in this program"),
+            )
+        })
+    }
+
+    async fn claim_dependencies(&self) -> Result<Claim, Failure> {
+        let needs = self.candidate.requires();
+        let claim = self
+            .inner
+            .graph
+            .claim(&self.cell.slot, needs)
+            .map_err(|path| {
+                let path: Vec<String> = path.iter().map(Slot::to_string).collect();
+                Failure::new(
+                    Stage::Dependencies,
+                    "lifecycle.dependency_cycle",
+                    format_args!("requires itself: {}", path.join(" -> ")),
+                )
+            })?;
+        for need in needs {
+            if let Err(error) = Wiring::of(&self.inner).activate(need).await {
+                // A ring that is found further down is this slot's problem as well: same code.
+                let code = match error.code() {
+                    "lifecycle.dependency_cycle" => "lifecycle.dependency_cycle",
+                    _ => "lifecycle.dependency_failed",
+                };
+                return Err(Failure::new(
+                    Stage::Dependencies,
+                    code,
+                    format_args!("requires {need}: {error}"),
+                ));
+            }
+        }
+        Ok(claim)
+    }
+
+    async fn build(&self, factory: Arc<dyn crate::Factory>) -> Result<Running, Failure> {
+        let cancelled = CancellationToken::new();
+        let slot = &self.cell.slot;
+        let settings = self
+            .inner
+            .settings
+            .settings(slot, self.candidate.provider());
+        let context = BuildContext {
+            candidate: self.candidate.clone(),
+            settings: settings.unwrap_or(Value::Null),
+            wiring: Wiring::of(&self.inner),
+            cancelled: cancelled.clone(),
+        };
+        let limit = self.inner.limits.activation;
+        let (inner, candidate) = (Arc::clone(&self.inner), self.candidate.clone());
+        let calls = Arc::clone(&self.cell.calls);
+        let late = move |product: Result<Instance, BuildError>| async move {
+            // Nobody waits for it any more, but it exists and must be taken down like any other.
+            if let Ok(instance) = product {
+                let running = inner.admit(candidate, instance, calls);
+                inner.retire(&running).await.err().inspect(|failure| {
+                    tracing::warn!(%failure, "an instance that came too late was not retired cleanly");
+                });
+            }
+        };
+        match step::run(limit, cancelled, move || factory.build(context), late).await {
+            Ok(Ok(instance)) => {
+                let calls = Arc::clone(&self.cell.calls);
+                Ok(self.inner.admit(self.candidate.clone(), instance, calls))
+            }
+            Ok(Err(error @ BuildError::Settings { .. })) => Err(Failure::new(
+                Stage::Build,
+                "lifecycle.settings_invalid",
+                error,
+            )),
+            Ok(Err(error)) => Err(Failure::new(Stage::Build, "lifecycle.build_failed", error)),
+            Err(error) => Err(Failure::step(Stage::Build, limit, error)),
+        }
+    }
+
+    /// A consumer that holds a facet must find it on the new instance too.
+    fn check_facets(&self, running: &Running) -> Result<(), Failure> {
+        let missing: Vec<String> = self
+            .cell
+            .held_facets()
+            .into_iter()
+            .filter(|facet| !running.facets.has(*facet))
+            .map(|facet| facet.name())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Stage::Facets,
+            "lifecycle.facet_missing",
+            format_args!("does not offer {}, which is in use", missing.join(", ")),
+        ))
+    }
+
+    /// `Ok(Some(..))` is a failing probe that was skipped by force.
+    async fn probe(&self, running: &Arc<Running>) -> Result<Option<Failure>, Failure> {
+        let Some(report) = self.inner.ask(running).await else {
+            return Ok(None);
+        };
+        let health = report.health.clone();
+        self.cell.ledger().health = Some(report);
+        match health {
+            Some(health) if !health.may_serve() => {
+                let code = match &health {
+                    Health::ProbeError(_) => "lifecycle.probe_error",
+                    _ => "lifecycle.probe_failed",
+                };
+                let failure = Failure::new(Stage::Probe, code, health);
+                if self.force {
+                    Ok(Some(failure))
+                } else {
+                    Err(failure)
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn before_swap(&self) -> Result<(), Failure> {
+        for hook in self.inner.hooks.iter().cloned() {
+            let (limit, context) = (self.inner.limits.hook, self.context());
+            let call = move || async move { hook.before(context).await };
+            let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
+            hook_result(Stage::BeforeSwap, limit, result)?;
+        }
+        Ok(())
+    }
+
+    async fn after_swap(&self, warnings: &mut Vec<Failure>) {
+        for hook in self.inner.hooks.iter().cloned() {
+            let (limit, context) = (self.inner.limits.hook, self.context());
+            let call = move || async move { hook.after(context).await };
+            let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
+            if let Err(failure) = hook_result(Stage::AfterSwap, limit, result) {
+                self.warn(failure, warnings);
+            }
+        }
+    }
+
+    /// Puts the new instance in service. The pointer moves in here and nowhere else.
+    async fn publish(
+        &self,
+        prepared: Prepared,
+    ) -> Result<(Outcome, Option<Arc<Published>>), Failure> {
+        let Prepared {
+            running,
+            claim,
+            skipped,
+        } = prepared;
+        let instance = running.number;
+        let old = match self
+            .cell
+            .publish(Arc::new(Published::new(Arc::clone(&running))))
+        {
+            Ok(old) => old,
+            Err(_stopped) => {
+                self.discard(&running).await;
+                return Err(Failure::new(
+                    Stage::Publish,
+                    "lifecycle.stopped",
+                    "the slot was shut down meanwhile",
+                ));
+            }
+        };
+        claim.settle();
+        let mut ledger = self.cell.ledger();
+        ledger.step(Move::Publish, self.inner.clock.now());
+        ledger.attempts += 1;
+        ledger.last_failure = None;
+        ledger.last_error = None;
+        ledger.forced.clone_from(&skipped);
+        ledger.swaps.forced += u64::from(skipped.is_some());
+        match old {
+            Some(_) => ledger.swaps.swapped += 1,
+            None => ledger.swaps.activated += 1,
+        }
+        if let Some(old) = &old {
+            ledger.draining.push(Draining {
+                instance: old.running.number,
+                provider: old.running.candidate.provider().clone(),
+                tally: old.tally(),
+            });
+        }
+        drop(ledger);
+        self.announce(Happening::Published {
+            from: self
+                .before
+                .as_ref()
+                .map(|before| before.candidate.provider().clone()),
+            to: self.candidate.provider().clone(),
+            instance,
+        });
+        let outcome = match skipped {
+            Some(failure) => Outcome::Forced { failure },
+            None => Outcome::Swapped,
+        };
+        Ok((outcome, old))
+    }
+
+    async fn drain_and_retire(&self, old: Arc<Published>, warnings: &mut Vec<Failure>) {
+        let limit = self.inner.limits.drain;
+        if let Some(failure) = self.inner.drain(self.cell, old, limit).await {
+            self.warn(failure, warnings);
+        }
+        if let Some(before) = &self.before {
+            let retired = self.inner.retire(before).await;
+            self.inner.book_retired(self.cell, before);
+            if let Err(failure) = retired {
+                self.warn(failure, warnings);
+            }
+        }
+    }
+
+    /// Takes down an instance that was never in service.
+    async fn discard(&self, running: &Arc<Running>) {
+        let retired = self.inner.retire(running).await;
+        self.inner.book_retired(self.cell, running);
+        if let Err(failure) = retired {
+            // The reason for discarding it is what the caller needs; this one is for the log.
+            tracing::warn!(slot = %self.cell.slot, %failure, "a discarded instance was not retired cleanly");
+        }
+    }
+
+    /// Nothing was published: the slot is as it was before.
+    fn give_up(&self, failure: Failure, begun: Instant) -> Result<SwapReport, LifecycleError> {
+        let slot = self.cell.slot.clone();
+        let provider = self.candidate.provider().clone();
+        let at = self.inner.clock.now();
+        let mut ledger = self.cell.ledger();
+        ledger.step(Move::GiveUp, at);
+        ledger.fail(&self.candidate, failure.clone(), at);
+        let Some(before) = &self.before else {
+            let error = LifecycleError::ActivationFailed {
+                slot,
+                provider: provider.clone(),
+                failure: failure.clone(),
+            };
+            ledger.swaps.failed += 1;
+            ledger.attempts += 1;
+            ledger.last_failure = Some(error.clone());
+            drop(ledger);
+            self.announce(Happening::ActivationFailed { provider, failure });
+            return Err(error);
+        };
+        ledger.swaps.rolled_back += 1;
+        drop(ledger);
+        let active = before.candidate.provider().clone();
+        self.announce(Happening::RolledBack {
+            active: active.clone(),
+            provider: provider.clone(),
+            failure: failure.clone(),
+        });
+        Ok(SwapReport {
+            slot,
+            outcome: Outcome::RolledBack { failure },
+            from: Some(active),
+            to: provider,
+            warnings: Vec::new(),
+            took: begun.elapsed(),
+        })
+    }
+
+    fn warn(&self, failure: Failure, warnings: &mut Vec<Failure>) {
+        self.announce(Happening::Warned {
+            failure: failure.clone(),
+        });
+        warnings.push(failure);
+    }
+
+    fn announce(&self, what: Happening) {
+        self.inner.announce(&self.cell.slot, what);
+    }
+
+    fn context(&self) -> SwapContext {
+        SwapContext {
+            slot: self.cell.slot.clone(),
+            from: self
+                .before
+                .as_ref()
+                .map(|before| before.candidate.provider().clone()),
+            to: self.candidate.provider().clone(),
+        }
+    }
+}
+
+fn hook_result(
+    stage: Stage,
+    limit: std::time::Duration,
+    result: Result<Result<(), String>, step::StepError>,
+) -> Result<(), Failure> {
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(message)) => Err(Failure::new(stage, "lifecycle.hook_failed", message)),
+        Err(error) => Err(Failure::step(stage, limit, error)),
+    }
+}

@@ -1,0 +1,15 @@
+//! The lifecycle from outside: only public paths, real tasks and threads.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test helpers outside of #[test] functions may fail loudly"
+)]
+
+mod activation;
+mod calls;
+mod cancellation;
+mod dependencies;
+mod load;
+mod roll_back;
+mod shutdown;
+mod support;

@@ -1,0 +1,337 @@
+//! Components whose every step the test decides, and a book of what happened to each instance.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use oneiric_core::{BoxFuture, Candidate, FactoryPath, Origin, Provider, Registry, Slot};
+use oneiric_lifecycle::{
+    BuildContext, BuildError, CallError, Factory, FactoryTable, Health, Instance, Invoke,
+    Lifecycle, LifecycleBuilder, Payload, Probe, Retire,
+};
+use tokio::sync::Semaphore;
+
+pub(crate) const CACHE: &str = "adapter/cache";
+
+pub(crate) fn slot(text: &str) -> Slot {
+    text.parse().unwrap()
+}
+
+pub(crate) fn provider(text: &str) -> Provider {
+    text.parse().unwrap()
+}
+
+/// A typed side for tests.
+pub(crate) trait Named: Send + Sync {
+    fn name(&self) -> String;
+}
+
+/// What one step of a component does.
+#[derive(Clone, Default)]
+pub(crate) enum Act {
+    #[default]
+    Ok,
+    Fail,
+    Panic,
+    /// Waits for a permit, then goes on.
+    Wait(Arc<Semaphore>),
+    /// Blocks its thread until the sender is dropped, then goes on.
+    BlockThread(Arc<Mutex<std::sync::mpsc::Receiver<()>>>),
+    /// Answers a health other than Ok.
+    Say(Health),
+    /// Never ends.
+    Hang,
+}
+
+impl Act {
+    pub(crate) fn gate() -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        (Self::Wait(Arc::clone(&gate)), gate)
+    }
+
+    pub(crate) fn thread_gate() -> (Self, std::sync::mpsc::Sender<()>) {
+        let (open, wait) = std::sync::mpsc::channel();
+        (Self::BlockThread(Arc::new(Mutex::new(wait))), open)
+    }
+
+    async fn play(&self, what: &str) -> Result<(), String> {
+        match self {
+            Self::Ok | Self::Say(_) => Ok(()),
+            Self::Fail => Err(format!("{what} told to fail")),
+            Self::Panic => panic!("{what} told to panic"),
+            Self::Wait(gate) => {
+                gate.acquire().await.unwrap().forget();
+                Ok(())
+            }
+            Self::BlockThread(wait) => {
+                assert!(
+                    wait.lock().unwrap().recv().is_err(),
+                    "opened by dropping the sender"
+                );
+                Ok(())
+            }
+            Self::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// How the next instances of a provider behave.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    pub(crate) build: Act,
+    pub(crate) probe: Act,
+    pub(crate) call: Act,
+    pub(crate) retire: Act,
+    pub(crate) without_facet: bool,
+}
+
+/// What happened to one instance.
+#[derive(Default)]
+pub(crate) struct Record {
+    pub(crate) calls: AtomicU64,
+    pub(crate) retired: AtomicU32,
+    /// A call began or ended on it when it was retired already.
+    pub(crate) called_after_retirement: AtomicBool,
+}
+
+/// What happened to all of them.
+#[derive(Clone, Default)]
+pub(crate) struct Book {
+    records: Arc<Mutex<Vec<(Provider, Arc<Record>)>>>,
+    scripts: Arc<Mutex<BTreeMap<Provider, Script>>>,
+    order: Arc<Mutex<Vec<String>>>,
+    pub(crate) builds_begun: Arc<AtomicU64>,
+}
+
+impl Book {
+    pub(crate) fn script(&self, of: &str, script: Script) {
+        self.scripts.lock().unwrap().insert(provider(of), script);
+    }
+
+    pub(crate) fn records_of(&self, of: &str) -> Vec<Arc<Record>> {
+        let records = self.records.lock().unwrap();
+        let of = provider(of);
+        records
+            .iter()
+            .filter(|(who, _)| *who == of)
+            .map(|(_, record)| Arc::clone(record))
+            .collect()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Record>> {
+        self.records
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, record)| Arc::clone(record))
+            .collect()
+    }
+
+    /// Providers in the order in which their instances were retired.
+    pub(crate) fn retirements(&self) -> Vec<String> {
+        self.order.lock().unwrap().clone()
+    }
+
+    fn of(&self, of: &Provider) -> Script {
+        self.scripts
+            .lock()
+            .unwrap()
+            .get(of)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// A component under a test's control.
+struct Part {
+    provider: Provider,
+    script: Script,
+    record: Arc<Record>,
+    book: Book,
+}
+
+impl Part {
+    fn note_if_retired(&self) {
+        if self.record.retired.load(Ordering::SeqCst) > 0 {
+            self.record
+                .called_after_retirement
+                .store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Invoke for Part {
+    fn invoke<'a>(
+        &'a self,
+        operation: &'a str,
+        _input: Payload,
+    ) -> BoxFuture<'a, Result<Payload, CallError>> {
+        Box::pin(async move {
+            self.note_if_retired();
+            self.record.calls.fetch_add(1, Ordering::SeqCst);
+            let result = match operation {
+                "who" => self
+                    .script
+                    .call
+                    .play("call")
+                    .await
+                    .map_err(CallError::failed),
+                other => Err(CallError::unknown_operation(other, self)),
+            };
+            self.note_if_retired();
+            result?;
+            Payload::json(&self.provider.as_str())
+        })
+    }
+
+    fn operations(&self) -> Vec<oneiric_lifecycle::Operation> {
+        vec![oneiric_lifecycle::Operation::new("who", "-> the provider")]
+    }
+}
+
+impl Named for Part {
+    fn name(&self) -> String {
+        self.note_if_retired();
+        self.record.calls.fetch_add(1, Ordering::SeqCst);
+        self.provider.to_string()
+    }
+}
+
+impl Probe for Part {
+    fn probe(&self) -> BoxFuture<'_, Health> {
+        Box::pin(async move {
+            match (&self.script.probe, self.script.probe.play("probe").await) {
+                (Act::Say(health), _) => health.clone(),
+                (_, Ok(())) => Health::Ok,
+                (_, Err(message)) => Health::Critical(message),
+            }
+        })
+    }
+}
+
+impl Retire for Part {
+    fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            self.record.retired.fetch_add(1, Ordering::SeqCst);
+            self.book
+                .order
+                .lock()
+                .unwrap()
+                .push(self.provider.to_string());
+            self.script.retire.play("retire").await
+        })
+    }
+}
+
+#[derive(Clone)]
+struct PartFactory(Book);
+
+impl Factory for PartFactory {
+    fn build(&self, context: BuildContext) -> BoxFuture<'static, Result<Instance, BuildError>> {
+        let book = self.0.clone();
+        Box::pin(async move {
+            book.builds_begun.fetch_add(1, Ordering::SeqCst);
+            let provider = context.candidate().provider().clone();
+            let script = book.of(&provider);
+            script
+                .build
+                .play("build")
+                .await
+                .map_err(BuildError::failed)?;
+            let record = Arc::new(Record::default());
+            book.records
+                .lock()
+                .unwrap()
+                .push((provider.clone(), Arc::clone(&record)));
+            let without_facet = script.without_facet;
+            let part = Arc::new(Part {
+                provider,
+                script,
+                record,
+                book,
+            });
+            let instance = Instance::new(part.clone())
+                .probe(part.clone())
+                .retire(part.clone());
+            Ok(if without_facet {
+                instance
+            } else {
+                instance.facet::<dyn Named>(part)
+            })
+        })
+    }
+}
+
+/// A registry, a lifecycle over it, and the book.
+pub(crate) struct Lab {
+    pub(crate) registry: Registry,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) book: Book,
+}
+
+impl Lab {
+    /// Candidates as (slot, provider, priority, required slots).
+    pub(crate) fn new(candidates: &[(&str, &str, i64, &[&str])]) -> Self {
+        Self::with(candidates, |builder| builder)
+    }
+
+    pub(crate) fn with(
+        candidates: &[(&str, &str, i64, &[&str])],
+        adjust: impl FnOnce(LifecycleBuilder) -> LifecycleBuilder,
+    ) -> Self {
+        let registry = Registry::new();
+        for (of, by, priority, requires) in candidates {
+            registry
+                .register(candidate(of, by, *priority, requires))
+                .keep();
+        }
+        let book = Book::default();
+        let mut table = FactoryTable::new();
+        table.insert(factory_path(), PartFactory(book.clone()));
+        let builder = Lifecycle::builder(registry.clone()).factories(table);
+        Self {
+            lifecycle: adjust(builder).build(),
+            registry,
+            book,
+        }
+    }
+
+    /// Two providers for one slot; `a` ranks best.
+    pub(crate) fn pair() -> Self {
+        Self::new(&[(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])])
+    }
+
+    pub(crate) async fn who(&self, of: &str) -> String {
+        let lease = self.lifecycle.lease(&slot(of)).await.unwrap();
+        match lease.invoke("who", Payload::empty()).await.unwrap() {
+            Payload::Json(name) => name.as_str().unwrap().to_owned(),
+            other => panic!("not a name: {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn factory_path() -> FactoryPath {
+    "oneiric.test:part".parse().unwrap()
+}
+
+pub(crate) fn candidate(of: &str, by: &str, priority: i64, requires: &[&str]) -> Candidate {
+    let builder = Candidate::builder(slot(of), provider(by), Origin::settings());
+    let builder = builder.factory(factory_path()).priority(priority);
+    requires
+        .iter()
+        .fold(builder, |builder, need| builder.requires(slot(need)))
+        .build()
+}
+
+/// Waits until `condition` holds; for what has no event of its own. Gives up far beyond any
+/// machine's slowness.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), wait)
+        .await
+        .unwrap();
+}
