@@ -1,0 +1,229 @@
+//! What the lifecycle says about a slot, as a client reads it: mirrors of `oneiric-lifecycle`'s types with every
+//! field a reader can do without optional, so that an older or newer process can still be talked to. What each field
+//! means is documented there.
+
+use oneiric_core::{Origin, Provider, Slot};
+use serde::{Deserialize, Serialize};
+
+/// Everything about one slot at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// The slot.
+    pub slot: Slot,
+    /// Where it is in its life.
+    pub state: String,
+    /// Who serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<ActiveStatus>,
+    /// Since when it is in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// Whether it takes work.
+    pub activity: Activity,
+    /// Who ranks best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winner: Option<Provider>,
+    /// Why the one who serves is not the one who ranks best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<Difference>,
+    /// The last step that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+    /// Leases that are out.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Instances that are finishing their work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<Draining>,
+    /// Calls that ended.
+    #[serde(default)]
+    pub calls: Calls,
+    /// Transitions that ended.
+    #[serde(default)]
+    pub swaps: Swaps,
+    /// How long the last swaps took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_duration: Option<Percentiles>,
+    /// Slots whose instance needs this one.
+    #[serde(default)]
+    pub holders: Vec<Slot>,
+    /// Live references to it.
+    #[serde(default)]
+    pub live_references: u64,
+    /// The last answer to a probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthReport>,
+}
+
+/// The instance that serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActiveStatus {
+    /// Whose.
+    pub provider: Provider,
+    /// Where its candidate came from.
+    pub origin: Origin,
+    /// Its candidate's registration number.
+    pub sequence: u64,
+    /// Its number.
+    pub instance: u64,
+    /// The probe that was skipped by force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Failure>,
+}
+
+/// Whether a slot takes work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// `running`, `paused` or `draining`.
+    pub activity: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Who said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+}
+
+/// An instance that finishes its work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Whose.
+    pub provider: Provider,
+    /// Its number.
+    pub instance: u64,
+    /// Leases still out.
+    pub in_flight: u64,
+}
+
+/// Why active and winner differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// `swap_failed`, `held`, `withdrawn`, `not_applied`.
+    pub why: String,
+    /// With `swap_failed`: where and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// With `held`: `paused` or `draining`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<String>,
+}
+
+/// One step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The step.
+    pub stage: String,
+    /// The error code.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+}
+
+/// The last step that failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastError {
+    /// Whose instance it was about.
+    pub provider: Provider,
+    /// Where and why.
+    #[serde(flatten)]
+    pub failure: Failure,
+    /// When.
+    pub at_unix_ms: u64,
+}
+
+/// Calls that ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Calls {
+    /// Did their work.
+    pub succeeded: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// Transitions that ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Swaps {
+    /// First instances put in service.
+    pub activated: u64,
+    /// Instances exchanged.
+    pub swapped: u64,
+    /// Of both, those that skipped a failing probe.
+    pub forced: u64,
+    /// Swaps that failed while the old instance served on.
+    pub rolled_back: u64,
+    /// Activations that failed.
+    pub failed: u64,
+    /// Instances retired.
+    pub retired: u64,
+}
+
+/// Percentiles of durations, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// How many values.
+    pub count: u64,
+    /// Half were at most this.
+    pub p50_us: u64,
+    /// Nine of ten were at most this.
+    pub p90_us: u64,
+    /// 99 of 100 were at most this.
+    pub p99_us: u64,
+    /// All were at most this.
+    pub max_us: u64,
+}
+
+/// What an instance said when probed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthReport {
+    /// The slot.
+    pub slot: Slot,
+    /// Who was asked.
+    pub provider: Provider,
+    /// Its number.
+    pub instance: u64,
+    /// `ok`, `warn`, `temporarily_unavailable`, `critical`, `probe_error`; absent when it has no probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// What it said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How long the answer took.
+    pub took_us: u64,
+    /// When.
+    pub at_unix_ms: u64,
+}
+
+/// What came of a swap.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SwapReport {
+    /// The slot.
+    pub slot: Slot,
+    /// `swapped`, `unchanged`, `rolled_back`, `forced`.
+    pub outcome: String,
+    /// With `rolled_back` and `forced`: where and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Who served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Provider>,
+    /// Who was to serve.
+    pub to: Provider,
+    /// What failed after the new instance was in service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Failure>,
+    /// From being begun to the old instance being retired.
+    pub took_us: u64,
+}
+
+impl SwapReport {
+    /// Whether the one asked for serves now.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.outcome != "rolled_back"
+    }
+}

@@ -1,0 +1,398 @@
+//! The other end of the admin API: one connection to the socket of a running process.
+//!
+//! A client holds no state of the process it talks to and never touches its files: when nothing answers, that is
+//! what it says. Errors that came over the wire keep their code as text, which is why [`ClientError`] has a `code` of
+//! its own instead of a `'static` one.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request,
+    client::conn::http1::{self, SendRequest},
+    header,
+};
+use hyper_util::rt::TokioIo;
+use oneiric_core::{ErrorKind, Provider, Slot};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::api::{
+    AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, ListDoc, ReadyDoc, StatusDoc,
+    SwapDoc, SwapRequestDoc, kind, query, schema,
+};
+
+/// The longest answer a client reads: 64 MiB.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// An answer: the document as this version knows it, and the JSON as it was sent.
+#[derive(Debug, Clone)]
+pub struct Reply<T> {
+    /// The document.
+    pub doc: T,
+    /// Every field that was sent, those that this version does not know among them.
+    pub json: Value,
+}
+
+/// What to ask `explain`.
+#[derive(Debug, Clone)]
+pub struct ExplainQuery {
+    /// The slot.
+    pub slot: Slot,
+    /// Required capabilities.
+    pub capabilities: Vec<String>,
+    /// Whether one of the capabilities is enough.
+    pub any: bool,
+    /// Only candidates of this provider.
+    pub provider: Option<Provider>,
+    /// Assumptions, as `oneiric_core::Change` spells them.
+    pub what_if: Vec<String>,
+}
+
+impl ExplainQuery {
+    /// Asks who wins `slot`.
+    #[must_use]
+    pub const fn new(slot: Slot) -> Self {
+        Self { slot, capabilities: Vec::new(), any: false, provider: None, what_if: Vec::new() }
+    }
+}
+
+/// One connection to a running process.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+    timeout: Option<Duration>,
+    connection: SendRequest<Full<Bytes>>,
+}
+
+impl Client {
+    /// Connects to the process that serves `socket`.
+    ///
+    /// # Errors
+    /// `runtime.not_running`, `runtime.socket_denied`, `runtime.connection_broken`.
+    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+        let connection = open(socket).await?;
+        Ok(Self { socket: socket.to_owned(), timeout: None, connection })
+    }
+
+    /// Gives up on an answer after `limit`; without it a request may take as long as the process lets it.
+    #[must_use]
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Lists slots and candidates, of one domain if one is named.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn list(&mut self, domain: Option<&str>) -> Result<Reply<ListDoc>, ClientError> {
+        let mut path = String::new();
+        if let Some(domain) = domain {
+            query::push(&mut path, "domain", domain);
+        }
+        self.get(&format!("/v1/list{path}")).await
+    }
+
+    /// Explains who wins a slot, and why.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(&mut self, asked: &ExplainQuery) -> Result<Reply<ExplainDoc>, ClientError> {
+        let mut path = String::new();
+        query::push(&mut path, "slot", asked.slot.as_str());
+        for capability in &asked.capabilities {
+            query::push(&mut path, "capability", capability);
+        }
+        if asked.any {
+            query::push(&mut path, "any", "true");
+        }
+        if let Some(provider) = &asked.provider {
+            query::push(&mut path, "provider", provider.as_str());
+        }
+        for change in &asked.what_if {
+            query::push(&mut path, "what_if", change);
+        }
+        self.get(&format!("/v1/explain{path}")).await
+    }
+
+    /// Returns the status of the process and of one slot or all.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(&mut self, slot: Option<&Slot>) -> Result<Reply<StatusDoc>, ClientError> {
+        self.get(&format!("/v1/status{}", of(slot))).await
+    }
+
+    /// Returns what instances said of their health last.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn health(&mut self, slot: Option<&Slot>) -> Result<Reply<HealthDoc>, ClientError> {
+        self.get(&format!("/v1/health{}", of(slot))).await
+    }
+
+    /// Has instances asked for their health now.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn probe(&mut self, slot: Option<&Slot>) -> Result<Reply<HealthDoc>, ClientError> {
+        self.post("/v1/health", &HealthRequest { slot: slot.cloned() }).await
+    }
+
+    /// Calls an operation.
+    ///
+    /// # Errors
+    /// [`ClientError`], with the component's own code when it refused.
+    pub async fn call(&mut self, request: &CallRequest) -> Result<Reply<CallDoc>, ClientError> {
+        self.post("/v1/call", request).await
+    }
+
+    /// Exchanges what serves a slot. One that was rolled back is an answer, not an error: see [`SwapDoc::error`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn swap(&mut self, request: &SwapRequestDoc) -> Result<Reply<SwapDoc>, ClientError> {
+        self.post("/v1/swap", request).await
+    }
+
+    /// Asks whether the process answers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn alive(&mut self) -> Result<Reply<AliveDoc>, ClientError> {
+        self.get("/healthz").await
+    }
+
+    /// Asks whether every slot serves.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ready(&mut self) -> Result<Reply<ReadyDoc>, ClientError> {
+        self.get("/readyz").await
+    }
+
+    /// Returns the metrics in Prometheus' text form.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn metrics(&mut self) -> Result<String, ClientError> {
+        let (status, body) = self.exchange(Method::GET, "/metrics", Bytes::new()).await?;
+        if status != 200 {
+            return Err(refusal(status, &body));
+        }
+        String::from_utf8(body.into()).map_err(|error| ClientError::Unreadable { message: error.to_string() })
+    }
+
+    async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<Reply<T>, ClientError> {
+        let (status, body) = self.exchange(Method::GET, path, Bytes::new()).await?;
+        read(status, &body)
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Reply<T>, ClientError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| ClientError::Broken { doing: "writing the request", message: error.to_string() })?;
+        let (status, body) = self.exchange(Method::POST, path, body.into()).await?;
+        read(status, &body)
+    }
+
+    async fn exchange(&mut self, method: Method, path: &str, body: Bytes) -> Result<(u16, Bytes), ClientError> {
+        let limit = self.timeout;
+        let exchange = self.send(method, path, body);
+        match limit {
+            None => exchange.await,
+            Some(limit) => tokio::time::timeout(limit, exchange)
+                .await
+                .unwrap_or(Err(ClientError::TimedOut { limit })),
+        }
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<(u16, Bytes), ClientError> {
+        // The process closes connections that have been idle; that is no reason to fail.
+        if self.connection.is_closed() || self.connection.ready().await.is_err() {
+            self.connection = open(&self.socket).await?;
+        }
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "oneiric")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| broken("writing the request", &error))?;
+        let answer = self.connection.send_request(request).await;
+        let answer = answer.map_err(|error| broken("waiting for the answer", &error))?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| broken("reading the answer", &*error))?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+async fn open(socket: &Path) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+    let stream = UnixStream::connect(socket).await.map_err(|source| {
+        let socket = socket.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => ClientError::SocketDenied { socket, source },
+            _ => ClientError::NotRunning { socket, source },
+        }
+    })?;
+    let (sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken("connecting", &error))?;
+    // It ends with the sender or the socket; what went wrong the pending request is told.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+fn broken(doing: &'static str, error: &dyn std::error::Error) -> ClientError {
+    ClientError::Broken { doing, message: error.to_string() }
+}
+
+fn of(slot: Option<&Slot>) -> String {
+    let mut path = String::new();
+    if let Some(slot) = slot {
+        query::push(&mut path, "slot", slot.as_str());
+    }
+    path
+}
+
+/// Reads an answer by what it says it is: some refusals (a swap rolled back, not ready) are documents.
+fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<Reply<T>, ClientError> {
+    let unreadable = |error: serde_json::Error| ClientError::Unreadable { message: error.to_string() };
+    let json: Value = match serde_json::from_slice(body) {
+        Ok(json) => json,
+        Err(_) if status >= 400 => return Err(refusal(status, body)),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if json.get("schema").and_then(Value::as_str) == Some(schema::ERROR) {
+        return Err(refusal(status, body));
+    }
+    let doc = T::deserialize(&json).map_err(unreadable)?;
+    Ok(Reply { doc, json })
+}
+
+fn refusal(status: u16, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<ErrorDoc>(body) {
+        Ok(ErrorDoc { error, .. }) => ClientError::Refused {
+            status,
+            code: error.code,
+            kind: kind::parse(&error.kind),
+            message: error.message,
+            request_id: error.request_id,
+            hint: error.hint,
+        },
+        Err(_) => ClientError::Unreadable { message: format!("status {status} without an error document") },
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No process serves the socket.
+    #[error("nothing is running at {}", socket.display())]
+    NotRunning {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket belongs to somebody else.
+    #[error("{} may not be used by this user", socket.display())]
+    SocketDenied {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The connection ended before the answer did.
+    #[error("the connection broke while {doing}: {message}")]
+    Broken {
+        /// At which point.
+        doing: &'static str,
+        /// What went wrong.
+        message: String,
+    },
+    /// The answer is none of this API's.
+    #[error("the answer cannot be read: {message}")]
+    Unreadable {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No answer came in the time the caller allowed.
+    #[error("no answer within {} ms", limit.as_millis())]
+    TimedOut {
+        /// The time.
+        limit: Duration,
+    },
+    /// The process said no.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The error's code.
+        code: String,
+        /// What to do next.
+        kind: ErrorKind,
+        /// What happened.
+        message: String,
+        /// Finds the request in the process' log.
+        request_id: String,
+        /// A next step.
+        hint: Option<String>,
+    },
+}
+
+impl ClientError {
+    /// Returns the error's code; when the process refused, its code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NotRunning { .. } => "runtime.not_running",
+            Self::SocketDenied { .. } => "runtime.socket_denied",
+            Self::Broken { .. } => "runtime.connection_broken",
+            Self::Unreadable { .. } => "runtime.answer_unreadable",
+            Self::TimedOut { .. } => "runtime.answer_late",
+            Self::Refused { code, .. } => code,
+        }
+    }
+
+    /// Returns what to do next; when the process refused, what it says.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotRunning { .. } | Self::Broken { .. } => ErrorKind::Unavailable,
+            Self::SocketDenied { .. } => ErrorKind::Denied,
+            Self::Unreadable { .. } => ErrorKind::Internal,
+            Self::TimedOut { .. } => ErrorKind::Timeout,
+            Self::Refused { kind, .. } => *kind,
+        }
+    }
+
+    /// Returns the hint that the process gave.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Refused { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the id that finds the request in the process' log, if it got that far.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Refused { request_id, .. } => Some(request_id),
+            _ => None,
+        }
+    }
+}

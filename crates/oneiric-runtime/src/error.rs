@@ -1,0 +1,144 @@
+//! Why a runtime cannot be put together, started, or do what it is asked.
+
+use std::{io, path::PathBuf};
+
+use oneiric_core::{Coded, ErrorKind, InvalidChange, Provider, Slot};
+use oneiric_lifecycle::{CallError, LifecycleError};
+
+use crate::settings::SettingsError;
+
+/// Why a runtime cannot be put together, started, or do what it is asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(SettingsError),
+    /// Another process works with the state directory.
+    #[error("another process is using {}", state_dir.display())]
+    AlreadyRunning {
+        /// The directory.
+        state_dir: PathBuf,
+    },
+    /// This runtime was run before; its instances are gone for good.
+    #[error("this runtime was run already")]
+    RunBefore,
+    /// The state directory cannot be made, entered or locked.
+    #[error("the state directory {} cannot be used: {doing}", path.display())]
+    StateDir {
+        /// What was tried.
+        doing: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path of the admin socket does not fit into a socket address.
+    #[error(
+        "the path of the admin socket is {length} bytes long, the system takes {limit}: {}", path.display()
+    )]
+    SocketPathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+        /// What the system takes.
+        limit: usize,
+    },
+    /// The admin socket cannot be opened.
+    #[error("the admin socket {} cannot be opened", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody registered the provider that was to be swapped in.
+    #[error("{slot} has no candidate of '{provider}'{}", known_list(known))]
+    ProviderUnknown {
+        /// The slot.
+        slot: Slot,
+        /// The provider.
+        provider: Provider,
+        /// Those that there are.
+        known: Vec<Provider>,
+    },
+    /// A request contradicts itself.
+    #[error("{message}")]
+    RequestInvalid {
+        /// How.
+        message: String,
+    },
+    /// A hypothetical change does not fit.
+    #[error(transparent)]
+    Change(InvalidChange),
+    /// The lifecycle says no.
+    #[error(transparent)]
+    Lifecycle(LifecycleError),
+    /// The component says no.
+    #[error(transparent)]
+    Call(CallError),
+    /// A defect of ours.
+    #[error("internal error: {message}")]
+    Internal {
+        /// What is known about it.
+        message: String,
+    },
+}
+
+fn known_list(known: &[Provider]) -> String {
+    let names: Vec<&str> = known.iter().map(Provider::as_str).collect();
+    if names.is_empty() { String::new() } else { format!("; it has {}", names.join(", ")) }
+}
+
+impl RuntimeError {
+    /// Returns a next step for the person who reads the error, where one is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::AlreadyRunning { state_dir } => format!(
+                "stop the process that uses {}, or give this one another state directory",
+                state_dir.display()
+            ),
+            Self::SocketPathTooLong { .. } => {
+                "set `admin.socket` to a shorter path, or use a shorter state directory (ONEIRIC_STATE_DIR)".to_owned()
+            }
+            Self::StateDir { .. } => "choose another state directory (`state_dir`, ONEIRIC_STATE_DIR)".to_owned(),
+            Self::Lifecycle(LifecycleError::Unresolved(_)) => "`oneiric list` shows the slots there are".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+impl Coded for RuntimeError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Settings(error) => error.code(),
+            Self::AlreadyRunning { .. } => "runtime.already_running",
+            Self::RunBefore => "runtime.run_before",
+            Self::StateDir { .. } => "runtime.state_dir_unusable",
+            Self::SocketPathTooLong { .. } => "runtime.socket_path_too_long",
+            Self::Socket { .. } => "runtime.socket_unusable",
+            Self::ProviderUnknown { .. } => "runtime.provider_unknown",
+            Self::RequestInvalid { .. } => "runtime.request_invalid",
+            Self::Change(error) => error.code(),
+            Self::Lifecycle(error) => error.code(),
+            Self::Call(error) => error.code(),
+            Self::Internal { .. } => "runtime.internal",
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Settings(error) => error.kind(),
+            Self::AlreadyRunning { .. } => ErrorKind::Busy,
+            Self::StateDir { .. } | Self::SocketPathTooLong { .. } | Self::Socket { .. } => ErrorKind::Config,
+            Self::ProviderUnknown { .. } => ErrorKind::NotFound,
+            Self::RunBefore | Self::RequestInvalid { .. } => ErrorKind::Usage,
+            Self::Change(error) => error.kind(),
+            Self::Lifecycle(error) => error.kind(),
+            Self::Call(error) => error.kind(),
+            Self::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+}
