@@ -172,3 +172,107 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+    use crate::{Candidate, Origin, SelectionLayer, precedence::compare};
+
+    fn scores() -> impl Strategy<Value = Score> {
+        let edge = || select(vec![i64::MIN, -1, 0, 1, i64::MAX]);
+        (
+            any::<bool>(),
+            any::<bool>(),
+            0..3_u32,
+            edge(),
+            edge(),
+            0..4_u64,
+        )
+            .prop_map(
+                |(selected, fallback, capability_matches, priority, stack_level, sequence)| Score {
+                    selected,
+                    fallback,
+                    capability_matches,
+                    priority,
+                    stack_level,
+                    sequence,
+                },
+            )
+    }
+
+    fn policies() -> impl Strategy<Value = TiePolicy> {
+        select(vec![TiePolicy::Newest, TiePolicy::Oldest, TiePolicy::Error])
+    }
+
+    /// Candidates with given sequence numbers, and the numbers of some that come and go.
+    fn held() -> impl Strategy<Value = Vec<(Registered, bool)>> {
+        let one = (
+            0..3_usize,
+            -1..2_i64,
+            -1..2_i64,
+            any::<bool>(),
+            any::<bool>(),
+        );
+        vec(one, 1..12).prop_map(|all| {
+            let made = all.into_iter().enumerate().map(
+                |(index, (whose, priority, stack_level, fallback, passing))| {
+                    let provider = Provider::new(["a", "b", "c"][whose]).unwrap();
+                    let slot = "adapter/cache".parse().unwrap();
+                    let candidate = Candidate::builder(slot, provider, Origin::settings())
+                        .priority(priority)
+                        .stack_level(stack_level)
+                        .fallback(fallback)
+                        .build();
+                    (Registered::new(candidate, index as u64 + 1, 0), passing)
+                },
+            );
+            made.collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn precedence_is_a_total_order(ties in policies(), a in scores(), b in scores(), c in scores()) {
+            let order = |x: &Score, y: &Score| compare(x, y, ties).0;
+            prop_assert_eq!(order(&a, &b), order(&b, &a).reverse(), "antisymmetric");
+            prop_assert_eq!(order(&a, &b).is_eq(), a == b, "total: only the same is equal");
+            prop_assert_eq!(compare(&a, &b, ties).1, compare(&b, &a, ties).1, "the tier is the pair's");
+            if order(&a, &b).is_ge() && order(&b, &c).is_ge() {
+                prop_assert!(order(&a, &c).is_ge(), "transitive");
+            }
+        }
+
+        #[test]
+        fn a_ranking_depends_on_its_members_and_not_on_how_they_came(
+            ties in policies(),
+            (held, shuffled) in held().prop_flat_map(|held| (Just(held.clone()), Just(held).prop_shuffle())),
+            chosen in select(vec![None, Some("a"), Some("b"), Some("none")]),
+        ) {
+            let selection = chosen.map(|name| Selection {
+                provider: Provider::new(name).unwrap(),
+                layer: SelectionLayer::Settings,
+            });
+            let entry = |members: &[(Registered, bool)]| {
+                let mut entry = Entry::new(1, selection.clone(), ties);
+                for (held, _) in members {
+                    entry.insert(held.clone());
+                }
+                for (held, passing) in members {
+                    if *passing {
+                        entry.remove(held);
+                    }
+                }
+                entry
+            };
+            let staying: Vec<_> = held.iter().filter(|(_, passing)| !passing).cloned().collect();
+            let order = |entry: &Entry| entry.in_order().map(Registered::sequence).collect::<Vec<_>>();
+            let direct = entry(&staying);
+            let detour = entry(&shuffled);
+            prop_assert_eq!(order(&direct), order(&detour));
+            prop_assert_eq!(direct.winner().map(Registered::sequence), detour.winner().map(Registered::sequence));
+            prop_assert_eq!(direct.is_empty(), staying.is_empty());
+        }
+    }
+}

@@ -324,6 +324,12 @@ impl Coded for InvalidSlot {
     }
 }
 
+/// Counts who holds the slot: how tests see that nothing keeps what was replaced.
+#[cfg(test)]
+pub(crate) fn holders(slot: &Slot) -> usize {
+    Arc::strong_count(&slot.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

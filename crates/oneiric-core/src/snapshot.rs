@@ -150,7 +150,7 @@ impl Snapshot {
     }
 
     /// Returns the slots of one domain in the order of first registration; other domains cost nothing.
-    pub fn slots_in(&self, domain: &Domain) -> impl Iterator<Item = &Slot> {
+    pub fn slots_in<'a>(&'a self, domain: &Domain) -> impl Iterator<Item = &'a Slot> + use<'a> {
         self.domains
             .get(domain)
             .into_iter()
@@ -172,7 +172,10 @@ impl Snapshot {
     }
 
     /// Returns the winners of one domain's slots, in the order of first registration.
-    pub fn active_in(&self, domain: &Domain) -> impl Iterator<Item = &Registered> {
+    pub fn active_in<'a>(
+        &'a self,
+        domain: &Domain,
+    ) -> impl Iterator<Item = &'a Registered> + use<'a> {
         self.slots_in(domain).filter_map(|slot| self.winner(slot))
     }
 
@@ -182,7 +185,10 @@ impl Snapshot {
     }
 
     /// Returns the losers of one domain's slots: by slot in the order of first registration, best first within one.
-    pub fn shadowed_in(&self, domain: &Domain) -> impl Iterator<Item = &Registered> {
+    pub fn shadowed_in<'a>(
+        &'a self,
+        domain: &Domain,
+    ) -> impl Iterator<Item = &'a Registered> + use<'a> {
         self.slots_in(domain).flat_map(|slot| self.losers(slot))
     }
 
