@@ -2,9 +2,11 @@
 //!
 //! A code is a promise: scripts match on it, runbooks look it up. Codes are found in the source
 //! rather than listed by hand, so that one cannot be added in silence. The rule: **a string literal
-//! of the form `layer.reason`, alone between its quotes, outside tests, is an error code.** The few
-//! literals that have the form and are something else stand in `NOT_CODES`; a loud exception is
-//! better than a code that slips through because it was not written in the usual place.
+//! of the form `layer.reason`, alone between its quotes, outside tests, is an error code.** It comes
+//! into being in the crate of its layer; other crates may only mention it, as a table of hints does,
+//! and a mention of a code that does not exist is a slip. The few literals that have the form and
+//! are something else stand in `NOT_CODES`; a loud exception is better than a code that slips
+//! through because it was not written in the usual place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -55,8 +57,10 @@ const NOT_CODES: &[(&str, &str)] = &[];
 /// What the tree says about codes.
 #[derive(Debug, Default)]
 struct Found {
-    /// Every code, and where the source first has it (`file:line`).
+    /// Every code, and where its own crate first has it (`file:line`).
     in_source: BTreeMap<String, String>,
+    /// Every code that another crate mentions, and where.
+    mentioned: BTreeMap<String, String>,
     /// The text of everything that tests compare with.
     in_tests: String,
 }
@@ -131,6 +135,13 @@ fn check(found: &Found, page: &Page) -> Vec<String> {
             ));
         }
     }
+    for (code, place) in &found.mentioned {
+        if !found.in_source.contains_key(code) {
+            faults.push(format!(
+                "{place}: `{code}` is mentioned, but its layer has no such code"
+            ));
+        }
+    }
     for code in page.codes() {
         if !found.in_source.contains_key(code) {
             faults.push(format!(
@@ -177,7 +188,13 @@ impl Found {
                 self.add_test(&literal.text);
             } else if is_code(&literal.text) {
                 let place = format!("{file}:{}", literal.line);
-                self.in_source.entry(literal.text).or_insert(place);
+                let is_its_own = layer_of(file) == literal.text.split('.').next();
+                let codes = if is_its_own {
+                    &mut self.in_source
+                } else {
+                    &mut self.mentioned
+                };
+                codes.entry(literal.text).or_insert(place);
             }
         }
     }
@@ -186,6 +203,11 @@ impl Found {
         self.in_tests.push_str(text);
         self.in_tests.push('\n');
     }
+}
+
+/// The layer whose crate a file belongs to: `crates/oneiric-LAYER/src/...`.
+fn layer_of(file: &str) -> Option<&str> {
+    file.strip_prefix("crates/oneiric-")?.split('/').next()
 }
 
 /// What kind of code a file holds.
@@ -257,7 +279,7 @@ mod tests {
     fn found(source: &str, tests: &str) -> Found {
         let mut found = Found::default();
         found.add(
-            "crates/x/src/lib.rs",
+            "crates/oneiric-core/src/lib.rs",
             rust_source::literals(source).expect("Rust"),
         );
         found.add_test(tests);
@@ -279,7 +301,7 @@ mod tests {
     fn a_code_without_a_row_or_a_test_is_named_with_its_place() {
         let faults = check(&found(SOURCE, ""), &page(&[], &[]));
         assert_eq!(faults.len(), 2, "{faults:?}");
-        assert!(faults[0].starts_with("crates/x/src/lib.rs:1: `core.tied` has no row"));
+        assert!(faults[0].starts_with("crates/oneiric-core/src/lib.rs:1: `core.tied` has no row"));
         assert!(
             faults[1].contains("no test mentions `core.tied`"),
             "{faults:?}"
@@ -297,6 +319,23 @@ mod tests {
         assert!(
             faults[1].contains("`core.gone` is nowhere in the source"),
             "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn another_crate_may_mention_a_code_that_exists_and_no_other() {
+        let mut found = found(SOURCE, "core.tied");
+        let hints = r#"fn hint() { ["core.tied", "core.tide"] }"#;
+        found.add(
+            "crates/oneiric-cli/src/hint.rs",
+            rust_source::literals(hints).expect("Rust"),
+        );
+        let faults = check(&found, &page(&["core.tied"], &[]));
+        assert_eq!(
+            faults,
+            [
+                "crates/oneiric-cli/src/hint.rs:1: `core.tide` is mentioned, but its layer has no such code"
+            ]
         );
     }
 
