@@ -1,0 +1,190 @@
+//! A cache that misbehaves exactly as told, to see what the rest of a program makes of it.
+//!
+//! Nothing in it is random: a tour must show the same thing every time, and a test that found
+//! something must find it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use oneiric_core::BoxFuture;
+use oneiric_domains::{Cache, cache_instance};
+use oneiric_lifecycle::{BuildError, CallError, Factory, Health, Probe, Retire, factory_fn};
+use serde::Deserialize;
+
+use crate::memory_cache::{MemoryCache, MemoryCacheSettings};
+
+/// Settings of a [`FlakyCache`]. With none of them it is a memory cache like any other.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FlakyCacheSettings {
+    /// What its factory does (`ok`).
+    pub build: Behaviour,
+    /// What it answers when asked for its health (`ok`).
+    pub probe: ProbeAnswer,
+    /// What each `get`, `put` and `delete` does (`ok`).
+    pub call: Behaviour,
+    /// What its clean-up does (`ok`).
+    pub retire: Behaviour,
+    /// How long `slow` takes, in milliseconds (1,000).
+    pub delay_ms: u64,
+}
+
+impl Default for FlakyCacheSettings {
+    fn default() -> Self {
+        Self {
+            build: Behaviour::Ok,
+            probe: ProbeAnswer::Ok,
+            call: Behaviour::Ok,
+            retire: Behaviour::Ok,
+            delay_ms: 1_000,
+        }
+    }
+}
+
+/// What a step of a [`FlakyCache`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Behaviour {
+    /// Does its work.
+    Ok,
+    /// Answers with an error.
+    Fail,
+    /// Panics.
+    Panic,
+    /// Waits for `delay_ms`, then does its work.
+    Slow,
+    /// Never answers; can be cancelled.
+    Hang,
+}
+
+/// What a [`FlakyCache`] answers when asked for its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProbeAnswer {
+    /// All is well.
+    Ok,
+    /// It works; somebody should look at it.
+    Warn,
+    /// It does not work.
+    Critical,
+    /// None: the probe panics.
+    Panic,
+    /// All is well, after `delay_ms`.
+    Slow,
+    /// None: the probe never answers.
+    Hang,
+}
+
+/// What it says whenever it fails because it was told to.
+const TOLD: &str = "told to fail by its settings";
+
+impl Behaviour {
+    /// Misbehaves; `Ok` when the work may be done.
+    async fn act(self, delay: Duration) -> Result<(), String> {
+        match self {
+            Self::Ok => Ok(()),
+            Self::Fail => Err(TOLD.to_owned()),
+            #[expect(clippy::panic, reason = "what it is for")]
+            Self::Panic => panic!("{TOLD}"),
+            Self::Slow => {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+            Self::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// A memory cache that fails as its settings say.
+#[derive(Debug)]
+pub struct FlakyCache {
+    inner: MemoryCache,
+    settings: FlakyCacheSettings,
+}
+
+impl FlakyCache {
+    /// Builds one, or does what `settings.build` says instead.
+    ///
+    /// # Errors
+    /// That it was told to fail.
+    ///
+    /// # Panics
+    /// When told to.
+    pub async fn build(settings: FlakyCacheSettings) -> Result<Self, BuildError> {
+        let delay = Duration::from_millis(settings.delay_ms);
+        settings.build.act(delay).await.map_err(BuildError::failed)?;
+        Ok(Self { inner: MemoryCache::new(&MemoryCacheSettings::default()), settings })
+    }
+
+    async fn call(&self) -> Result<(), CallError> {
+        self.settings.call.act(self.delay()).await.map_err(CallError::failed)
+    }
+
+    const fn delay(&self) -> Duration {
+        Duration::from_millis(self.settings.delay_ms)
+    }
+}
+
+impl Cache for FlakyCache {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, CallError>> {
+        Box::pin(async move {
+            self.call().await?;
+            self.inner.get(key).await
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        value: Bytes,
+        ttl: Option<Duration>,
+    ) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(async move {
+            self.call().await?;
+            self.inner.put(key, value, ttl).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, CallError>> {
+        Box::pin(async move {
+            self.call().await?;
+            self.inner.delete(key).await
+        })
+    }
+}
+
+impl Probe for FlakyCache {
+    fn probe(&self) -> BoxFuture<'_, Health> {
+        Box::pin(async move {
+            let behaviour = match self.settings.probe {
+                ProbeAnswer::Warn => return Health::Warn(TOLD.to_owned()),
+                ProbeAnswer::Critical => return Health::Critical(TOLD.to_owned()),
+                ProbeAnswer::Ok => Behaviour::Ok,
+                ProbeAnswer::Panic => Behaviour::Panic,
+                ProbeAnswer::Slow => Behaviour::Slow,
+                ProbeAnswer::Hang => Behaviour::Hang,
+            };
+            match behaviour.act(self.delay()).await {
+                Ok(()) => self.inner.probe().await,
+                Err(message) => Health::Critical(message),
+            }
+        })
+    }
+}
+
+impl Retire for FlakyCache {
+    fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(self.settings.retire.act(self.delay()))
+    }
+}
+
+pub(crate) fn factory() -> impl Factory {
+    factory_fn(|_, settings: FlakyCacheSettings| async move {
+        let cache = Arc::new(FlakyCache::build(settings).await?);
+        Ok(cache_instance(Arc::clone(&cache)).probe(Arc::clone(&cache) as _).retire(cache))
+    })
+}

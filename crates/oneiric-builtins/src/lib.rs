@@ -1,0 +1,88 @@
+//! Small ready components, each behind a feature of its own.
+//!
+//! | factory | feature | facet | what it is |
+//! |---|---|---|---|
+//! | [`MEMORY_CACHE`] | `cache-memory` | `dyn Cache` | a bounded map in memory |
+//! | [`FILE_CACHE`] | `cache-file` | `dyn Cache` | one file per entry; survives restarts |
+//! | [`SYSTEM_CLOCK`] | `clock` | `dyn Clock` | the machine's clock, with an offset |
+//! | [`FLAKY_CACHE`] | `flaky` | `dyn Cache` | a memory cache that fails as told, for tours and tests |
+//!
+//! [`factories`] gives those that are compiled in; candidates name them. Each has a settings type that
+//! refuses what it does not know, and a probe that does a little of the real work.
+//!
+//! ```
+//! # #[cfg(feature = "cache-memory")] {
+//! use oneiric_core::FactoryPath;
+//!
+//! let factories = oneiric_builtins::factories();
+//! let path: FactoryPath = oneiric_builtins::MEMORY_CACHE.parse()?;
+//! let factory = factories.get(&path).expect("the feature is on");
+//! assert!(factory.check_settings(&serde_json::json!({"max_entries": 100})).is_ok());
+//! assert!(factory.check_settings(&serde_json::json!({"max_entires": 100})).is_err());
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//! One per component as in the table, and `full` for all of them. None is on by default.
+
+#[cfg(any(feature = "cache-memory", feature = "cache-file"))]
+mod bounded;
+#[cfg(feature = "cache-file")]
+mod file_cache;
+#[cfg(feature = "flaky")]
+mod flaky_cache;
+#[cfg(feature = "cache-memory")]
+mod memory_cache;
+#[cfg(feature = "clock")]
+mod system_clock;
+#[cfg(any(feature = "cache-file", feature = "clock"))]
+mod wall_clock;
+
+use oneiric_lifecycle::FactoryTable;
+
+#[cfg(feature = "cache-file")]
+pub use file_cache::{FileCache, FileCacheError, FileCacheSettings};
+#[cfg(feature = "flaky")]
+pub use flaky_cache::{Behaviour, FlakyCache, FlakyCacheSettings, ProbeAnswer};
+#[cfg(feature = "cache-memory")]
+pub use memory_cache::{MemoryCache, MemoryCacheSettings};
+#[cfg(feature = "clock")]
+pub use system_clock::{SystemClock, SystemClockSettings};
+
+/// The factory of [`MemoryCache`].
+#[cfg(feature = "cache-memory")]
+pub const MEMORY_CACHE: &str = "oneiric.builtins:memory_cache";
+/// The factory of [`FileCache`].
+#[cfg(feature = "cache-file")]
+pub const FILE_CACHE: &str = "oneiric.builtins:file_cache";
+/// The factory of [`SystemClock`].
+#[cfg(feature = "clock")]
+pub const SYSTEM_CLOCK: &str = "oneiric.builtins:system_clock";
+/// The factory of [`FlakyCache`].
+#[cfg(feature = "flaky")]
+pub const FLAKY_CACHE: &str = "oneiric.builtins:flaky_cache";
+
+/// The factories that are compiled in.
+#[expect(clippy::missing_panics_doc, reason = "the names are constants, and a test makes the table")]
+pub fn factories() -> FactoryTable {
+    #[cfg_attr(
+        not(any(
+            feature = "cache-memory",
+            feature = "cache-file",
+            feature = "clock",
+            feature = "flaky"
+        )),
+        expect(unused_mut, reason = "without features there is nothing to insert")
+    )]
+    let mut table = FactoryTable::new();
+    #[cfg(feature = "cache-memory")]
+    table.insert(MEMORY_CACHE.parse().expect("a factory name"), memory_cache::factory());
+    #[cfg(feature = "cache-file")]
+    table.insert(FILE_CACHE.parse().expect("a factory name"), file_cache::factory());
+    #[cfg(feature = "clock")]
+    table.insert(SYSTEM_CLOCK.parse().expect("a factory name"), system_clock::factory());
+    #[cfg(feature = "flaky")]
+    table.insert(FLAKY_CACHE.parse().expect("a factory name"), flaky_cache::factory());
+    table
+}

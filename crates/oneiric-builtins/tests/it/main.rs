@@ -1,0 +1,10 @@
+//! The built-in components, seen from outside.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod conformance;
+mod factories;
+mod file_cache;
+mod flaky;
+mod probes;
+mod support;
+mod swap;
