@@ -138,14 +138,6 @@ impl<'a> Contest<'a> {
         last.unwrap_or(0).saturating_add(1)
     }
 
-    /// How many registrations the provider has here.
-    pub(crate) fn count_of(&self, provider: &Provider) -> usize {
-        self.contestants
-            .iter()
-            .filter(|one| one.held.provider() == provider)
-            .count()
-    }
-
     fn each_of(
         &mut self,
         provider: &Provider,

@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 
+use self::remedy::Remedies;
 use crate::{
     candidate::Registered,
     change::Change,
@@ -193,12 +194,13 @@ impl Explanation {
         let successor = runner_up
             .and(field.without_first().winner(contest.ties))
             .map(Contender::new);
+        let remedies = Remedies::new(&field, contest);
         let selected = contest
             .selection
             .as_ref()
             .map(|selection| &selection.provider);
         let candidates = (0..field.ranked.len())
-            .map(|index| RankedCandidate::new(&field, index, contest, tied))
+            .map(|index| RankedCandidate::new(&field.ranked, index, contest.ties, tied, &remedies))
             .map(|candidate| candidate.with_reasons(selected, query))
             .collect();
         let excluded = field.excluded.iter().map(|(held, reason)| Excluded {
@@ -273,18 +275,24 @@ impl Decision {
 }
 
 impl RankedCandidate {
-    fn new(field: &Field<'_>, index: usize, contest: &Contest<'_>, tied: usize) -> Self {
-        let Ranked { held, score } = &field.ranked[index];
+    fn new(
+        ranked: &[Ranked<'_>],
+        index: usize,
+        ties: TiePolicy,
+        tied: usize,
+        remedies: &Remedies<'_>,
+    ) -> Self {
+        let Ranked { held, score } = &ranked[index];
         let verdict = match (index < tied, tied) {
             (true, 1) => Verdict::Active,
             (true, _) => Verdict::Tied,
             (false, _) => Verdict::Lost,
         };
-        let lost_on = (verdict == Verdict::Lost)
-            .then(|| Decision::between(&field.ranked[0].score, score, contest.ties));
+        let lost_on =
+            (verdict == Verdict::Lost).then(|| Decision::between(&ranked[0].score, score, ties));
         let would_win_with = match verdict {
             Verdict::Active => Vec::new(),
-            Verdict::Tied | Verdict::Lost => remedy::remedies(field, index, contest),
+            Verdict::Tied | Verdict::Lost => remedies.of(index),
         };
         Self {
             rank: index + 1,

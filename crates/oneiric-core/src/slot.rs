@@ -220,8 +220,11 @@ impl Slot {
         self.0.hash
     }
 
+    /// Tells whether this is the slot of these parts, looking at one text only.
     pub(crate) fn is(&self, domain: &str, key: &str) -> bool {
-        self.0.key.as_str() == key && self.0.domain.as_str() == domain
+        let rest = self.0.text.strip_prefix(domain);
+        rest.and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|rest| rest == key)
     }
 }
 
