@@ -1,0 +1,304 @@
+//! What can be typed. Types for clap and nothing else: what a command does is in `commands`, so that
+//! this file reads as the command line's contract. Help teaches by example.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Shows which part of a running process is active and why, calls it, and exchanges it without a
+/// failed call.
+#[derive(Debug, Parser)]
+#[command(name = "oneiric", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(after_long_help = crate::help::long())]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  oneiric run --config examples/quickstart/oneiric.toml
+  oneiric explain adapter/cache
+  oneiric swap adapter/cache file
+
+`oneiric COMMAND --help` has examples for each command.";
+
+/// Options that every command takes, before or after its name.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Prints one JSON document with a `schema` on stdout; errors are a JSON document on stderr
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+
+    /// The running process's admin socket [default: admin.sock in the state directory]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// The running process's state directory [default: $ONEIRIC_STATE_DIR, else .oneiric]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Colours; `auto` is on a terminal unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(value_name = "WHEN", help_heading = "Global options")]
+    pub(crate) color: Color,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the process: activates every slot and serves the admin socket until it is stopped
+    Run(Run),
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// What a running process can be asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ask {
+    /// Lists the candidates that win, and with --shadowed those that lose
+    List(List),
+    /// Says who wins a slot and why, what would make the others win, and who takes over
+    Explain(Explain),
+    /// Shows what each slot is doing: who serves, since when, calls, swaps, the last error
+    Status(Status),
+    /// Calls an operation of whoever serves a slot
+    Call(Call),
+    /// Exchanges who serves a slot, without a failed call
+    Swap(Swap),
+    /// Shows what the components last said about their health, or asks them
+    Health(Health),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric run                                        with ./oneiric.toml
+  oneiric run --config examples/quickstart/oneiric.toml
+  ONEIRIC_LOG=debug oneiric run --state-dir /tmp/try
+
+It runs in the foreground. Ctrl-C or SIGTERM lets running calls finish and retires everything, who
+uses a component before the component; a second one ends it at once.")]
+pub(crate) struct Run {
+    /// The settings file [default: $ONEIRIC_CONFIG, else ./oneiric.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric list                      who wins, everywhere
+  oneiric list adapter --shadowed   all adapters, those that lose too
+  oneiric list --json | jq -r '.slots[].slot'")]
+pub(crate) struct List {
+    /// Only this domain, such as `adapter`
+    pub(crate) domain: Option<String>,
+    /// Those that lose as well
+    #[arg(long)]
+    pub(crate) shadowed: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric explain adapter/cache
+  oneiric explain adapter/cache --what-if down=memory      who takes over?
+  oneiric explain adapter/cache --what-if select=file --what-if priority:flaky=99
+  oneiric explain adapter/cache --capability ttl --capability durable --any
+
+A --what-if is assumed, never done: select=PROVIDER, priority:PROVIDER=N, without=PROVIDER,
+down=PROVIDER; several are assumed together.")]
+pub(crate) struct Explain {
+    /// The slot, such as `adapter/cache`
+    pub(crate) slot: String,
+    /// Only candidates with this capability; several: with all of them
+    #[arg(long = "capability", value_name = "CAPABILITY")]
+    pub(crate) capabilities: Vec<String>,
+    /// Any one of the capabilities is enough; more of them rank higher
+    #[arg(long, requires = "capabilities")]
+    pub(crate) any: bool,
+    /// Only candidates of this provider
+    #[arg(long, value_name = "PROVIDER")]
+    pub(crate) provider: Option<String>,
+    /// Assumes a change
+    #[arg(long = "what-if", value_name = "CHANGE")]
+    pub(crate) what_if: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric status                  one line a slot
+  oneiric status adapter/cache    everything about one
+  oneiric status --json | jq '.slots[] | select(.last_error)'")]
+pub(crate) struct Status {
+    /// Everything about this slot
+    pub(crate) slot: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric call adapter/cache put key=greeting value=hello
+  oneiric call adapter/cache put key=greeting value=hello ttl_ms:=60000
+  oneiric call adapter/cache get '\"greeting\"'
+  oneiric call adapter/cache put '{\"key\": \"greeting\", \"value\": \"hello\"}'
+  echo '\"greeting\"' | oneiric call adapter/cache get -
+  oneiric call service/clock now
+
+Words of the form NAME=TEXT and NAME:=JSON make an object. The answer is printed as JSON.")]
+pub(crate) struct Call {
+    /// The slot, such as `adapter/cache`
+    pub(crate) slot: String,
+    /// The operation; an unknown one is answered with those there are
+    pub(crate) operation: String,
+    /// JSON, `-` for JSON on stdin, or NAME=TEXT and NAME:=JSON words; nothing is `null`
+    #[arg(value_name = "INPUT", allow_hyphen_values = true)]
+    pub(crate) input: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric swap adapter/cache file --reason 'memory is full'
+  oneiric swap adapter/cache file --dry-run    what would happen
+  oneiric swap adapter/cache                   to whoever ranks best now
+  oneiric swap adapter/cache --clear           takes the selection back
+
+The new instance is built and probed while the old one serves. If that fails nothing changes and the
+exit code is 7. Naming a PROVIDER selects it: who ranks best follows the operator.")]
+pub(crate) struct Swap {
+    /// The slot, such as `adapter/cache`
+    pub(crate) slot: String,
+    /// Who is to serve; without it whoever ranks best
+    #[arg(conflicts_with = "clear")]
+    pub(crate) provider: Option<String>,
+    /// Says what would happen and changes nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Puts the new one in service even if its probe says no; status says that it was forced
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Takes the operator's selection back and swaps to whoever ranks best without it
+    #[arg(long)]
+    pub(crate) clear: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric health                          what they last said
+  oneiric health --probe                  asks them now
+  oneiric health adapter/cache --probe && echo well
+
+The exit code is 1 when something is not well.")]
+pub(crate) struct Health {
+    /// Only this slot
+    pub(crate) slot: Option<String>,
+    /// Asks now, in place of showing the last answer
+    #[arg(long)]
+    pub(crate) probe: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command
+                .get_after_help()
+                .expect(command.get_name())
+                .to_string();
+            let start = format!("oneiric {}", command.get_name());
+            let examples = help.lines().filter(|line| line.contains(&start)).count();
+            assert!(
+                (2..=6).contains(&examples),
+                "{}: {examples}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn every_example_can_be_parsed() {
+        for command in Cli::command().get_subcommands() {
+            let help = command
+                .get_after_help()
+                .expect(command.get_name())
+                .to_string();
+            for line in help.lines().filter_map(|line| line.strip_prefix("  ")) {
+                let words = shell_words(line);
+                let Some(start) = words.iter().position(|word| word == "oneiric") else {
+                    continue;
+                };
+                let parsed = Cli::try_parse_from(&words[start..]);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    /// Splits a help line as a shell would, up to a pipe, `&&` or the remark after two spaces.
+    fn shell_words(line: &str) -> Vec<String> {
+        let line = line
+            .rsplit_once("| oneiric")
+            .map_or(line.to_owned(), |(_, tail)| format!("oneiric{tail}"));
+        let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+        let mut spaces = 0;
+        for letter in line.chars() {
+            match letter {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => {
+                    spaces += 1;
+                    if spaces > 1 {
+                        break;
+                    }
+                    words.push(std::mem::take(&mut word));
+                    continue;
+                }
+                '|' | '&' if !quoted => break,
+                other => word.push(other),
+            }
+            spaces = 0;
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+}

@@ -1,0 +1,73 @@
+//! One module per command. Those that ask a running process get a [`Session`] and give an
+//! [`Output`]; `run` is the process itself.
+
+mod call;
+mod explain;
+mod health;
+mod list;
+mod run;
+mod status;
+mod swap;
+
+use std::str::FromStr;
+
+use oneiric_core::{Coded, ErrorKind};
+
+use crate::args::{Ask, Cli, Command};
+use crate::env_vars::Env;
+use crate::failure::Failure;
+use crate::input;
+use crate::io::Io;
+use crate::output::Output;
+use crate::paint::Paint;
+use crate::session::Session;
+
+/// Does what `cli` says, to its end.
+///
+/// `paint` is for what the command answers, `stderr` for what it says besides.
+pub(crate) fn run(
+    cli: Cli,
+    env: &Env,
+    io: &mut Io<'_>,
+    paint: Paint,
+    stderr: Paint,
+) -> Result<Output, Failure> {
+    let Cli { global, command } = cli;
+    let ask = match command {
+        Command::Run(args) => return run::run(&args, &global, env, io, stderr),
+        Command::Ask(ask) => ask,
+    };
+    // One request at a time: a single thread starts faster than a pool.
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let tokio = tokio.map_err(|error| cannot_start(&error))?;
+    tokio.block_on(async {
+        let mut session = Session::new(&global, env, paint);
+        match &ask {
+            Ask::List(args) => list::run(args, &mut session).await,
+            Ask::Explain(args) => explain::run(args, &mut session).await,
+            Ask::Status(args) => status::run(args, &mut session).await,
+            Ask::Call(args) => {
+                let input = input::read(&args.input, io.stdin)?;
+                call::run(args, input, &mut session).await
+            }
+            Ask::Swap(args) => swap::run(args, &mut session).await,
+            Ask::Health(args) => health::run(args, &mut session).await,
+        }
+    })
+}
+
+/// The threads or timers of the async runtime cannot be had.
+fn cannot_start(error: &std::io::Error) -> Failure {
+    let message = format!("the system gives no threads or timers: {error}");
+    Failure::new("cli.no_resources", ErrorKind::Unavailable, message)
+}
+
+/// Reads a name from the command line.
+fn name<T>(text: &str) -> Result<T, Failure>
+where
+    T: FromStr<Err: Coded + std::error::Error>,
+{
+    text.parse().map_err(|error| Failure::of(&error))
+}

@@ -1,0 +1,173 @@
+//! `list`: who wins, and who would like to.
+
+use oneiric_runtime::api::{ListDoc, ListedCandidate, ListedSlot};
+
+use crate::args::List;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::paint::{Paint, Style};
+use crate::session::{self, Session};
+use crate::table::{Cell, Table};
+
+pub(super) async fn run(args: &List, session: &mut Session) -> Result<Output, Failure> {
+    let mut client = session.client().await?;
+    let reply = client
+        .list(args.domain.as_deref())
+        .await
+        .map_err(session::failure)?;
+    Ok(Output::new(
+        shown(&reply.doc, args.shadowed, session.paint),
+        reply.json,
+    ))
+}
+
+fn shown(doc: &ListDoc, shadowed: bool, paint: Paint) -> String {
+    let headings = ["slot", "provider", "priority", "stack", "origin", "state"];
+    let mut table = Table::new(&headings);
+    let mut notes = String::new();
+    for slot in &doc.slots {
+        if slot.winner.is_none() {
+            let state = Cell::new("tied: nobody wins").style(Style::Attention);
+            let (none, number) = (|| Cell::maybe(None::<&str>), || Cell::number("-"));
+            table.row([
+                Cell::new(&slot.slot),
+                none(),
+                number(),
+                number(),
+                none(),
+                state,
+            ]);
+        }
+        let tied = slot.winner.is_none();
+        for candidate in &slot.candidates {
+            if shadowed || tied || candidate.winner || candidate.active {
+                table.row(row(slot, candidate));
+            }
+        }
+        if let Some(selection) = slot.selection.as_ref().filter(|selection| !selection.known) {
+            let note = format!(
+                "{}: the {} selection {} names nobody who is registered\n",
+                slot.slot, selection.layer, selection.provider
+            );
+            notes.push_str(&paint.text(Style::Attention, note).to_string());
+        }
+    }
+    if table.is_empty() {
+        return "nothing is registered\n".to_owned();
+    }
+    if !notes.is_empty() {
+        notes.insert(0, '\n');
+    }
+    format!("{}{notes}", table.display(paint))
+}
+
+fn row(slot: &ListedSlot, candidate: &ListedCandidate) -> [Cell; 6] {
+    let (state, style) = match (candidate.active, candidate.winner) {
+        (true, true) => ("active", Style::Good),
+        (true, false) => ("active, outranked", Style::Attention),
+        (false, true) if slot.active.is_some() => ("wins, not active", Style::Attention),
+        (false, true) => (slot.state.as_str(), Style::Attention),
+        (false, false) => ("shadowed", Style::Faint),
+    };
+    let mut state = state.to_owned();
+    let selected = slot
+        .selection
+        .as_ref()
+        .filter(|held| held.provider == candidate.provider);
+    if let Some(selection) = selected {
+        state.push_str(", selected by ");
+        state.push_str(&selection.layer);
+    }
+    if candidate.fallback {
+        state.push_str(", fallback");
+    }
+    [
+        Cell::new(&slot.slot),
+        Cell::new(&candidate.provider),
+        Cell::number(candidate.priority),
+        Cell::number(candidate.stack_level),
+        Cell::new(&candidate.origin),
+        Cell::new(state).style(style),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn candidate(provider: &str, priority: i64, active: bool, winner: bool) -> serde_json::Value {
+        json!({
+            "provider": provider, "origin": "settings", "priority": priority, "stack_level": 0,
+            "sequence": 1, "fallback": provider == "flaky", "capabilities": [],
+            "active": active, "winner": winner,
+        })
+    }
+
+    fn doc(slots: serde_json::Value) -> ListDoc {
+        serde_json::from_value(json!({"schema": "oneiric.list/1", "slots": slots})).unwrap()
+    }
+
+    #[test]
+    fn losers_are_listed_when_asked_for() {
+        let doc = doc(json!([{
+            "slot": "adapter/cache", "state": "active", "active": "file", "winner": "file",
+            "selection": {"provider": "file", "layer": "operator", "known": true},
+            "candidates": [
+                candidate("file", 10, true, true), candidate("memory", 20, false, false),
+                candidate("flaky", 0, false, false),
+            ],
+        }]));
+        let winners = "\
+slot           provider  priority  stack  origin    state
+adapter/cache  file            10      0  settings  active, selected by operator
+";
+        assert_eq!(shown(&doc, false, Paint::new(false)), winners);
+        let losers = "\
+adapter/cache  memory          20      0  settings  shadowed
+adapter/cache  flaky            0      0  settings  shadowed, fallback
+";
+        assert_eq!(
+            shown(&doc, true, Paint::new(false)),
+            format!("{winners}{losers}")
+        );
+    }
+
+    #[test]
+    fn p06_a_selection_of_nobody_is_said() {
+        let doc = doc(json!([{
+            "slot": "a/b", "state": "active", "active": "x", "winner": "x",
+            "selection": {"provider": "redus", "layer": "settings", "known": false},
+            "candidates": [candidate("x", 1, true, true)],
+        }]));
+        let text = shown(&doc, false, Paint::new(false));
+        assert!(
+            text.ends_with(
+                "\n\na/b: the settings selection redus names nobody who is registered\n"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_tie_shows_everybody() {
+        let doc = doc(json!([{
+            "slot": "a/b", "state": "inactive",
+            "candidates": [candidate("x", 1, false, false), candidate("y", 1, false, false)],
+        }]));
+        let text = shown(&doc, false, Paint::new(false));
+        assert!(
+            text.contains("tied: nobody wins") && text.lines().count() == 4,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_empty_list_says_so() {
+        assert_eq!(
+            shown(&doc(json!([])), false, Paint::new(false)),
+            "nothing is registered\n"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! Every variable of the environment that is read, with its meaning: the help text is made from
+//! this list, and what begins with `ONEIRIC_` and is not on it is warned about, because a misspelt
+//! variable would otherwise be a setting that silently does nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+/// A variable that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// The settings file of `run`.
+pub(crate) const CONFIG: Variable = Variable {
+    name: "ONEIRIC_CONFIG",
+    doc: "the settings file of `run`, unless --config is given",
+};
+/// The state directory.
+pub(crate) const STATE_DIR: Variable = Variable {
+    name: "ONEIRIC_STATE_DIR",
+    doc: "the state directory, unless --state-dir is given",
+};
+/// What `run` logs.
+pub(crate) const LOG: Variable = Variable {
+    name: "ONEIRIC_LOG",
+    doc: "what `run` logs to stderr: error, warn, info (default), debug, trace, or a filter such \
+          as `warn,oneiric_lifecycle=debug`",
+};
+/// Which factories may be used.
+pub(crate) const FACTORY_ALLOWLIST: Variable = Variable {
+    name: "ONEIRIC_FACTORY_ALLOWLIST",
+    doc: "factories that candidates may name, separated by commas, in place of \
+          security.factory_allowlist",
+};
+/// No colours.
+pub(crate) const NO_COLOR: Variable = Variable {
+    name: "NO_COLOR",
+    doc: "if set and not empty, no colours, unless --color always",
+};
+
+/// All of them, in the order of the help text.
+pub const ALL: [Variable; 5] = [CONFIG, STATE_DIR, LOG, FACTORY_ALLOWLIST, NO_COLOR];
+
+/// Names that mean something elsewhere: to the tests, or to commands that other builds have.
+const RESERVED: [&str; 5] = [
+    "ONEIRIC_STACK_ORDER",
+    "ONEIRIC_TRUSTED_PUBLIC_KEYS",
+    "ONEIRIC_VECTORS_DIR",
+    "ONEIRIC_SECURITY_DIR",
+    "ONEIRIC_BIN",
+];
+
+/// The environment, as a value.
+#[derive(Debug, Clone, Default)]
+pub struct Env(BTreeMap<OsString, OsString>);
+
+impl Env {
+    /// From pairs, such as `std::env::vars_os()`.
+    pub fn new(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+
+    /// The variable's value; an empty one counts as absent.
+    pub fn value(&self, variable: Variable) -> Option<&OsStr> {
+        let value = self.0.get(OsStr::new(variable.name))?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// Variables that look like ours and that nobody reads, sorted.
+    pub fn unknown(&self) -> impl Iterator<Item = &str> {
+        let known = |name: &str| {
+            ALL.iter().any(|variable| variable.name == name) || RESERVED.contains(&name)
+        };
+        let names = self.0.keys().filter_map(|name| name.to_str());
+        names
+            .filter(|name| name.starts_with("ONEIRIC_"))
+            .filter(move |name| !known(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Env {
+        Env::new(
+            pairs
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        )
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_absent() {
+        assert_eq!(env(&[("NO_COLOR", "")]).value(NO_COLOR), None);
+        assert_eq!(
+            env(&[("NO_COLOR", "1")]).value(NO_COLOR),
+            Some(OsStr::new("1"))
+        );
+    }
+
+    #[test]
+    fn only_what_nobody_reads_is_unknown() {
+        let env = env(&[
+            ("ONEIRIC_CONFIG", "a"),
+            ("ONEIRIC_CONFG", "a"),
+            ("ONEIRIC_ADMIN__SOCKET", "a"),
+            ("ONEIRIC_VECTORS_DIR", "a"),
+            ("PATH", "a"),
+        ]);
+        assert_eq!(
+            env.unknown().collect::<Vec<_>>(),
+            ["ONEIRIC_ADMIN__SOCKET", "ONEIRIC_CONFG"]
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Why a command did not do what was asked, whoever says so: the running process, the runtime that
+//! did not start, or the command itself. It becomes text with a hint for people, an error document
+//! for programs, and an exit code for scripts.
+
+use oneiric_core::{Coded, ErrorKind};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::hint;
+use crate::paint::{Paint, Style, harmless};
+
+/// An error on its way to the person or program that asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: String,
+    /// What to do next; where the failure brings none, one may be known for its code.
+    pub(crate) hint: Option<String>,
+    /// What the running process calls the request, to find it in its log.
+    pub(crate) request_id: Option<String>,
+    /// More for programs, such as the report of a swap that was rolled back.
+    pub(crate) details: Option<Box<Value>>,
+}
+
+impl Failure {
+    pub(crate) fn new(
+        code: impl Into<String>,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        let (code, message) = (code.into(), message.into());
+        Self {
+            code,
+            kind,
+            message,
+            hint: None,
+            request_id: None,
+            details: None,
+        }
+    }
+
+    /// Our own error, with its causes behind it.
+    pub(crate) fn of(error: &(impl Coded + std::error::Error)) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some wrap an error and repeat it; saying it once is enough.
+            if !message.contains(&text) {
+                message.push_str(&format!(": {text}"));
+            }
+            cause = error.source();
+        }
+        Self::new(error.code(), error.kind(), message)
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) const fn exit(&self) -> Exit {
+        Exit::of(self.kind)
+    }
+
+    fn best_hint(&self) -> Option<&str> {
+        self.hint.as_deref().or_else(|| hint::of(&self.code))
+    }
+
+    /// `error: message (code)`, an empty line, `hint: what to do next`.
+    pub(crate) fn for_people(&self, paint: Paint) -> String {
+        let message = harmless(&self.message);
+        let error = paint.text(Style::Bad, "error:");
+        let code = paint.text(Style::Faint, format!("({})", harmless(&self.code)));
+        // The code belongs to the headline; a list of faults follows it.
+        let mut text = match message.split_once('\n') {
+            None => format!("{error} {message} {code}\n"),
+            Some((headline, list)) => format!("{error} {headline} {code}\n{list}\n"),
+        };
+        if let Some(next) = self.best_hint() {
+            let hint = paint.text(Style::Heading, "hint:");
+            text.push_str(&format!("\n{hint} {}\n", harmless(next)));
+        }
+        text
+    }
+
+    /// The error document, as the admin API writes it.
+    pub(crate) fn for_programs(&self) -> Value {
+        let mut document = json!({
+            "schema": "oneiric.error/1",
+            "code": self.code,
+            "kind": self.kind,
+            "message": self.message,
+            "exit_code": self.exit().number(),
+        });
+        if let Value::Object(fields) = &mut document {
+            let more = [
+                ("hint", self.best_hint().map(Value::from)),
+                ("request_id", self.request_id.clone().map(Value::from)),
+                ("details", self.details.as_deref().cloned()),
+            ];
+            for (name, value) in more {
+                fields.extend(value.map(|value| (name.to_owned(), value)));
+            }
+        }
+        document
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Failure {
+        Failure::new("test.bad\u{1b}", ErrorKind::Busy, "it is\u{7} busy").hint("wait")
+    }
+
+    #[test]
+    fn people_get_an_error_its_code_and_a_hint() {
+        let text = failure().for_people(Paint::new(false));
+        assert_eq!(
+            text,
+            "error: it is\\u{7} busy (test.bad\\u{1b})\n\nhint: wait\n"
+        );
+    }
+
+    #[test]
+    fn a_list_of_faults_follows_the_headline() {
+        let failure = Failure::new("test.bad", ErrorKind::Config, "2 faults\n  one\n  two");
+        let text = failure.for_people(Paint::new(false));
+        assert_eq!(text, "error: 2 faults (test.bad)\n  one\n  two\n");
+    }
+
+    #[test]
+    fn programs_get_a_document_with_the_exit_code() {
+        let document = failure().for_programs();
+        assert_eq!(document["schema"], "oneiric.error/1");
+        assert_eq!(document["exit_code"], 6);
+        assert_eq!(document["kind"], "busy");
+        assert_eq!(document["hint"], "wait");
+        assert_eq!(document.get("details"), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! The `oneiric` command, as a library without a stable API: the binary's `main` is one line, and
+//! tests run whole commands with an environment and streams of their own.
+//!
+//! This crate alone knows about arguments, the environment, the terminal, signals and exit codes.
+//! What a process does is in `oneiric-runtime`; components come from `oneiric-builtins`. A command
+//! asks the running process and makes an [`Output`](output) of the answer: text for people, the
+//! server's own document for programs.
+
+mod args;
+mod commands;
+mod env_vars;
+mod exit;
+mod failure;
+mod help;
+mod hint;
+mod input;
+mod io;
+mod output;
+mod paint;
+mod session;
+mod table;
+mod words;
+
+use std::ffi::OsString;
+use std::io::{ErrorKind as IoKind, Write};
+
+use clap::Parser;
+use clap::error::ErrorKind as ClapKind;
+use oneiric_core::ErrorKind;
+
+pub use crate::env_vars::{ALL as ENVIRONMENT, Env, Variable};
+pub use crate::exit::Exit;
+pub use crate::io::Io;
+
+use crate::args::{Cli, Color};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::paint::Paint;
+
+/// Runs one command: reads `args` (the program's name first), prints to `io`, and says how the
+/// process should end. Blocks until the command is done, which for `run` is until it is stopped.
+pub fn run(args: impl IntoIterator<Item = OsString>, env: &Env, io: &mut Io<'_>) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return not_a_command(&error, &args, io),
+    };
+    let json = cli.global.json;
+    let colours = |is_terminal| match cli.global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => is_terminal && env.value(env_vars::NO_COLOR).is_none(),
+    };
+    let (out, err) = (
+        colours(io.stdout_is_terminal),
+        colours(io.stderr_is_terminal),
+    );
+    match commands::run(cli, env, io, Paint::new(out), Paint::new(err)) {
+        Ok(output) => finish(&output, json, io, Paint::new(err)),
+        Err(failure) => refuse(&failure, json, io, Paint::new(err)),
+    }
+}
+
+/// Prints what a command has to say.
+fn finish(output: &Output, json: bool, io: &mut Io<'_>, paint: Paint) -> Exit {
+    match print(io.stdout, &output.shown(json)) {
+        Ok(()) => output.exit(),
+        // Whoever reads has seen enough, which is no error of anybody's.
+        Err(error) if error.kind() == IoKind::BrokenPipe => Exit::DONE,
+        Err(error) => {
+            let message = format!("the answer cannot be written: {error}");
+            let failure = Failure::new("cli.output_failed", ErrorKind::Unavailable, message);
+            refuse(&failure, json, io, paint)
+        }
+    }
+}
+
+/// Prints why a command did not do what was asked.
+fn refuse(failure: &Failure, json: bool, io: &mut Io<'_>, paint: Paint) -> Exit {
+    let text = if json {
+        format!("{:#}\n", failure.for_programs())
+    } else {
+        failure.for_people(paint)
+    };
+    tell(io, &text);
+    failure.exit()
+}
+
+/// Help, the version, or words that are no command.
+fn not_a_command(error: &clap::Error, args: &[OsString], io: &mut Io<'_>) -> Exit {
+    let text = error.render().to_string();
+    if matches!(
+        error.kind(),
+        ClapKind::DisplayHelp | ClapKind::DisplayVersion
+    ) {
+        // Whoever asked for help and does not read it, does not need it.
+        drop(print(io.stdout, &text));
+        return Exit::DONE;
+    }
+    if args.iter().any(|arg| arg == "--json") {
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first);
+        let failure = Failure::new("cli.usage", ErrorKind::Usage, message)
+            .hint("`oneiric --help` and `oneiric COMMAND --help` show what can be said");
+        return refuse(&failure, true, io, Paint::new(false));
+    }
+    tell(io, &text);
+    Exit::USAGE
+}
+
+/// Writes to stderr. If it is gone there is nobody left to tell; the exit code still says it.
+fn tell(io: &mut Io<'_>, text: &str) {
+    drop(print(io.stderr, text));
+}
+
+fn print(stream: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a command in memory; gives its exit code, stdout and stderr.
+    fn oneiric(words: &[&str]) -> (u8, String, String) {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut io = Io {
+            stdin: &mut std::io::empty(),
+            stdout: &mut stdout,
+            stderr: &mut stderr,
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+        };
+        let args = std::iter::once("oneiric")
+            .chain(words.iter().copied())
+            .map(OsString::from);
+        let exit = run(args, &Env::default(), &mut io);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (exit.number(), text(stdout), text(stderr))
+    }
+
+    #[test]
+    fn help_and_version_are_answers() {
+        let (code, stdout, stderr) = oneiric(&["--help"]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert!(
+            stdout.contains("Exit codes:") && stdout.contains("ONEIRIC_STATE_DIR"),
+            "{stdout}"
+        );
+        let (code, stdout, _) = oneiric(&["--version"]);
+        assert_eq!(
+            (code, stdout),
+            (0, format!("oneiric {}\n", env!("CARGO_PKG_VERSION")))
+        );
+    }
+
+    #[test]
+    fn wrong_words_are_errors_on_stderr() {
+        let (code, stdout, stderr) = oneiric(&["swop", "adapter/cache"]);
+        assert_eq!((code, stdout.as_str()), (2, ""));
+        assert!(
+            stderr.contains("'swop'") && stderr.contains("'swap'"),
+            "{stderr}"
+        );
+        let (code, _, stderr) = oneiric(&[]);
+        assert_eq!(code, 2);
+        assert!(stderr.contains("Commands:"), "{stderr}");
+    }
+
+    #[test]
+    fn with_json_wrong_words_are_a_document_too() {
+        let (code, stdout, stderr) = oneiric(&["swop", "--json"]);
+        assert_eq!((code, stdout.as_str()), (2, ""));
+        let document: serde_json::Value = serde_json::from_str(&stderr).unwrap();
+        assert_eq!(document["code"], "cli.usage");
+        assert_eq!(document["exit_code"], 2);
+        assert!(
+            document["message"].as_str().unwrap().contains("swop"),
+            "{document}"
+        );
+    }
+
+    /// A stream that fails in one way.
+    struct Broken(IoKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn finish_on(kind: IoKind) -> (Exit, String) {
+        let mut stderr = Vec::new();
+        let mut io = Io {
+            stdin: &mut std::io::empty(),
+            stdout: &mut Broken(kind),
+            stderr: &mut stderr,
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+        };
+        let output = Output::new("text\n".to_owned(), serde_json::Value::Null);
+        let exit = finish(&output, false, &mut io, Paint::new(false));
+        (exit, String::from_utf8(stderr).unwrap())
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_error() {
+        assert_eq!(finish_on(IoKind::BrokenPipe), (Exit::DONE, String::new()));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_written_is_an_error() {
+        let (exit, stderr) = finish_on(IoKind::StorageFull);
+        assert_eq!(exit, Exit::UNAVAILABLE);
+        assert!(stderr.contains("(cli.output_failed)"), "{stderr}");
+    }
+}

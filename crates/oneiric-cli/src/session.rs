@@ -1,0 +1,104 @@
+//! What every command that asks a running process needs: where it listens, how to colour, and what
+//! time it is.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use oneiric_runtime::{Client, ClientError, socket_in};
+
+use crate::args::Global;
+use crate::env_vars::{self, Env};
+use crate::failure::Failure;
+use crate::paint::Paint;
+
+/// The state directory where none is named.
+const STATE_DIR: &str = ".oneiric";
+
+/// Asks one running process.
+#[derive(Debug)]
+pub(crate) struct Session {
+    socket: PathBuf,
+    pub(crate) paint: Paint,
+}
+
+impl Session {
+    pub(crate) fn new(global: &Global, env: &Env, paint: Paint) -> Self {
+        Self {
+            socket: socket(global, env),
+            paint,
+        }
+    }
+
+    /// Connects to the process.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        Client::connect(&self.socket).await.map_err(failure)
+    }
+
+    /// Now, in milliseconds since 1970, to say how long ago something was.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line is where wall-clock time comes in; rendering takes it as a value"
+    )]
+    pub(crate) fn now_unix_ms() -> u64 {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The state directory that was named: by option, else by variable.
+pub(crate) fn named_state_dir<'a>(global: &'a Global, env: &'a Env) -> Option<&'a Path> {
+    let by_variable = || env.value(env_vars::STATE_DIR).map(Path::new);
+    global.state_dir.as_deref().or_else(by_variable)
+}
+
+/// The socket that was named, else the one in the state directory.
+fn socket(global: &Global, env: &Env) -> PathBuf {
+    let in_state_dir = || {
+        let state_dir = named_state_dir(global, env);
+        socket_in(state_dir.unwrap_or(Path::new(STATE_DIR)))
+    };
+    global.socket.clone().unwrap_or_else(in_state_dir)
+}
+
+/// Why a request has no answer, with the process' own code, hint and request id where it has them.
+pub(crate) fn failure(error: ClientError) -> Failure {
+    let mut failure = Failure::new(error.code(), error.kind(), error.to_string());
+    failure.hint = error.hint().map(str::to_owned);
+    failure.request_id = error.request_id().map(str::to_owned);
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Color;
+
+    fn found(
+        socket_option: Option<&str>,
+        state_dir: Option<&str>,
+        variable: Option<&str>,
+    ) -> PathBuf {
+        let global = Global {
+            json: false,
+            socket: socket_option.map(PathBuf::from),
+            state_dir: state_dir.map(PathBuf::from),
+            color: Color::Auto,
+        };
+        let pairs = variable.map(|value| (env_vars::STATE_DIR.name.into(), value.into()));
+        socket(&global, &Env::new(pairs))
+    }
+
+    #[test]
+    fn the_socket_is_the_nearest_one_that_was_named() {
+        assert_eq!(found(None, None, None), Path::new(".oneiric/admin.sock"));
+        assert_eq!(found(None, None, Some("v")), Path::new("v/admin.sock"));
+        assert_eq!(
+            found(None, None, Some("")),
+            Path::new(".oneiric/admin.sock")
+        );
+        assert_eq!(found(None, Some("d"), Some("v")), Path::new("d/admin.sock"));
+        assert_eq!(found(Some("s"), Some("d"), Some("v")), Path::new("s"));
+    }
+}

@@ -1,0 +1,141 @@
+//! Reads the ```console blocks of a Markdown page: commands with the output they must have. `[..]`
+//! in an expected line stands for any text within that line.
+
+/// A command, and what must be printed after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The line in the page, from 1.
+    pub line: usize,
+    /// What is typed, after `$ `; `^C` stands for Ctrl-C.
+    pub command: String,
+    /// What is printed.
+    pub expected: Vec<String>,
+}
+
+/// Every step of every block, in order.
+pub fn steps(page: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    for (index, line) in page.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = !inside && line == "```console";
+            continue;
+        }
+        if !inside {
+            continue;
+        }
+        let typed = line.strip_prefix("$ ").or((line == "^C").then_some(line));
+        if let Some(command) = typed {
+            let command = command.to_owned();
+            steps.push(Step {
+                line: index + 1,
+                command,
+                expected: Vec::new(),
+            });
+        } else if let Some(step) = steps.last_mut() {
+            step.expected.push(line.to_owned());
+        }
+    }
+    // An empty line before the next command is for the reader's eye.
+    for step in &mut steps {
+        while step.expected.last().is_some_and(String::is_empty) {
+            step.expected.pop();
+        }
+    }
+    steps
+}
+
+/// Whether `line` is what `expected` says.
+pub fn matches(expected: &str, line: &str) -> bool {
+    let mut pieces: Vec<&str> = expected.split("[..]").collect();
+    let last = pieces.pop().unwrap_or_default();
+    if pieces.is_empty() {
+        return line == last;
+    }
+    let mut rest = line;
+    for (index, piece) in pieces.into_iter().enumerate() {
+        let after = if index == 0 {
+            rest.strip_prefix(piece)
+        } else {
+            rest.split_once(piece).map(|(_, after)| after)
+        };
+        let Some(after) = after else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+/// Says how `printed` differs from what the step expects; `None` when it does not.
+pub fn difference(step: &Step, printed: &str) -> Option<String> {
+    let printed: Vec<&str> = printed.trim_end().lines().map(str::trim_end).collect();
+    let expected: Vec<&str> = step.expected.iter().map(|line| line.trim_end()).collect();
+    let same = printed.len() == expected.len()
+        && expected
+            .iter()
+            .zip(&printed)
+            .all(|(expected, line)| matches(expected, line));
+    (!same).then(|| {
+        format!(
+            "line {}: `{}`\n--- the page says\n{}\n--- it printed\n{}\n",
+            step.line,
+            step.command,
+            expected.join("\n"),
+            printed.join("\n")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_as_commands_and_their_output() {
+        let page = "text\n```console\n$ a b\nout\n\n  more\n\n$ c\n```\n$ not this\n```console\n^C\nbye\n```\n";
+        let steps: Vec<_> = steps(page)
+            .into_iter()
+            .map(|step| (step.line, step.command, step.expected))
+            .collect();
+        let expected = [
+            (
+                3,
+                "a b".to_owned(),
+                vec!["out".to_owned(), String::new(), "  more".to_owned()],
+            ),
+            (8, "c".to_owned(), vec![]),
+            (12, "^C".to_owned(), vec!["bye".to_owned()]),
+        ];
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_text_within_its_line() {
+        for (expected, line, same) in [
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("a[..]c", "abbc", true),
+            ("a[..]c", "ac", true),
+            ("a[..]c", "abd", false),
+            ("[..] ms, [..] calls", "12 ms, 3 calls", true),
+            ("[..] ms, [..] calls", "12 s, 3 calls", false),
+            ("x[..]", "x", true),
+            ("[..]", "", true),
+            ("ab[..]b", "ab", false),
+        ] {
+            assert_eq!(matches(expected, line), same, "{expected} / {line}");
+        }
+    }
+
+    #[test]
+    fn a_difference_shows_both_sides() {
+        let step = Step {
+            line: 3,
+            command: "a".into(),
+            expected: vec!["one".into()],
+        };
+        assert_eq!(difference(&step, "one\n"), None);
+        let shown = difference(&step, "two\n").expect("they differ");
+        assert!(shown.contains("line 3") && shown.contains("one") && shown.contains("two"));
+        assert!(difference(&step, "one\ntwo\n").is_some());
+    }
+}
