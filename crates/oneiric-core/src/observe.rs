@@ -19,6 +19,9 @@ pub trait RegistryObserver: Send + Sync {
     /// already see them (and maybe later ones). No lock is held; the registry may be read and written, and changes
     /// made from here are delivered after this call. It may run on the thread of another writer.
     ///
+    /// Be quick, or hand over: changes made meanwhile by other threads wait in memory, and the thread that delivers
+    /// them is one that wanted to write.
+    ///
     /// A panic is contained: the panic hook reports it and the subscription goes on.
     fn on_delta(&self, delta: &Delta);
 }

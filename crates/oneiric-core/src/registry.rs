@@ -169,6 +169,17 @@ impl Registry {
     ///
     /// The snapshot is cached per thread, for up to eight registries, and stays in memory until the thread reads
     /// again or ends. Inside `f` the registry may be read and written; the snapshot at hand does not change.
+    ///
+    /// What is read cannot leave `f` by reference; clone what must.
+    /// ```compile_fail
+    /// # let (registry, slot) = (oneiric_core::Registry::new(), "adapter/cache".parse::<oneiric_core::Slot>().unwrap());
+    /// let winner = registry.read(|now| now.winner(&slot));
+    /// ```
+    /// ```
+    /// # let (registry, slot) = (oneiric_core::Registry::new(), "adapter/cache".parse::<oneiric_core::Slot>().unwrap());
+    /// let winner = registry.read(|now| now.winner(&slot).cloned());
+    /// # assert!(winner.is_none());
+    /// ```
     #[inline]
     pub fn read<R>(&self, f: impl FnOnce(&Snapshot) -> R) -> R {
         let shared = &*self.shared;

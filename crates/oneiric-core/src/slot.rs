@@ -26,7 +26,6 @@ static SEED: LazyLock<foldhash::quality::RandomState> =
 pub(crate) fn hash_parts(domain: &str, key: &str) -> u64 {
     let mut hasher = SEED.build_hasher();
     hasher.write(domain.as_bytes());
-    hasher.write_u8(b'/');
     hasher.write(key.as_bytes());
     hasher.finish()
 }
