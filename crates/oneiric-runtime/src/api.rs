@@ -326,12 +326,22 @@ pub struct SwapRequestDoc {
 impl SwapRequestDoc {
     /// Asks for a swap to whoever ranks best.
     pub const fn to_winner(slot: Slot) -> Self {
-        Self { slot, provider: None, force: false, dry_run: false, clear: false, reason: None }
+        Self {
+            slot,
+            provider: None,
+            force: false,
+            dry_run: false,
+            clear: false,
+            reason: None,
+        }
     }
 
     /// Asks for a swap to `provider`, who is selected from then on.
     pub fn to_provider(slot: Slot, provider: Provider) -> Self {
-        Self { provider: Some(provider), ..Self::to_winner(slot) }
+        Self {
+            provider: Some(provider),
+            ..Self::to_winner(slot)
+        }
     }
 }
 

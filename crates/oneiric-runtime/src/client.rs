@@ -24,8 +24,8 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, ListDoc, ReadyDoc, StatusDoc,
-    SwapDoc, SwapRequestDoc, kind, query, schema,
+    AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, ListDoc,
+    ReadyDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query, schema,
 };
 
 /// The longest answer a client reads: 64 MiB.
@@ -59,7 +59,13 @@ impl ExplainQuery {
     /// Asks who wins `slot`.
     #[must_use]
     pub const fn new(slot: Slot) -> Self {
-        Self { slot, capabilities: Vec::new(), any: false, provider: None, what_if: Vec::new() }
+        Self {
+            slot,
+            capabilities: Vec::new(),
+            any: false,
+            provider: None,
+            what_if: Vec::new(),
+        }
     }
 }
 
@@ -78,7 +84,11 @@ impl Client {
     /// `runtime.not_running`, `runtime.socket_denied`, `runtime.connection_broken`.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
         let connection = open(socket).await?;
-        Ok(Self { socket: socket.to_owned(), timeout: None, connection })
+        Ok(Self {
+            socket: socket.to_owned(),
+            timeout: None,
+            connection,
+        })
     }
 
     /// Gives up on an answer after `limit`; without it a request may take as long as the process lets it.
@@ -104,7 +114,10 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn explain(&mut self, asked: &ExplainQuery) -> Result<Reply<ExplainDoc>, ClientError> {
+    pub async fn explain(
+        &mut self,
+        asked: &ExplainQuery,
+    ) -> Result<Reply<ExplainDoc>, ClientError> {
         let mut path = String::new();
         query::push(&mut path, "slot", asked.slot.as_str());
         for capability in &asked.capabilities {
@@ -143,7 +156,13 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn probe(&mut self, slot: Option<&Slot>) -> Result<Reply<HealthDoc>, ClientError> {
-        self.post("/v1/health", &HealthRequest { slot: slot.cloned() }).await
+        self.post(
+            "/v1/health",
+            &HealthRequest {
+                slot: slot.cloned(),
+            },
+        )
+        .await
     }
 
     /// Calls an operation.
@@ -187,7 +206,9 @@ impl Client {
         if status != 200 {
             return Err(refusal(status, &body));
         }
-        String::from_utf8(body.into()).map_err(|error| ClientError::Unreadable { message: error.to_string() })
+        String::from_utf8(body.into()).map_err(|error| ClientError::Unreadable {
+            message: error.to_string(),
+        })
     }
 
     async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<Reply<T>, ClientError> {
@@ -200,13 +221,20 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Reply<T>, ClientError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| ClientError::Broken { doing: "writing the request", message: error.to_string() })?;
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Broken {
+            doing: "writing the request",
+            message: error.to_string(),
+        })?;
         let (status, body) = self.exchange(Method::POST, path, body.into()).await?;
         read(status, &body)
     }
 
-    async fn exchange(&mut self, method: Method, path: &str, body: Bytes) -> Result<(u16, Bytes), ClientError> {
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(u16, Bytes), ClientError> {
         let limit = self.timeout;
         let exchange = self.send(method, path, body);
         match limit {
@@ -217,7 +245,12 @@ impl Client {
         }
     }
 
-    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<(u16, Bytes), ClientError> {
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(u16, Bytes), ClientError> {
         // The process closes connections that have been idle; that is no reason to fail.
         if self.connection.is_closed() || self.connection.ready().await.is_err() {
             self.connection = open(&self.socket).await?;
@@ -232,7 +265,9 @@ impl Client {
         let answer = self.connection.send_request(request).await;
         let answer = answer.map_err(|error| broken("waiting for the answer", &error))?;
         let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await;
         let body = body.map_err(|error| broken("reading the answer", &*error))?;
         Ok((status, body.to_bytes()))
     }
@@ -246,15 +281,19 @@ async fn open(socket: &Path) -> Result<SendRequest<Full<Bytes>>, ClientError> {
             _ => ClientError::NotRunning { socket, source },
         }
     })?;
-    let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken("connecting", &error))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken("connecting", &error))?;
     // It ends with the sender or the socket; what went wrong the pending request is told.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }
 
 fn broken(doing: &'static str, error: &dyn std::error::Error) -> ClientError {
-    ClientError::Broken { doing, message: error.to_string() }
+    ClientError::Broken {
+        doing,
+        message: error.to_string(),
+    }
 }
 
 fn of(slot: Option<&Slot>) -> String {
@@ -267,7 +306,9 @@ fn of(slot: Option<&Slot>) -> String {
 
 /// Reads an answer by what it says it is: some refusals (a swap rolled back, not ready) are documents.
 fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<Reply<T>, ClientError> {
-    let unreadable = |error: serde_json::Error| ClientError::Unreadable { message: error.to_string() };
+    let unreadable = |error: serde_json::Error| ClientError::Unreadable {
+        message: error.to_string(),
+    };
     let json: Value = match serde_json::from_slice(body) {
         Ok(json) => json,
         Err(_) if status >= 400 => return Err(refusal(status, body)),
@@ -290,7 +331,9 @@ fn refusal(status: u16, body: &[u8]) -> ClientError {
             request_id: error.request_id,
             hint: error.hint,
         },
-        Err(_) => ClientError::Unreadable { message: format!("status {status} without an error document") },
+        Err(_) => ClientError::Unreadable {
+            message: format!("status {status} without an error document"),
+        },
     }
 }
 

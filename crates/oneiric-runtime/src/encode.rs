@@ -20,13 +20,18 @@ pub(crate) fn payload(payload: Payload) -> (Encoding, Value) {
 
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |group: u32, place: usize| char::from(ALPHABET[(group >> (18 - 6 * place)) as usize & 63]);
+    let digit =
+        |group: u32, place: usize| char::from(ALPHABET[(group >> (18 - 6 * place)) as usize & 63]);
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
         let group = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..4 {
-            text.push(if place <= chunk.len() { digit(group, place) } else { '=' });
+            text.push(if place <= chunk.len() {
+                digit(group, place)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -39,7 +44,12 @@ mod tests {
     #[test]
     fn the_vectors_of_the_rfc_hold() {
         let vectors = [
-            ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
             ("foobar", "Zm9vYmFy"),
         ];
         for (plain, encoded) in vectors {
@@ -50,7 +60,8 @@ mod tests {
 
     #[test]
     fn bytes_that_are_text_stay_readable() {
-        let bytes = |bytes: &'static [u8]| payload(Payload::Bytes(bytes::Bytes::from_static(bytes)));
+        let bytes =
+            |bytes: &'static [u8]| payload(Payload::Bytes(bytes::Bytes::from_static(bytes)));
         assert_eq!(bytes(b"caf\xc3\xa9"), (Encoding::Text, "café".into()));
         assert_eq!(bytes(b"\xff"), (Encoding::Base64, "/w==".into()));
     }

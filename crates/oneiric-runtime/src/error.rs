@@ -15,10 +15,18 @@ pub enum RuntimeError {
     #[error(transparent)]
     Settings(SettingsError),
     /// Another process works with the state directory.
-    #[error("another process is using {}", state_dir.display())]
+    #[error("{} is using {}", process(*holder), state_dir.display())]
     AlreadyRunning {
         /// The directory.
         state_dir: PathBuf,
+        /// The other process' id, if it could be read.
+        holder: Option<u32>,
+    },
+    /// Another process serves the admin socket, from another state directory.
+    #[error("another process serves the admin socket {}", path.display())]
+    SocketInUse {
+        /// The socket.
+        path: PathBuf,
     },
     /// This runtime was run before; its instances are gone for good.
     #[error("this runtime was run already")]
@@ -86,9 +94,20 @@ pub enum RuntimeError {
     },
 }
 
+fn process(id: Option<u32>) -> String {
+    id.map_or_else(
+        || "another process".to_owned(),
+        |id| format!("process {id}"),
+    )
+}
+
 fn known_list(known: &[Provider]) -> String {
     let names: Vec<&str> = known.iter().map(Provider::as_str).collect();
-    if names.is_empty() { String::new() } else { format!("; it has {}", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; it has {}", names.join(", "))
+    }
 }
 
 impl RuntimeError {
@@ -96,13 +115,14 @@ impl RuntimeError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::AlreadyRunning { state_dir } => format!(
+            Self::AlreadyRunning { state_dir, .. } => format!(
                 "stop the process that uses {}, or give this one another state directory",
                 state_dir.display()
             ),
             Self::SocketPathTooLong { .. } => {
                 "set `admin.socket` to a shorter path, or use a shorter state directory (ONEIRIC_STATE_DIR)".to_owned()
             }
+            Self::SocketInUse { .. } => "set `admin.socket` to another path".to_owned(),
             Self::StateDir { .. } => "choose another state directory (`state_dir`, ONEIRIC_STATE_DIR)".to_owned(),
             Self::Lifecycle(LifecycleError::Unresolved(_)) => "`oneiric list` shows the slots there are".to_owned(),
             _ => return None,
@@ -115,6 +135,7 @@ impl Coded for RuntimeError {
         match self {
             Self::Settings(error) => error.code(),
             Self::AlreadyRunning { .. } => "runtime.already_running",
+            Self::SocketInUse { .. } => "runtime.socket_in_use",
             Self::RunBefore => "runtime.run_before",
             Self::StateDir { .. } => "runtime.state_dir_unusable",
             Self::SocketPathTooLong { .. } => "runtime.socket_path_too_long",
@@ -131,8 +152,10 @@ impl Coded for RuntimeError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Settings(error) => error.kind(),
-            Self::AlreadyRunning { .. } => ErrorKind::Busy,
-            Self::StateDir { .. } | Self::SocketPathTooLong { .. } | Self::Socket { .. } => ErrorKind::Config,
+            Self::AlreadyRunning { .. } | Self::SocketInUse { .. } => ErrorKind::Busy,
+            Self::StateDir { .. } | Self::SocketPathTooLong { .. } | Self::Socket { .. } => {
+                ErrorKind::Config
+            }
             Self::ProviderUnknown { .. } => ErrorKind::NotFound,
             Self::RunBefore | Self::RequestInvalid { .. } => ErrorKind::Usage,
             Self::Change(error) => error.kind(),

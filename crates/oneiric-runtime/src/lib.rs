@@ -1,8 +1,78 @@
 //! The composition root of a program made of slots, as a library.
+//!
+//! Settings say which candidates there are and which are selected; [`RuntimeBuilder`] checks them against the
+//! factories it is handed and puts a registry and a lifecycle together; [`Runtime::run`] activates the slots, answers
+//! operators on a private Unix socket, and takes everything down in order when it is told to. What the admin API can
+//! do, an embedder can do: its handlers only call the methods of [`Runtime`].
+//!
+//! It installs nothing global: no tracing subscriber, no metrics recorder, no signal handler. It reads no environment
+//! and never ends the process; whoever embeds it hands values in and gets reports back.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use oneiric_core::BoxFuture;
+//! use oneiric_lifecycle::{CallError, FactoryTable, Instance, Invoke, Payload, factory_fn};
+//! use oneiric_runtime::{RuntimeBuilder, Settings, api::CallRequest};
+//!
+//! struct Hello;
+//! impl Invoke for Hello {
+//!     fn invoke<'a>(&'a self, _: &'a str, _: Payload) -> BoxFuture<'a, Result<Payload, CallError>> {
+//!         Box::pin(async { Payload::json(&"hello") })
+//!     }
+//! }
+//! #[derive(serde::Deserialize)]
+//! struct NoSettings {}
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings::parse(
+//!     r#"
+//!     [[candidates]]
+//!     slot = "service/greeter"
+//!     provider = "english"
+//!     factory = "oneiric.example:english"
+//!     "#,
+//!     "oneiric.toml",
+//! )?;
+//! let mut factories = FactoryTable::new();
+//! factories.insert(
+//!     "oneiric.example:english".parse()?,
+//!     factory_fn(|_, NoSettings {}| async { Ok(Instance::new(Arc::new(Hello))) }),
+//! );
+//! let runtime = RuntimeBuilder::new(settings).factories(factories).build()?;
+//! let answer = runtime
+//!     .call(CallRequest { slot: "service/greeter".parse()?, operation: "greet".into(), input: ().into() })
+//!     .await?;
+//! assert_eq!(answer.output, "hello");
+//! # Ok(()) }
+//! ```
+//!
+//! # Features
+//! `admin`: the admin API on a Unix socket, served by [`Runtime::run`]. `client`: its other end ([`Client`]).
+//! `metrics`: `GET /metrics` and `Runtime::metrics`. `full`: all of them.
 
+#[cfg(feature = "admin")]
+mod admin;
 pub mod api;
+mod builder;
 #[cfg(feature = "client")]
 mod client;
+mod encode;
+mod error;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod revisions;
+mod runtime;
+mod service;
+mod settings;
+mod state_dir;
 
+pub use crate::{
+    builder::RuntimeBuilder,
+    error::RuntimeError,
+    runtime::{Runtime, Started},
+    settings::{Activate, Fault, Settings, SettingsError},
+    state_dir::{SOCKET_NAME, socket_in},
+};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, ExplainQuery, Reply};

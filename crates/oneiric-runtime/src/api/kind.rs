@@ -19,19 +19,28 @@ const NAMES: [(ErrorKind, &str, u16); 9] = [
 /// Returns the name of a kind; one that this version does not know is `internal`.
 #[must_use]
 pub fn name(kind: ErrorKind) -> &'static str {
-    NAMES.iter().find(|(known, ..)| *known == kind).map_or("internal", |(_, name, _)| name)
+    NAMES
+        .iter()
+        .find(|(known, ..)| *known == kind)
+        .map_or("internal", |(_, name, _)| name)
 }
 
 /// Returns the kind of that name; [`ErrorKind::Internal`] for a name that this version does not know.
 #[must_use]
 pub fn parse(name: &str) -> ErrorKind {
-    NAMES.iter().find(|(_, known, _)| *known == name).map_or(ErrorKind::Internal, |(kind, ..)| *kind)
+    NAMES
+        .iter()
+        .find(|(_, known, _)| *known == name)
+        .map_or(ErrorKind::Internal, |(kind, ..)| *kind)
 }
 
 /// Returns the HTTP status that an error of this kind is answered with.
 #[must_use]
 pub fn status(kind: ErrorKind) -> u16 {
-    NAMES.iter().find(|(known, ..)| *known == kind).map_or(500, |(.., status)| *status)
+    NAMES
+        .iter()
+        .find(|(known, ..)| *known == kind)
+        .map_or(500, |(.., status)| *status)
 }
 
 #[cfg(test)]

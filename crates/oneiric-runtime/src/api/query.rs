@@ -52,7 +52,11 @@ mod tests {
     #[test]
     fn what_is_pushed_is_what_is_read() {
         let mut query = String::new();
-        let values = [("slot", "adapter/cache"), ("what_if", "priority:a=-7"), ("x", "a&b=%+ é\n#?")];
+        let values = [
+            ("slot", "adapter/cache"),
+            ("what_if", "priority:a=-7"),
+            ("x", "a&b=%+ é\n#?"),
+        ];
         for (key, value) in values {
             push(&mut query, key, value);
         }

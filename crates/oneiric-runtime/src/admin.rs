@@ -1,0 +1,215 @@
+//! The admin API's server: HTTP/1 on a Unix socket, for this user and root only.
+//!
+//! Three things keep strangers out: the state directory (0700), the socket (0600), and the user id that the system
+//! gives for the other end of each connection, which holds even where a socket is set to lie elsewhere. Everything
+//! else is limits: on connections, headers, bodies and time, so that a broken client costs itself and nobody else.
+
+mod answer;
+mod route;
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        net::UnixStream as StdUnixStream,
+    },
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::answer::Admin;
+use crate::{error::RuntimeError, runtime::Runtime};
+
+/// What a socket address holds, without the zero at its end.
+const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+/// Connections at one time; further ones wait.
+const MAX_CONNECTIONS: usize = 64;
+/// The longest request head; a longer one is answered with 431.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+/// For a request head to arrive, idle time between requests included.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// For answers to be written once everything is retired.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Between attempts to accept when the system has no file descriptors left.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// The server, from start to finish.
+#[derive(Debug)]
+pub(crate) struct Server {
+    socket: PathBuf,
+    stop: CancellationToken,
+    connections: TaskTracker,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the socket and begins to answer.
+    pub(crate) fn start(runtime: Runtime, socket: &Path) -> Result<Self, RuntimeError> {
+        let (listener, owner) = bind(socket)?;
+        let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
+        let admin = Arc::new(Admin::new(runtime));
+        let accepting = tokio::spawn(accept(
+            listener,
+            owner,
+            admin,
+            stop.clone(),
+            connections.clone(),
+        ));
+        Ok(Self {
+            socket: socket.to_owned(),
+            stop,
+            connections,
+            accepting,
+        })
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Takes no new connections and no further requests on those there are; requests under way go on.
+    pub(crate) fn stop_accepting(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the answers under way, a second at most, and removes the socket.
+    pub(crate) async fn finish(self) {
+        self.stop.cancel();
+        // Neither can fail in a way that anybody could do something about: the task was stopped, the file is ours.
+        drop(self.accepting.await);
+        self.connections.close();
+        if tokio::time::timeout(FAREWELL, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "connections were cut off"
+            );
+        }
+        drop(fs::remove_file(&self.socket));
+    }
+}
+
+/// Opens the socket; returns it with the user it belongs to. Replaces one that nobody serves any more.
+fn bind(path: &Path) -> Result<(UnixListener, u32), RuntimeError> {
+    let length = path.as_os_str().as_bytes().len();
+    if length > MAX_SOCKET_PATH {
+        return Err(RuntimeError::SocketPathTooLong {
+            path: path.to_owned(),
+            length,
+            limit: MAX_SOCKET_PATH,
+        });
+    }
+    let unusable = |source| RuntimeError::Socket {
+        path: path.to_owned(),
+        source,
+    };
+    if let Ok(there) = fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(unusable(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "something else is in its place",
+            )));
+        }
+        // The lock on the state directory says nothing about a socket that is set to lie elsewhere.
+        if StdUnixStream::connect(path).is_ok() {
+            return Err(RuntimeError::SocketInUse {
+                path: path.to_owned(),
+            });
+        }
+        fs::remove_file(path).map_err(unusable)?;
+    }
+    let listener = UnixListener::bind(path).map_err(unusable)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(unusable)?;
+    let owner = fs::symlink_metadata(path).map_err(unusable)?.uid();
+    Ok((listener, owner))
+}
+
+async fn accept(
+    listener: UnixListener,
+    owner: u32,
+    admin: Arc<Admin>,
+    stop: CancellationToken,
+    connections: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let next = async {
+            let place = Arc::clone(&places)
+                .acquire_owned()
+                .await
+                .map_err(io::Error::other)?;
+            let (stream, _) = listener.accept().await?;
+            Ok::<_, io::Error>((place, stream))
+        };
+        let next = tokio::select! {
+            () = stop.cancelled() => return,
+            next = next => next,
+        };
+        match next {
+            Ok((place, stream)) => match admitted(&stream, owner) {
+                Ok(peer) => {
+                    connections.spawn(serve(stream, peer, place, Arc::clone(&admin), stop.clone()));
+                }
+                Err(peer) => tracing::warn!(peer, "connection of another user refused"),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// The user at the other end, if it is the owner or root.
+fn admitted(stream: &UnixStream, owner: u32) -> Result<u32, String> {
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == owner || peer.uid() == 0 => Ok(peer.uid()),
+        Ok(peer) => Err(format!("uid:{}", peer.uid())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn serve(
+    stream: UnixStream,
+    peer: u32,
+    place: OwnedSemaphorePermit,
+    admin: Arc<Admin>,
+    stop: CancellationToken,
+) {
+    let service = service_fn(move |request| {
+        let admin = Arc::clone(&admin);
+        async move { admin.answer(peer, request).await }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_LIMIT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+    drop(place);
+}

@@ -1,0 +1,234 @@
+//! Puts a runtime together and refuses settings that cannot work, before anything runs.
+//!
+//! What can be known now is checked now, all of it at once: every candidate's factory must be in the table, be
+//! allowed, and accept the provider's settings. What a component finds out only when it is built (a port that is
+//! taken, a disk that is full) is found by activation and does not keep the process from starting.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use oneiric_core::{
+    FactoryPolicy, Origin, Provider, Registry, RegistryConfig, SelectionLayer, Slot, WallClock,
+};
+use oneiric_lifecycle::{
+    FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapHook, SwapObserver,
+};
+use serde_json::Value;
+
+use crate::{
+    error::RuntimeError,
+    runtime::Runtime,
+    settings::{Fault, Place, Settings, SettingsError, nearest},
+};
+
+/// The machine's clock.
+struct SystemWallClock;
+
+impl WallClock for SystemWallClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where this crate asks the machine"
+    )]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// Puts a [`Runtime`] together.
+pub struct RuntimeBuilder {
+    settings: Settings,
+    factories: FactoryTable,
+    version: String,
+    clock: Arc<dyn WallClock>,
+    extend: Vec<Box<dyn FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send>>,
+}
+
+impl RuntimeBuilder {
+    /// Begins with settings and no factories.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            factories: FactoryTable::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clock: Arc::new(SystemWallClock),
+            extend: Vec::new(),
+        }
+    }
+
+    /// The factories that candidates may name.
+    #[must_use]
+    pub fn factories(mut self, factories: FactoryTable) -> Self {
+        self.factories = factories;
+        self
+    }
+
+    /// The version that `status` shows; by default this crate's.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// A facet for instances that only speak `Invoke`.
+    #[must_use]
+    pub fn proxy(self, proxy: FacetProxy) -> Self {
+        self.extend(|builder| builder.proxy(proxy))
+    }
+
+    /// Code that runs around every swap.
+    #[must_use]
+    pub fn hook(self, hook: impl SwapHook + 'static) -> Self {
+        self.extend(|builder| builder.hook(hook))
+    }
+
+    /// Somebody who is told what happens.
+    #[must_use]
+    pub fn observer(self, observer: impl SwapObserver + 'static) -> Self {
+        self.extend(|builder| builder.observer(observer))
+    }
+
+    /// The clock for times in documents; by default the machine's.
+    #[must_use]
+    pub fn wall_clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn extend(
+        mut self,
+        step: impl FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send + 'static,
+    ) -> Self {
+        self.extend.push(Box::new(step));
+        self
+    }
+
+    /// The runtime. Its candidates are registered; nothing is activated, no file is touched.
+    ///
+    /// # Errors
+    /// `runtime.settings_invalid` naming every candidate whose factory is not there (`lifecycle.factory_unknown`),
+    /// not allowed (`core.factory_denied`) or does not take the provider's settings (`lifecycle.settings_invalid`).
+    pub fn build(self) -> Result<Runtime, RuntimeError> {
+        let Self {
+            settings,
+            factories,
+            version,
+            clock,
+            extend,
+        } = self;
+        let invalid =
+            |faults| RuntimeError::Settings(SettingsError::invalid(&settings.name, faults));
+        let policy = FactoryPolicy::new(&settings.factory_allowlist).map_err(|error| {
+            invalid(vec![Fault::coded(
+                Place { line: 1, column: 1 },
+                "security.factory_allowlist",
+                &error,
+            )])
+        })?;
+        let faults = check(&settings, &factories, &policy);
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let registry = Registry::with_config(RegistryConfig {
+            default_priority: settings.default_priority,
+            ties: settings.ties,
+        });
+        let candidates = settings
+            .candidates
+            .iter()
+            .map(|declared| declared.candidate.clone());
+        registry
+            .replace_origin(&Origin::settings(), candidates)
+            .map_err(|error| RuntimeError::Internal {
+                message: error.to_string(),
+            })?;
+        registry.set_selections(
+            SelectionLayer::Settings,
+            settings.selections.iter().cloned(),
+        );
+        warn_of_settings_without_candidate(&settings);
+        let providers = settings.providers.clone();
+        let provider_settings = move |slot: &Slot, provider: &Provider| -> Option<Value> {
+            providers
+                .get(&(slot.clone(), provider.clone()))
+                .map(|configured| configured.value.clone())
+        };
+        let lifecycle = Lifecycle::builder(registry)
+            .factories(factories)
+            .policy(policy)
+            .settings(provider_settings)
+            .limits(settings.limits.clone())
+            .wall_clock(Arc::clone(&clock));
+        let lifecycle = extend
+            .into_iter()
+            .fold(lifecycle, |lifecycle, step| step(lifecycle));
+        Ok(Runtime::new(lifecycle.build(), settings, version, clock))
+    }
+}
+
+fn check(settings: &Settings, factories: &FactoryTable, policy: &FactoryPolicy) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for declared in &settings.candidates {
+        let candidate = &declared.candidate;
+        let Some(path) = candidate.factory() else {
+            continue;
+        };
+        if let Err(denied) = policy.check(path) {
+            let fault = Fault::coded(declared.place, &declared.key, &denied);
+            let help = "add it to `security.factory_allowlist` if it is yours";
+            faults.push(fault.help((!denied.is_blocked()).then(|| help.to_owned())));
+            continue;
+        }
+        let Some(factory) = factories.get(path) else {
+            let message = format!("no factory '{path}' is in this program");
+            let fault = Fault::new(
+                declared.place,
+                &declared.key,
+                "lifecycle.factory_unknown",
+                message,
+            );
+            faults.push(fault.help(nearest(
+                path.as_str(),
+                factories.paths().map(|known| known.as_str()),
+            )));
+            continue;
+        };
+        let configured = settings
+            .providers
+            .get(&(candidate.slot().clone(), candidate.provider().clone()));
+        let value = configured.map_or(&Value::Null, |configured| &configured.value);
+        if let Err(message) = factory.check_settings(value) {
+            // Settings that are missing altogether are missed where the candidate is declared.
+            let (place, key) =
+                configured.map_or((declared.place, &declared.key), |at| (at.place, &at.key));
+            let message = format!("'{path}' does not take these settings: {message}");
+            faults.push(Fault::new(
+                place,
+                key,
+                "lifecycle.settings_invalid",
+                message,
+            ));
+        }
+    }
+    faults
+}
+
+/// Not a fault, because candidates may come from elsewhere later; silent it must not be either.
+fn warn_of_settings_without_candidate(settings: &Settings) {
+    for ((slot, provider), configured) in &settings.providers {
+        let declared = |one: &crate::settings::Declared| {
+            one.candidate.slot() == slot && one.candidate.provider() == provider
+        };
+        if !settings.candidates.iter().any(declared) {
+            tracing::warn!(%slot, %provider, line = configured.place.line, "settings for a provider nobody declares");
+        }
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("settings", &self.settings.name)
+            .field("factories", &self.factories)
+            .finish_non_exhaustive()
+    }
+}

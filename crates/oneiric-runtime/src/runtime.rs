@@ -1,0 +1,224 @@
+//! A runtime from start to shutdown: lock, serve, activate, wait, and take down in the opposite order.
+//!
+//! The admin socket is opened before slots are activated, so that an operator can look at an activation that hangs,
+//! and closed after the last instance is retired, so that a call under way gets its answer.
+
+use std::{
+    fmt,
+    future::Future,
+    path::Path,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use oneiric_core::{Registry, Slot, WallClock};
+use oneiric_lifecycle::{Lifecycle, LifecycleError, ShutdownReport, SwapReport};
+use tokio::task::JoinSet;
+
+use crate::{
+    error::RuntimeError,
+    revisions::Revisions,
+    settings::{Activate, Settings},
+    state_dir::StateDir,
+};
+
+/// Everything a program made of slots is run and operated by. Cheap to clone; all clones are the same runtime.
+#[derive(Clone)]
+pub struct Runtime {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) settings: Settings,
+    pub(crate) version: String,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) since: SystemTime,
+    pub(crate) revisions: Revisions,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: crate::metrics::Metrics,
+    run: AtomicBool,
+}
+
+/// A runtime that has begun to run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Started {
+    /// What came of activating each slot, by name; empty when slots are activated on use.
+    pub activated: Vec<(Slot, Result<SwapReport, LifecycleError>)>,
+    /// Where operators connect; absent without the feature `admin`.
+    pub socket: Option<std::path::PathBuf>,
+}
+
+impl Runtime {
+    pub(crate) fn new(
+        lifecycle: Lifecycle,
+        settings: Settings,
+        version: String,
+        clock: Arc<dyn WallClock>,
+    ) -> Self {
+        let inner = Inner {
+            lifecycle,
+            settings,
+            version,
+            since: clock.now(),
+            clock,
+            revisions: Revisions::default(),
+            #[cfg(feature = "metrics")]
+            metrics: crate::metrics::Metrics::new(),
+            run: AtomicBool::new(false),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Returns the lifecycle.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.inner.lifecycle
+    }
+
+    /// Returns the registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        self.inner.lifecycle.registry()
+    }
+
+    /// Returns the settings it was built with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Runs until `shutdown` is done, and then for at most the grace period and a second.
+    ///
+    /// A slot that cannot be activated is logged, shows in status, and does not end the run.
+    ///
+    /// Not cancel-safe: dropped half-way, instances stay up and the socket stays behind.
+    ///
+    /// # Errors
+    /// `runtime.already_running`, `runtime.state_dir_unusable`, `runtime.socket_path_too_long`,
+    /// `runtime.socket_unusable`, `runtime.socket_in_use`; `runtime.run_before` the second time.
+    pub async fn run(
+        &self,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<ShutdownReport, RuntimeError> {
+        self.run_with(shutdown, |_| {}).await
+    }
+
+    /// Runs as [`Runtime::run`] does, and calls `on_started` when every slot was tried and operators are served.
+    ///
+    /// # Errors
+    /// As [`Runtime::run`].
+    pub async fn run_with(
+        &self,
+        shutdown: impl Future<Output = ()>,
+        on_started: impl FnOnce(&Started),
+    ) -> Result<ShutdownReport, RuntimeError> {
+        if self.inner.run.swap(true, Ordering::AcqRel) {
+            return Err(RuntimeError::RunBefore);
+        }
+        let settings = &self.inner.settings;
+        let state_dir = StateDir::enter(&settings.state_dir)?;
+        let operators = Operators::admit(self, &settings.socket_path())?;
+        let mut shutdown = pin!(shutdown);
+        tokio::select! {
+            activated = self.activate_all() => {
+                on_started(&Started { activated, socket: operators.socket() });
+                shutdown.await;
+            }
+            () = &mut shutdown => {}
+        }
+        tracing::info!("shutting down");
+        operators.stop_admitting();
+        let report = self.inner.lifecycle.shutdown(settings.grace).await;
+        for unfinished in &report.unfinished {
+            tracing::error!(slot = %unfinished.slot, failure = %unfinished.failure, "not shut down cleanly");
+        }
+        operators.dismiss().await;
+        drop(state_dir);
+        Ok(report)
+    }
+
+    async fn activate_all(&self) -> Vec<(Slot, Result<SwapReport, LifecycleError>)> {
+        if self.inner.settings.activate == Activate::OnUse {
+            return Vec::new();
+        }
+        let mut activations = JoinSet::new();
+        for slot in self.registry().snapshot().slots().cloned() {
+            let lifecycle = self.inner.lifecycle.clone();
+            activations.spawn(async move {
+                let result = lifecycle.activate(&slot).await;
+                (slot, result)
+            });
+        }
+        let mut results = activations.join_all().await;
+        results.sort_by(|(left, _), (right, _)| left.cmp(right));
+        for (slot, result) in &results {
+            match result {
+                Ok(report) => tracing::info!(%slot, provider = %report.to, "active"),
+                Err(error) => tracing::error!(%slot, %error, "not activated"),
+            }
+        }
+        results
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("lifecycle", &self.inner.lifecycle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The admin server while the runtime runs, or nothing without the feature.
+struct Operators {
+    #[cfg(feature = "admin")]
+    server: crate::admin::Server,
+}
+
+#[cfg(feature = "admin")]
+impl Operators {
+    fn admit(runtime: &Runtime, socket: &Path) -> Result<Self, RuntimeError> {
+        Ok(Self {
+            server: crate::admin::Server::start(runtime.clone(), socket)?,
+        })
+    }
+
+    fn socket(&self) -> Option<std::path::PathBuf> {
+        Some(self.server.socket().to_owned())
+    }
+
+    fn stop_admitting(&self) {
+        self.server.stop_accepting();
+    }
+
+    async fn dismiss(self) {
+        self.server.finish().await;
+    }
+}
+
+#[cfg(not(feature = "admin"))]
+impl Operators {
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the same signature as with the feature"
+    )]
+    fn admit(_: &Runtime, _: &Path) -> Result<Self, RuntimeError> {
+        Ok(Self {})
+    }
+
+    fn socket(&self) -> Option<std::path::PathBuf> {
+        None
+    }
+
+    fn stop_admitting(&self) {}
+
+    async fn dismiss(self) {}
+}

@@ -1,0 +1,332 @@
+//! What operators and embedders can ask of a runtime. The admin API only translates: whatever it answers comes from
+//! a method here, so that a program that embeds a runtime can do everything the command line can.
+
+mod plan;
+mod swap;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use oneiric_core::{Change, Domain, Explanation, Query, Registered, ResolveError, Slot, Snapshot};
+use oneiric_lifecycle::{
+    Difference, Health, HealthReport, LifecycleError, Payload, SlotState, SlotStatus,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    api::{
+        CallDoc, CallRequest, ExplainDoc, HealthDoc, ListDoc, ListedCandidate, ListedSelection,
+        ListedSlot, NotActiveDoc, ProcessDoc, ReadyDoc, RevisionDoc, Serving, SlotHealth,
+        StatusDoc, UnknownSelectionDoc, Verdict, schema,
+    },
+    encode,
+    error::RuntimeError,
+    runtime::Runtime,
+    settings::Activate,
+};
+
+impl Runtime {
+    /// Lists slots with their candidates, best first; of one domain if one is named.
+    #[must_use]
+    pub fn list(&self, domain: Option<&Domain>) -> ListDoc {
+        let snapshot = self.registry().snapshot();
+        let slots: Vec<&Slot> = match domain {
+            Some(domain) => snapshot.slots_in(domain).collect(),
+            None => snapshot.slots().collect(),
+        };
+        let listed = slots.into_iter().map(|slot| self.listed(&snapshot, slot));
+        ListDoc {
+            schema: schema::LIST.into(),
+            slots: listed.collect(),
+        }
+    }
+
+    fn listed(&self, snapshot: &Snapshot, slot: &Slot) -> ListedSlot {
+        let status = self.lifecycle().status(slot);
+        let active = status.as_ref().and_then(|status| status.active.as_ref());
+        let winner = snapshot.winner(slot);
+        let candidates = snapshot.resolve_all(&Query::new(slot.clone()));
+        let selection = snapshot.selection(slot).map(|selection| ListedSelection {
+            known: candidates
+                .iter()
+                .any(|held| *held.provider() == selection.provider),
+            layer: selection.layer.to_string(),
+            provider: selection.provider,
+        });
+        let listed = |held: &Registered| {
+            let score = held.score();
+            ListedCandidate {
+                provider: held.provider().clone(),
+                origin: held.origin().clone(),
+                priority: score.priority,
+                stack_level: score.stack_level,
+                sequence: score.sequence,
+                fallback: score.fallback,
+                capabilities: held.capabilities().iter().cloned().collect(),
+                factory: held.factory().map(ToString::to_string),
+                active: active.is_some_and(|active| active.sequence == score.sequence),
+                winner: winner.is_some_and(|winner| winner.id() == held.id()),
+            }
+        };
+        ListedSlot {
+            slot: slot.clone(),
+            state: state_name(status.as_ref()),
+            active: active.map(|active| active.provider.clone()),
+            winner: winner.map(|winner| winner.provider().clone()),
+            selection,
+            candidates: candidates.iter().map(listed).collect(),
+        }
+    }
+
+    /// Explains who wins a query, under assumptions if there are any, and what serves meanwhile.
+    ///
+    /// # Errors
+    /// `core.no_candidate` when the slot has neither candidates nor a selection; `core.invalid_change` when an
+    /// assumption does not fit the slot.
+    pub fn explain(
+        &self,
+        query: &Query,
+        what_if: &[Change],
+    ) -> Result<ExplainDoc<Explanation, Difference>, RuntimeError> {
+        let slot = query.slot();
+        let snapshot = self.registry().snapshot();
+        if snapshot.selection(slot).is_none() {
+            self.must_know(slot)?;
+        }
+        let explanation = if what_if.is_empty() {
+            snapshot.explain(query)
+        } else {
+            snapshot
+                .what_if(query, what_if)
+                .map_err(RuntimeError::Change)?
+        };
+        let status = self.lifecycle().status(slot);
+        let active = status.as_ref().and_then(|status| status.active.as_ref());
+        let serving = Serving {
+            state: state_name(status.as_ref()),
+            provider: active.map(|active| active.provider.clone()),
+            instance: active.map(|active| active.instance),
+            differs: status.as_ref().and_then(|status| status.differs.clone()),
+        };
+        Ok(ExplainDoc {
+            text: explanation.to_string(),
+            explanation,
+            serving,
+        })
+    }
+
+    /// Returns the status of the process and of one slot, or all.
+    ///
+    /// # Errors
+    /// `core.no_candidate` when nobody knows the slot.
+    pub fn status(&self, slot: Option<&Slot>) -> Result<StatusDoc<SlotStatus>, RuntimeError> {
+        let slots = self.statuses(slot)?;
+        let snapshot = self.registry().snapshot();
+        let is_meant = |other: &Slot| slot.is_none_or(|slot| slot == other);
+        let unknown = snapshot
+            .unknown_selections()
+            .into_iter()
+            .filter(|one| is_meant(&one.slot));
+        let unknown = unknown.map(|one| UnknownSelectionDoc {
+            slot: one.slot,
+            provider: one.provider,
+            layer: one.layer.to_string(),
+        });
+        let settings = self.settings();
+        Ok(StatusDoc {
+            schema: schema::STATUS.into(),
+            process: ProcessDoc {
+                pid: std::process::id(),
+                version: self.inner.version.clone(),
+                since_unix_ms: unix_ms(self.inner.since),
+                settings_file: settings
+                    .file
+                    .as_ref()
+                    .map(|file| file.display().to_string()),
+                state_dir: settings.state_dir.display().to_string(),
+            },
+            slots,
+            unknown_selections: unknown.collect(),
+            selections: self
+                .inner
+                .revisions
+                .in_force()
+                .into_iter()
+                .filter(|one| is_meant(&one.slot))
+                .collect(),
+        })
+    }
+
+    /// Returns what instances said of their health last.
+    ///
+    /// # Errors
+    /// `core.no_candidate` when nobody knows the slot.
+    pub fn health(&self, slot: Option<&Slot>) -> Result<HealthDoc<HealthReport>, RuntimeError> {
+        Ok(health_doc(self.statuses(slot)?, false))
+    }
+
+    /// Asks instances for their health, all at once. Cancel-safe.
+    ///
+    /// # Errors
+    /// `core.no_candidate` when nobody knows the slot.
+    pub async fn probe(
+        &self,
+        slot: Option<&Slot>,
+    ) -> Result<HealthDoc<HealthReport>, RuntimeError> {
+        let mut probes = JoinSet::new();
+        for status in self.statuses(slot)? {
+            let lifecycle = self.lifecycle().clone();
+            probes.spawn(async move {
+                let mut status = status;
+                // What does not serve any more when its turn comes keeps the answer it had.
+                if let Ok(report) = lifecycle.probe(&status.slot).await {
+                    status.health = Some(report);
+                }
+                status
+            });
+        }
+        let mut statuses = probes.join_all().await;
+        statuses.sort_by(|left, right| left.slot.cmp(&right.slot));
+        Ok(health_doc(statuses, true))
+    }
+
+    /// Calls an operation on whatever serves a slot, which is activated if nothing does.
+    ///
+    /// Dropped half-way, the component's work is dropped too.
+    ///
+    /// # Errors
+    /// `core.no_candidate`, `lifecycle.busy`, why it could not be activated, or what the component answers.
+    pub async fn call(&self, request: CallRequest) -> Result<CallDoc, RuntimeError> {
+        let CallRequest {
+            slot,
+            operation,
+            input,
+        } = request;
+        let lease = self
+            .lifecycle()
+            .lease(&slot)
+            .await
+            .map_err(RuntimeError::Lifecycle)?;
+        let answer = lease
+            .invoke(&operation, Payload::Json(input))
+            .await
+            .map_err(RuntimeError::Call)?;
+        let (encoding, output) = encode::payload(answer);
+        Ok(CallDoc {
+            schema: schema::CALL.into(),
+            slot,
+            operation,
+            provider: lease.provider().clone(),
+            instance: lease.instance(),
+            encoding,
+            output,
+        })
+    }
+
+    /// Tells whether every slot serves that should. With `run.activate = "on_use"` one that was never used need not.
+    #[must_use]
+    pub fn ready(&self) -> ReadyDoc {
+        let lazy = self.settings().activate == Activate::OnUse;
+        let may_wait = |state| lazy && state == SlotState::Inactive;
+        let statuses = self.lifecycle().statuses().into_iter();
+        let waiting = statuses.filter(|status| !serves(status.state) && !may_wait(status.state));
+        let not_active: Vec<_> = waiting
+            .map(|status| NotActiveDoc {
+                state: status.state.name().into(),
+                code: status.last_error.map(|error| error.failure.code.into()),
+                slot: status.slot,
+            })
+            .collect();
+        ReadyDoc {
+            schema: schema::READY.into(),
+            ready: not_active.is_empty(),
+            not_active,
+        }
+    }
+
+    /// Returns the last 1,000 changes of the operator's selections, oldest first.
+    #[must_use]
+    pub fn revisions(&self) -> Vec<RevisionDoc> {
+        self.inner.revisions.history()
+    }
+
+    fn statuses(&self, slot: Option<&Slot>) -> Result<Vec<SlotStatus>, RuntimeError> {
+        match slot {
+            None => Ok(self.lifecycle().statuses()),
+            Some(slot) => match self.lifecycle().status(slot) {
+                Some(status) => Ok(vec![status]),
+                None => Err(unresolved(no_candidate(slot))),
+            },
+        }
+    }
+
+    /// Refuses slots that nobody knows, so that no caller can fill the memory with names.
+    fn must_know(&self, slot: &Slot) -> Result<(), RuntimeError> {
+        self.statuses(Some(slot)).map(drop)
+    }
+}
+
+fn no_candidate(slot: &Slot) -> ResolveError {
+    ResolveError::NoCandidate {
+        query: Box::new(Query::new(slot.clone())),
+        excluded: 0,
+    }
+}
+
+fn unresolved(error: ResolveError) -> RuntimeError {
+    RuntimeError::Lifecycle(LifecycleError::Unresolved(error))
+}
+
+fn state_name(status: Option<&SlotStatus>) -> String {
+    status
+        .map_or(SlotState::Inactive, |status| status.state)
+        .name()
+        .to_owned()
+}
+
+pub(crate) const fn serves(state: SlotState) -> bool {
+    matches!(state, SlotState::Active | SlotState::Swapping)
+}
+
+pub(crate) fn unix_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn health_doc(statuses: Vec<SlotStatus>, probed: bool) -> HealthDoc<HealthReport> {
+    let slots: Vec<_> = statuses
+        .into_iter()
+        .map(|status| SlotHealth {
+            verdict: verdict(&status),
+            state: status.state.name().into(),
+            provider: status.active.map(|active| active.provider),
+            report: status.health,
+            slot: status.slot,
+        })
+        .collect();
+    let healthy = slots.iter().all(|slot| slot.verdict != Verdict::Bad);
+    HealthDoc {
+        schema: schema::HEALTH.into(),
+        probed,
+        healthy,
+        slots,
+    }
+}
+
+fn verdict(status: &SlotStatus) -> Verdict {
+    if status.state == SlotState::Failed {
+        return Verdict::Bad;
+    }
+    if !serves(status.state) {
+        return Verdict::Inactive;
+    }
+    match status
+        .health
+        .as_ref()
+        .and_then(|report| report.health.as_ref())
+    {
+        None => Verdict::Unknown,
+        Some(Health::Ok) => Verdict::Good,
+        Some(Health::Warn(_)) => Verdict::Warn,
+        Some(_) => Verdict::Bad,
+    }
+}

@@ -1,0 +1,12 @@
+//! A runtime as an operator meets it: a real settings file, a real socket, real requests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop there"
+)]
+
+mod hostile;
+mod operators;
+mod routes;
+mod running;
+mod settings_file;
+mod support;
