@@ -1,1 +1,28 @@
-//! Scenarios with the real binary. One file per theme.
+//! Scenarios with the real binary: what only a whole process can show. One file per theme.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy.toml excuses the bodies of tests only"
+)]
+
+mod answers;
+mod bad_requests;
+mod bad_settings;
+mod help;
+mod load;
+mod processes;
+mod readme;
+mod swaps;
+
+/// A file that nobody lists is a file of tests that never run.
+#[test]
+fn every_file_of_tests_is_listed() {
+    let listed = include_str!("main.rs");
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/it")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.strip_suffix(".rs").unwrap_or(&name);
+        let is_listed = listed.lines().any(|line| line == format!("mod {module};"));
+        assert!(module == "main" || is_listed, "{name} is not listed");
+    }
+}

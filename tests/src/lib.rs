@@ -13,4 +13,4 @@ pub mod process;
 pub mod settings;
 pub mod socket;
 
-pub use process::{Answer, Place, Process};
+pub use process::{Answer, Place, Process, eventually};

@@ -1,6 +1,6 @@
 //! A running `oneiric run`, and the other commands beside it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -159,7 +159,7 @@ impl SharedLog {
 /// A running `oneiric run`. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
-    place: Place,
+    place: Option<Place>,
     child: Child,
     stderr: Arc<SharedLog>,
 }
@@ -175,18 +175,25 @@ impl Process {
 
     /// Starts a process in `place` with these words, and waits until it serves.
     pub fn start_in(place: Place, words: &[&str]) -> Self {
-        let process = Self::spawn_in(place, words);
+        Self::start_with(place, words, &[])
+    }
+
+    /// Starts a process with `settings` that speaks JSON, for [`Process::stop_json`].
+    pub fn start_json(settings: &str) -> Self {
+        Self::start_in(Place::with(settings), &["run", "--json"])
+    }
+
+    /// Starts a process with these variables, and waits until it serves.
+    pub fn start_with(place: Place, words: &[&str], variables: &[(&str, &str)]) -> Self {
+        let process = Self::spawn(place, words, variables);
         process.wait_for_line(READY);
         process
     }
 
-    /// Starts a process without waiting for anything.
-    pub fn spawn_in(place: Place, words: &[&str]) -> Self {
+    fn spawn(place: Place, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = place.command(binary::path());
-        command
-            .args(words)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.args(words).envs(variables.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
         let stderr = Arc::new(SharedLog::default());
         let pipe = child.stderr.take().expect("stderr is piped");
@@ -202,7 +209,7 @@ impl Process {
             log.changed.notify_all();
         });
         Self {
-            place,
+            place: Some(place),
             child,
             stderr,
         }
@@ -210,12 +217,12 @@ impl Process {
 
     /// Where it runs.
     pub fn place(&self) -> &Place {
-        &self.place
+        self.place.as_ref().expect("taken only when it is over")
     }
 
     /// Runs another command beside it.
     pub fn oneiric(&self, words: &[&str]) -> Answer {
-        self.place.oneiric(words)
+        self.place().oneiric(words)
     }
 
     /// What it wrote to stderr so far.
@@ -259,11 +266,36 @@ impl Process {
         self.wait()
     }
 
+    /// As [`Process::stop`], and keeps the directory it ran in.
+    #[track_caller]
+    pub fn stop_in_place(mut self) -> (Option<i32>, String, Place) {
+        self.signal("TERM");
+        let code = self.wait_for_end().code();
+        (code, self.stderr(), self.into_place())
+    }
+
+    /// Asks it to stop, and gives its exit code and the document it printed at the end.
+    #[track_caller]
+    pub fn stop_json(mut self) -> (Option<i32>, Value) {
+        self.signal("TERM");
+        let code = self.wait_for_end().code();
+        let mut text = String::new();
+        let mut stdout = self.child.stdout.take().expect("stdout is piped");
+        stdout.read_to_string(&mut text).expect("UTF-8");
+        (code, parse(&text))
+    }
+
     /// Waits until it has ended, and gives its exit code and everything it wrote to stderr.
     #[track_caller]
     pub fn wait(mut self) -> (Option<i32>, String) {
-        let status = self.wait_for_end();
-        (status.code(), self.stderr())
+        let code = self.wait_for_end().code();
+        (code, self.stderr())
+    }
+
+    /// Waits for its end, however that comes about, and gives the directory it ran in.
+    pub fn into_place(mut self) -> Place {
+        self.wait_for_end();
+        std::mem::take(&mut self.place).expect("taken only here")
     }
 
     #[track_caller]
@@ -278,6 +310,19 @@ impl Process {
         drop(log);
         self.child.wait().expect("a child can be waited for")
     }
+}
+
+/// Asks again and again until the answer is yes, for what no event tells of.
+///
+/// Nothing is asserted about how long it takes: the number of turns is far more than any machine
+/// needs, and what `is_so` does takes time of its own.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let came = (0..5_000).any(|_| {
+        std::thread::yield_now();
+        is_so()
+    });
+    assert!(came, "it never came about that {what}");
 }
 
 impl Drop for Process {

@@ -178,7 +178,7 @@ pub(crate) struct Call {
     /// The operation; an unknown one is answered with those there are
     pub(crate) operation: String,
     /// JSON, `-` for JSON on stdin, or NAME=TEXT and NAME:=JSON words; nothing is `null`
-    #[arg(value_name = "INPUT", allow_hyphen_values = true)]
+    #[arg(value_name = "INPUT", allow_negative_numbers = true)]
     pub(crate) input: Vec<String>,
 }
 
@@ -239,30 +239,28 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Every command's name and the text after its options.
+    fn texts() -> Vec<(String, String)> {
+        let cli = Cli::command();
+        let text = |command: &clap::Command| {
+            let help = command.get_after_help().map(ToString::to_string);
+            (command.get_name().to_owned(), help.unwrap_or_default())
+        };
+        cli.get_subcommands().map(text).collect()
+    }
+
     #[test]
     fn every_command_teaches_by_example() {
-        for command in Cli::command().get_subcommands() {
-            let help = command
-                .get_after_help()
-                .expect(command.get_name())
-                .to_string();
-            let start = format!("oneiric {}", command.get_name());
+        for (name, help) in texts() {
+            let start = format!("oneiric {name}");
             let examples = help.lines().filter(|line| line.contains(&start)).count();
-            assert!(
-                (2..=6).contains(&examples),
-                "{}: {examples}",
-                command.get_name()
-            );
+            assert!((2..=6).contains(&examples), "{name}: {examples}");
         }
     }
 
     #[test]
     fn every_example_can_be_parsed() {
-        for command in Cli::command().get_subcommands() {
-            let help = command
-                .get_after_help()
-                .expect(command.get_name())
-                .to_string();
+        for (_, help) in texts() {
             for line in help.lines().filter_map(|line| line.strip_prefix("  ")) {
                 let words = shell_words(line);
                 let Some(start) = words.iter().position(|word| word == "oneiric") else {

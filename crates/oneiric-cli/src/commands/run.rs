@@ -204,25 +204,24 @@ impl Said<'_> {
                 format!("{some} of {} active: {list}", slots(all))
             }
         };
-        let socket = started
-            .socket
-            .as_ref()
-            .map(|socket| format!(", socket {}", socket.display()));
-        self.line(&format!(
-            "oneiric is running: {serving}\n  \
-             look at it with `oneiric status`{}\n  stop it with Ctrl-C",
-            socket.unwrap_or_default()
-        ));
-        for (slot, error) in started
+        let mut text = format!("oneiric is running: {serving}\n");
+        let failed: Vec<String> = started
             .activated
             .iter()
-            .filter_map(|(slot, result)| Some((slot, result.as_ref().err()?)))
-        {
-            self.line(&format!(
-                "  {slot} is not active: {error} ({})",
-                error.code()
-            ));
+            .filter_map(|(slot, result)| {
+                let error = result.as_ref().err()?;
+                Some(format!("{slot} ({})", error.code()))
+            })
+            .collect();
+        if !failed.is_empty() {
+            text.push_str(&format!("  not active: {}\n", failed.join(", ")));
         }
+        text.push_str("  look at it with `oneiric status`");
+        if let Some(socket) = &started.socket {
+            text.push_str(&format!(", socket {}", socket.display()));
+        }
+        text.push_str("\n  stop it with Ctrl-C");
+        self.line(&text);
     }
 }
 

@@ -33,10 +33,7 @@ fn answer(reply: Reply<SwapDoc>, paint: Paint) -> Result<Output, Failure> {
     if let Some(error) = &doc.error {
         let mut failure = Failure::new(&error.code, kind::parse(&error.kind), &error.message);
         failure.request_id = Some(error.request_id.clone());
-        failure.hint = error
-            .hint
-            .clone()
-            .or_else(|| doc.report.as_ref().map(still_serves));
+        failure.hint.clone_from(&error.hint);
         failure.details = Some(Box::new(json));
         return Err(failure);
     }
@@ -53,15 +50,6 @@ fn answer(reply: Reply<SwapDoc>, paint: Paint) -> Result<Output, Failure> {
         }
     };
     Ok(Output::new(text, json))
-}
-
-/// What a person wants to know first after a swap that did not work.
-fn still_serves(report: &SwapReport) -> String {
-    let slot = &report.slot;
-    match &report.from {
-        Some(from) => format!("{from} serves {slot} as before; nothing was selected"),
-        None => format!("nothing serves {slot}; `oneiric status {slot}` shows the last error"),
-    }
 }
 
 fn done(doc: &SwapDoc, report: &SwapReport, paint: Paint) -> String {
@@ -200,14 +188,15 @@ mod tests {
     #[test]
     fn a_roll_back_is_an_error_that_says_who_serves() {
         let failure = answered(json!({
-            "report": report("rolled_back"), "code": "lifecycle.probe_failed", "kind": "rolled_back",
-            "message": "no", "request_id": "r1",
+            "report": report("rolled_back"), "code": "lifecycle.probe_failed",
+            "kind": "rolled_back", "message": "no", "request_id": "r1",
+            "hint": "memory still serves adapter/cache",
         }))
         .unwrap_err();
         assert_eq!(failure.exit().number(), 7);
         assert_eq!(
             failure.hint.as_deref(),
-            Some("memory serves adapter/cache as before; nothing was selected")
+            Some("memory still serves adapter/cache")
         );
         assert_eq!(failure.details.unwrap()["schema"], "oneiric.swap/1");
     }

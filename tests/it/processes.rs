@@ -1,0 +1,215 @@
+//! One process and those around it: none, a second one, and its end.
+
+use oneiric_tests::settings::CACHES;
+use oneiric_tests::{Answer, Place, Process, binary, eventually};
+
+/// A cache whose calls take a moment, so that one can be in flight at the end.
+const SLOW: &str = r#"
+[[candidates]]
+slot = "adapter/cache"
+provider = "slow"
+factory = "oneiric.builtins:flaky_cache"
+
+[providers."adapter/cache".slow]
+call = "slow"
+delay_ms = 1500
+"#;
+
+fn with_retire(behaviour: &str) -> String {
+    format!(
+        r#"
+[[candidates]]
+slot = "adapter/cache"
+provider = "flaky"
+factory = "oneiric.builtins:flaky_cache"
+
+[providers."adapter/cache".flaky]
+retire = "{behaviour}"
+"#
+    )
+}
+
+#[test]
+fn p22_without_a_process_every_command_says_so_and_writes_nothing() {
+    for words in [
+        &["list"][..],
+        &["explain", "adapter/cache"],
+        &["status"],
+        &["call", "adapter/cache", "get", "\"a\""],
+        &["swap", "adapter/cache", "file"],
+        &["health", "--probe"],
+    ] {
+        let place = Place::with(CACHES);
+        let said = place.oneiric(words).failed(8);
+        let lines: Vec<&str> = said.lines().collect();
+        let [error, "", hint] = lines[..] else {
+            panic!("{words:?}: {said}")
+        };
+        assert!(
+            error.starts_with("error: nothing is running at .oneiric/admin.sock"),
+            "{said}"
+        );
+        assert!(error.ends_with("(runtime.not_running)"), "{said}");
+        assert!(
+            hint.starts_with("hint: start it with `oneiric run"),
+            "{said}"
+        );
+        let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{words:?} left {left:?}");
+
+        let document = place.oneiric(&[words, &["--json"]].concat()).failed_json(8);
+        assert_eq!(document["code"], "runtime.not_running");
+        assert_eq!(document["exit_code"], 8);
+    }
+}
+
+#[test]
+fn p22_what_a_killed_process_left_behind_is_not_taken_for_a_running_one() {
+    let process = Process::start(CACHES);
+    process.signal("KILL");
+    let place = process.into_place();
+    assert!(place.socket().exists());
+    let said = place.oneiric(&["status"]).failed(8);
+    assert!(said.contains("(runtime.not_running)"), "{said}");
+    // The next one is not kept from starting by it either.
+    let process = Process::start_in(place, &["run"]);
+    process.oneiric(&["status"]).ok();
+}
+
+#[test]
+fn p21_a_second_process_is_refused_and_the_first_goes_on() {
+    let process = Process::start(CACHES);
+    let said = process.oneiric(&["run"]).failed(6);
+    assert!(
+        said.contains("(runtime.already_running)") && said.contains("hint:"),
+        "{said}"
+    );
+    let document = process.oneiric(&["run", "--json"]).failed_json(6);
+    assert_eq!(document["code"], "runtime.already_running");
+    process.oneiric(&["status"]).ok();
+    // Beside it there is room for another one.
+    let other = process.place().path().join("other");
+    let other = other.to_str().unwrap();
+    let mut command = process.place().command(binary::path());
+    let answer = Place::answer(command.args(["status", "--state-dir", other]));
+    answer.failed(8);
+}
+
+#[test]
+fn the_first_lines_say_what_is_active_where_and_how_to_stop() {
+    let process = Process::start(CACHES);
+    let said = process.stderr();
+    let pattern = "oneiric is running: adapter/cache (memory), service/clock (system) active";
+    assert!(said.starts_with(pattern), "{said}");
+    process.wait_for_line("stop it with Ctrl-C");
+    assert!(
+        process.stderr().contains("socket .oneiric/admin.sock"),
+        "{}",
+        process.stderr()
+    );
+}
+
+#[test]
+fn p19_sigterm_lets_the_call_under_way_finish_and_exits_0() {
+    let answer = interrupted_call("TERM");
+    assert_eq!(answer.ok(), "null\n");
+}
+
+#[test]
+fn ctrl_c_does_the_same() {
+    let answer = interrupted_call("INT");
+    assert_eq!(answer.ok(), "null\n");
+}
+
+/// Stops a process with this signal while a call is in flight; gives what the caller got.
+fn interrupted_call(signal: &str) -> Answer {
+    let process = Process::start(SLOW);
+    let in_flight = || process.oneiric(&["status", "--json"]).json()["slots"][0]["in_flight"] == 1;
+    let call = std::thread::scope(|scope| {
+        let call = || process.oneiric(&["call", "adapter/cache", "get", "key=a"]);
+        let mut caller = scope.spawn(call);
+        // On a crowded machine a call may be over before anybody looks; then the next one is it.
+        eventually("a call is in flight", || {
+            if caller.is_finished() {
+                caller = scope.spawn(call);
+            }
+            in_flight()
+        });
+        process.signal(signal);
+        process.wait_for_line("oneiric is stopping");
+        caller.join().unwrap()
+    });
+    let (code, said) = process.wait();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.ends_with("oneiric has stopped: 1 slot retired\n"),
+        "{said}"
+    );
+    call
+}
+
+#[test]
+fn a_clean_end_leaves_no_socket_and_a_next_start_works() {
+    let process = Process::start(CACHES);
+    let (code, said, place) = process.stop_in_place();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!place.socket().exists());
+    let process = Process::start_in(place, &["run"]);
+    process.oneiric(&["status"]).ok();
+}
+
+#[test]
+fn an_unclean_end_exits_9_and_names_what_was_not_retired() {
+    let (code, said) = Process::start(&with_retire("fail")).stop();
+    assert_eq!(code, Some(9), "{said}");
+    assert!(said.contains("1 slot not retired cleanly"), "{said}");
+    assert!(said.contains("adapter/cache: retire: "), "{said}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let process = Process::start(&with_retire("hang"));
+    process.signal("TERM");
+    process.wait_for_line("once more ends it at once");
+    process.signal("TERM");
+    let (code, said) = process.wait();
+    assert_eq!(code, Some(9), "{said}");
+    assert!(
+        said.contains("ended before everything was retired"),
+        "{said}"
+    );
+}
+
+#[test]
+fn options_and_variables_say_where_it_runs() {
+    let place = Place::new();
+    place.write("elsewhere.toml", CACHES);
+    let words = [
+        "run",
+        "--config",
+        "elsewhere.toml",
+        "--state-dir",
+        "s",
+        "--socket",
+        "here.sock",
+    ];
+    let process = Process::start_in(place, &words);
+    process.oneiric(&["status"]).failed(8);
+    process.oneiric(&["status", "--state-dir", "s"]).failed(8);
+    process.oneiric(&["--socket", "here.sock", "status"]).ok();
+    drop(process);
+
+    let place = Place::new();
+    place.write("elsewhere.toml", CACHES);
+    let process = Process::start_with(
+        place,
+        &["run"],
+        &[
+            ("ONEIRIC_CONFIG", "elsewhere.toml"),
+            ("ONEIRIC_STATE_DIR", "t"),
+            ("ONEIRIC_STATE_DRI", "u"),
+        ],
+    );
+    process.oneiric(&["status", "--state-dir", "t"]).ok();
+    process.wait_for_line("ONEIRIC_STATE_DRI");
+}
