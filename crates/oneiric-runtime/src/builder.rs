@@ -69,7 +69,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// A facet for instances that only speak `Invoke`.
+    /// A facet for instances that only speak `Invoke`. Those of `oneiric-domains` are there already.
     #[must_use]
     pub fn proxy(self, proxy: FacetProxy) -> Self {
         self.extend(|builder| builder.proxy(proxy))

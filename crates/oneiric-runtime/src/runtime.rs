@@ -220,5 +220,7 @@ impl Operators {
 
     fn stop_admitting(&self) {}
 
-    async fn dismiss(self) {}
+    fn dismiss(self) -> std::future::Ready<()> {
+        std::future::ready(())
+    }
 }

@@ -369,12 +369,12 @@ impl<'s, 't> Section<'s, 't> {
         }
     }
 
-    pub(super) fn table(&mut self, key: &'static str) -> Option<Section<'s, 't>> {
+    pub(super) fn table(&mut self, key: &'static str) -> Option<Self> {
         let found = self.take(key)?;
         self.source.section(found)
     }
 
-    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'s, 't>> {
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Self> {
         let items = self.items(key, "a list of tables");
         items
             .into_iter()
@@ -439,7 +439,7 @@ impl<'s, 't> Section<'s, 't> {
         self.source.parsed(found, expected)
     }
 
-    pub(super) fn entry_section(&self, found: Found<DeValue<'t>>) -> Option<Section<'s, 't>> {
+    pub(super) fn entry_section(&self, found: Found<DeValue<'t>>) -> Option<Self> {
         self.source.section(found)
     }
 

@@ -1,6 +1,7 @@
 //! A runtime as an operator meets it: a real settings file, a real socket, real requests.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test that cannot go on should stop there"
 )]
 

@@ -361,7 +361,7 @@ async fn p85_refusals_carry_a_code_a_message_and_the_request_id() {
             body["request_id"].as_str().unwrap()
         )));
         (
-            head[9..12].to_owned(),
+            head.split(' ').nth(1).unwrap().to_owned(),
             body["code"].as_str().unwrap().to_owned(),
         )
     };
