@@ -83,7 +83,15 @@ impl<K: Clone + Eq + Hash + Ord, V> Bounded<K, V> {
         if let Some(expires) = expires {
             self.by_expiry.insert((expires, key.clone()));
         }
-        self.entries.insert(key, Entry { value, bytes, expires, used: self.uses });
+        self.entries.insert(
+            key,
+            Entry {
+                value,
+                bytes,
+                expires,
+                used: self.uses,
+            },
+        );
     }
 
     /// Forgets `key`; gives its value if it was not expired.
@@ -92,7 +100,9 @@ impl<K: Clone + Eq + Hash + Ord, V> Bounded<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.remove(key).filter(|entry| !entry.is_expired(now)).map(|entry| entry.value)
+        self.remove(key)
+            .filter(|entry| !entry.is_expired(now))
+            .map(|entry| entry.value)
     }
 
     /// Drops what is expired, then what was used longest ago until the bounds hold; gives the keys.
@@ -105,7 +115,8 @@ impl<K: Clone + Eq + Hash + Ord, V> Bounded<K, V> {
             self.remove(&key);
             dropped.push(key);
         }
-        while (self.entries.len() > self.bounds.entries.get() || self.bytes > self.bounds.bytes.get())
+        while (self.entries.len() > self.bounds.entries.get()
+            || self.bytes > self.bounds.bytes.get())
             && let Some((_, key)) = self.by_use.first_key_value()
         {
             let key = key.clone();

@@ -116,8 +116,14 @@ impl FileCache {
         settings: &FileCacheSettings,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, FileCacheError> {
-        let bounds = Bounds { entries: settings.max_entries, bytes: settings.max_bytes };
-        let unusable = |source| FileCacheError { path: settings.directory.clone(), source };
+        let bounds = Bounds {
+            entries: settings.max_entries,
+            bytes: settings.max_bytes,
+        };
+        let unusable = |source| FileCacheError {
+            path: settings.directory.clone(),
+            source,
+        };
         let shelf =
             Shelf::open(&settings.directory, bounds, now(clock.as_ref())).map_err(unusable)?;
         Ok(Self {
@@ -147,7 +153,10 @@ impl FileCache {
 
 /// Time since 1970; a clock before that counts as 1970.
 fn now(clock: &dyn WallClock) -> Duration {
-    clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    clock
+        .now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Callers are told what failed but not where: paths are for the operator, who asks the probe.
@@ -164,7 +173,9 @@ impl Cache for FileCache {
         Box::pin(async move {
             check_cache_key(key)?;
             let (key, now) = (key.to_owned(), self.now());
-            self.blocking(move |shelf| shelf.get(&key, now)).await?.map_err(failed("cannot read"))
+            self.blocking(move |shelf| shelf.get(&key, now))
+                .await?
+                .map_err(failed("cannot read"))
         })
     }
 
@@ -178,7 +189,9 @@ impl Cache for FileCache {
             check_cache_key(key)?;
             let (key, now) = (key.to_owned(), self.now());
             let ttl = ttl.or(self.default_ttl);
-            let put = self.blocking(move |shelf| shelf.put(&key, &value, ttl, now)).await?;
+            let put = self
+                .blocking(move |shelf| shelf.put(&key, &value, ttl, now))
+                .await?;
             match put.map_err(failed("cannot write"))? {
                 Put::Done => Ok(()),
                 Put::Closed => Err(closed()),
@@ -221,7 +234,11 @@ impl Retire for FileCache {
     /// Waits for the write in progress and refuses further ones. Nothing is buffered, so nothing is
     /// lost.
     fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move { self.blocking(Shelf::close).await.map_err(|error| error.to_string()) })
+        Box::pin(async move {
+            self.blocking(Shelf::close)
+                .await
+                .map_err(|error| error.to_string())
+        })
     }
 }
 
@@ -238,6 +255,8 @@ pub(crate) fn factory() -> impl Factory {
         let cache = FileCache::open(&settings, Arc::new(MachineClock))
             .map_err(|error| BuildError::failed(format_args!("{error}: {}", error.source)))?;
         let cache = Arc::new(cache);
-        Ok(cache_instance(Arc::clone(&cache)).probe(Arc::clone(&cache) as _).retire(cache))
+        Ok(cache_instance(Arc::clone(&cache))
+            .probe(Arc::clone(&cache) as _)
+            .retire(cache))
     })
 }

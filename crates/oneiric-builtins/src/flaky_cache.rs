@@ -116,12 +116,23 @@ impl FlakyCache {
     /// When told to.
     pub async fn build(settings: FlakyCacheSettings) -> Result<Self, BuildError> {
         let delay = Duration::from_millis(settings.delay_ms);
-        settings.build.act(delay).await.map_err(BuildError::failed)?;
-        Ok(Self { inner: MemoryCache::new(&MemoryCacheSettings::default()), settings })
+        settings
+            .build
+            .act(delay)
+            .await
+            .map_err(BuildError::failed)?;
+        Ok(Self {
+            inner: MemoryCache::new(&MemoryCacheSettings::default()),
+            settings,
+        })
     }
 
     async fn call(&self) -> Result<(), CallError> {
-        self.settings.call.act(self.delay()).await.map_err(CallError::failed)
+        self.settings
+            .call
+            .act(self.delay())
+            .await
+            .map_err(CallError::failed)
     }
 
     const fn delay(&self) -> Duration {
@@ -185,6 +196,8 @@ impl Retire for FlakyCache {
 pub(crate) fn factory() -> impl Factory {
     factory_fn(|_, settings: FlakyCacheSettings| async move {
         let cache = Arc::new(FlakyCache::build(settings).await?);
-        Ok(cache_instance(Arc::clone(&cache)).probe(Arc::clone(&cache) as _).retire(cache))
+        Ok(cache_instance(Arc::clone(&cache))
+            .probe(Arc::clone(&cache) as _)
+            .retire(cache))
     })
 }

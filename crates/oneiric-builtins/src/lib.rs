@@ -64,7 +64,10 @@ pub const SYSTEM_CLOCK: &str = "oneiric.builtins:system_clock";
 pub const FLAKY_CACHE: &str = "oneiric.builtins:flaky_cache";
 
 /// The factories that are compiled in.
-#[expect(clippy::missing_panics_doc, reason = "the names are constants, and a test makes the table")]
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "the names are constants, and a test makes the table"
+)]
 pub fn factories() -> FactoryTable {
     #[cfg_attr(
         not(any(
@@ -77,12 +80,24 @@ pub fn factories() -> FactoryTable {
     )]
     let mut table = FactoryTable::new();
     #[cfg(feature = "cache-memory")]
-    table.insert(MEMORY_CACHE.parse().expect("a factory name"), memory_cache::factory());
+    table.insert(
+        MEMORY_CACHE.parse().expect("a factory name"),
+        memory_cache::factory(),
+    );
     #[cfg(feature = "cache-file")]
-    table.insert(FILE_CACHE.parse().expect("a factory name"), file_cache::factory());
+    table.insert(
+        FILE_CACHE.parse().expect("a factory name"),
+        file_cache::factory(),
+    );
     #[cfg(feature = "clock")]
-    table.insert(SYSTEM_CLOCK.parse().expect("a factory name"), system_clock::factory());
+    table.insert(
+        SYSTEM_CLOCK.parse().expect("a factory name"),
+        system_clock::factory(),
+    );
     #[cfg(feature = "flaky")]
-    table.insert(FLAKY_CACHE.parse().expect("a factory name"), flaky_cache::factory());
+    table.insert(
+        FLAKY_CACHE.parse().expect("a factory name"),
+        flaky_cache::factory(),
+    );
     table
 }

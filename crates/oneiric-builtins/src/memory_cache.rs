@@ -2,6 +2,9 @@
 //!
 //! One lock around an exact LRU map. It is held for a lookup and a pointer copy, never across an
 //! await, so it is not what a program waits for before it is busy enough to want another cache.
+//!
+//! Nothing here ever waits, so a task that only calls this cache would never give its thread back.
+//! Each call therefore spends some of the task's budget, and the runtime gets its turn.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +15,7 @@ use oneiric_core::BoxFuture;
 use oneiric_domains::{Cache, cache_instance, check_cache_key};
 use oneiric_lifecycle::{CallError, Factory, Health, Probe, factory_fn};
 use serde::Deserialize;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use crate::bounded::{Bounded, Bounds};
@@ -54,7 +58,10 @@ pub struct MemoryCache {
 impl MemoryCache {
     /// An empty cache.
     pub fn new(settings: &MemoryCacheSettings) -> Self {
-        let bounds = Bounds { entries: settings.max_entries, bytes: settings.max_bytes };
+        let bounds = Bounds {
+            entries: settings.max_entries,
+            bytes: settings.max_bytes,
+        };
         Self {
             kept: Mutex::new(Bounded::new(bounds)),
             born: Instant::now(),
@@ -76,12 +83,15 @@ impl MemoryCache {
         let bytes = (key.len() + value.len()) as u64;
         let now = self.now();
         // A time to live that ends beyond the end of time never ends.
-        let expires = ttl.or(self.default_ttl).and_then(|ttl| now.checked_add(ttl));
+        let expires = ttl
+            .or(self.default_ttl)
+            .and_then(|ttl| now.checked_add(ttl));
         // A value may be a slice of a far larger buffer, which it would keep in memory.
         let value = Bytes::copy_from_slice(value);
         let mut kept = self.kept();
         if !kept.fits(bytes) {
-            let message = format!("key and value are {bytes} bytes, more than the whole cache holds");
+            let message =
+                format!("key and value are {bytes} bytes, more than the whole cache holds");
             return Err(CallError::InvalidPayload { message });
         }
         kept.insert(key.into(), value, bytes, expires);
@@ -93,6 +103,7 @@ impl MemoryCache {
 impl Cache for MemoryCache {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, CallError>> {
         Box::pin(async move {
+            consume_budget().await;
             check_cache_key(key)?;
             Ok(self.kept().get(key, self.now()).cloned())
         })
@@ -104,11 +115,15 @@ impl Cache for MemoryCache {
         value: Bytes,
         ttl: Option<Duration>,
     ) -> BoxFuture<'a, Result<(), CallError>> {
-        Box::pin(async move { self.put_now(key, &value, ttl) })
+        Box::pin(async move {
+            consume_budget().await;
+            self.put_now(key, &value, ttl)
+        })
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, CallError>> {
         Box::pin(async move {
+            consume_budget().await;
             check_cache_key(key)?;
             Ok(self.kept().take(key, self.now()).is_some())
         })
@@ -151,28 +166,58 @@ mod tests {
     #[tokio::test]
     async fn a_value_larger_than_the_cache_is_refused_and_the_old_one_stays() {
         let max_bytes = NonZeroU64::new(8).unwrap();
-        let cache = MemoryCache::new(&MemoryCacheSettings { max_bytes, ..Default::default() });
-        cache.put("k", Bytes::from_static(b"1"), None).await.unwrap();
-        let error = cache.put("k", Bytes::from_static(b"12345678"), None).await.unwrap_err();
+        let cache = MemoryCache::new(&MemoryCacheSettings {
+            max_bytes,
+            ..Default::default()
+        });
+        cache
+            .put("k", Bytes::from_static(b"1"), None)
+            .await
+            .unwrap();
+        let error = cache
+            .put("k", Bytes::from_static(b"12345678"), None)
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), "lifecycle.invalid_payload");
         assert_eq!(cache.get("k").await.unwrap().unwrap(), "1");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_default_time_to_live_is_for_those_that_have_none() {
-        let settings = MemoryCacheSettings { default_ttl_ms: Some(10), ..Default::default() };
+        let settings = MemoryCacheSettings {
+            default_ttl_ms: Some(10),
+            ..Default::default()
+        };
         let cache = MemoryCache::new(&settings);
         cache.put("default", Bytes::new(), None).await.unwrap();
-        cache.put("own", Bytes::new(), Some(Duration::from_millis(20))).await.unwrap();
+        cache
+            .put("own", Bytes::new(), Some(Duration::from_millis(20)))
+            .await
+            .unwrap();
         tokio::time::advance(Duration::from_millis(10)).await;
         assert_eq!(cache.get("default").await.unwrap(), None);
         assert!(cache.get("own").await.unwrap().is_some());
     }
 
     #[tokio::test]
+    async fn a_task_that_only_calls_it_still_lets_others_run() {
+        let other = tokio::spawn(async {});
+        let cache = MemoryCache::new(&MemoryCacheSettings::default());
+        let mut calls = 0;
+        while !other.is_finished() && calls < 100_000 {
+            cache.get("k").await.unwrap();
+            calls += 1;
+        }
+        assert!(other.is_finished(), "no turn for it in {calls} calls");
+    }
+
+    #[tokio::test]
     async fn a_probe_pushes_nothing_out_of_a_full_cache() {
         let max_entries = NonZeroUsize::MIN;
-        let cache = MemoryCache::new(&MemoryCacheSettings { max_entries, ..Default::default() });
+        let cache = MemoryCache::new(&MemoryCacheSettings {
+            max_entries,
+            ..Default::default()
+        });
         cache.put("only", Bytes::new(), None).await.unwrap();
         assert_eq!(cache.probe().await, Health::Ok);
         assert!(cache.get("only").await.unwrap().is_some());

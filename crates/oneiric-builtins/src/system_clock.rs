@@ -33,23 +33,35 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock over `machine`.
     pub fn new(settings: &SystemClockSettings, machine: Arc<dyn WallClock>) -> Self {
-        Self { machine, offset_ms: settings.offset_ms }
+        Self {
+            machine,
+            offset_ms: settings.offset_ms,
+        }
     }
 
     fn read(&self) -> Option<SystemTime> {
         let offset = Duration::from_millis(self.offset_ms.unsigned_abs());
         let machine = self.machine.now();
-        if self.offset_ms < 0 { machine.checked_sub(offset) } else { machine.checked_add(offset) }
+        if self.offset_ms < 0 {
+            machine.checked_sub(offset)
+        } else {
+            machine.checked_add(offset)
+        }
     }
 
     fn out_of_range(&self) -> String {
-        format!("offset_ms {} leads beyond the times this machine knows", self.offset_ms)
+        format!(
+            "offset_ms {} leads beyond the times this machine knows",
+            self.offset_ms
+        )
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> BoxFuture<'_, Result<SystemTime, CallError>> {
-        let told = self.read().ok_or_else(|| CallError::failed(self.out_of_range()));
+        let told = self
+            .read()
+            .ok_or_else(|| CallError::failed(self.out_of_range()));
         Box::pin(std::future::ready(told))
     }
 }
@@ -70,7 +82,9 @@ impl Probe for SystemClock {
 
 impl fmt::Debug for SystemClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SystemClock").field("offset_ms", &self.offset_ms).finish_non_exhaustive()
+        f.debug_struct("SystemClock")
+            .field("offset_ms", &self.offset_ms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,7 +114,10 @@ mod tests {
     #[tokio::test]
     async fn the_offset_goes_both_ways() {
         for (offset_ms, seconds) in [(0, 100), (5_000, 105), (-5_000, 95)] {
-            assert_eq!(clock(100, offset_ms).now().await.unwrap(), Fixed(seconds).now());
+            assert_eq!(
+                clock(100, offset_ms).now().await.unwrap(),
+                Fixed(seconds).now()
+            );
         }
     }
 

@@ -8,7 +8,10 @@ use oneiric_core::WallClock;
 pub(crate) struct MachineClock;
 
 impl WallClock for MachineClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where this crate asks the machine")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where this crate asks the machine"
+    )]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }

@@ -31,5 +31,8 @@ impl From<LifecycleError> for Trouble {
 
 /// There is nothing to call: the reason as a call's error.
 pub(crate) fn not_served(error: LifecycleError) -> CallError {
-    CallError::unavailable(error.to_string())
+    match error {
+        LifecycleError::Panicked { message, .. } => CallError::Panicked { message },
+        other => CallError::unavailable(other.to_string()),
+    }
 }

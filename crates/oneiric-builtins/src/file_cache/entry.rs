@@ -101,7 +101,11 @@ impl<'a> Entry<'a> {
         }
         let value_at = HEADER_BYTES + header.key_bytes;
         let key = std::str::from_utf8(file.get(HEADER_BYTES..value_at)?).ok()?;
-        Some(Self { key, value: value_at..value_at + header.value_bytes, expires: header.expires })
+        Some(Self {
+            key,
+            value: value_at..value_at + header.value_bytes,
+            expires: header.expires,
+        })
     }
 
     pub(super) fn is_expired(&self, now: Duration) -> bool {
@@ -120,7 +124,8 @@ pub(super) fn encode(key: &str, value: &[u8], expires: Option<Duration>) -> Opti
     file.extend_from_slice(key.as_bytes());
     file.extend_from_slice(value);
     let checksum = fnv1a_64(file.get(CHECKED_FROM..)?);
-    file.get_mut(MAGIC.len()..CHECKED_FROM)?.copy_from_slice(&checksum.to_le_bytes());
+    file.get_mut(MAGIC.len()..CHECKED_FROM)?
+        .copy_from_slice(&checksum.to_le_bytes());
     Some(file)
 }
 
@@ -146,13 +151,17 @@ fn from_ms(expires: u64) -> Option<Duration> {
 fn fnv1a_64(bytes: &[u8]) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+    bytes.iter().fold(OFFSET, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
+    })
 }
 
 fn fnv1a_128(bytes: &[u8]) -> u128 {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
+    bytes.iter().fold(OFFSET, |hash, byte| {
+        (hash ^ u128::from(*byte)).wrapping_mul(PRIME)
+    })
 }
 
 #[cfg(test)]
@@ -167,13 +176,19 @@ mod tests {
         assert_eq!(fnv1a_64(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a_64(b"foobar"), 0x8594_4171_f739_67e8);
         assert_eq!(fnv1a_128(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
-        assert_eq!(fnv1a_128(b"foobar"), 0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18);
+        assert_eq!(
+            fnv1a_128(b"foobar"),
+            0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18
+        );
     }
 
     #[test]
     fn only_names_as_we_write_them_are_ours() {
         let ours = EntryName::of("a").to_string();
-        assert_eq!(EntryName::parse(OsStr::new(&ours)), Some(EntryName::of("a")));
+        assert_eq!(
+            EntryName::parse(OsStr::new(&ours)),
+            Some(EntryName::of("a"))
+        );
         for other in [
             "",
             ".entry",
@@ -195,7 +210,10 @@ mod tests {
             assert_eq!(Entry::decode(&file).unwrap().expires, round_up(Some(at)));
             round_up(Some(at))
         };
-        assert_eq!(expires(Duration::from_nanos(1)), Some(Duration::from_millis(1)));
+        assert_eq!(
+            expires(Duration::from_nanos(1)),
+            Some(Duration::from_millis(1))
+        );
         assert_eq!(expires(Duration::MAX), None);
     }
 

@@ -47,8 +47,15 @@ impl Shelf {
     /// Makes the directory if need be, clears what crashes left behind and takes stock of the rest.
     pub(super) fn open(directory: &Path, bounds: Bounds, now: Duration) -> io::Result<Self> {
         make_private(directory)?;
-        let index = Index { kept: Bounded::new(bounds), closed: false };
-        let shelf = Self { directory: directory.to_owned(), bounds, index: Mutex::new(index) };
+        let index = Index {
+            kept: Bounded::new(bounds),
+            closed: false,
+        };
+        let shelf = Self {
+            directory: directory.to_owned(),
+            bounds,
+            index: Mutex::new(index),
+        };
         shelf.take_stock(now)?;
         Ok(shelf)
     }
@@ -130,11 +137,16 @@ impl Shelf {
     pub(super) fn rehearse(&self) -> io::Result<()> {
         const TEXT: &[u8] = b"probe";
         // Forced to the disk, or a full one would not be noticed before the file is gone again.
-        let begun = self.write_unfinished(|new| new.write_all(TEXT).and_then(|()| new.sync_all()))?;
-        let written = Unfinished { path: self.unfinished_path() };
+        let begun =
+            self.write_unfinished(|new| new.write_all(TEXT).and_then(|()| new.sync_all()))?;
+        let written = Unfinished {
+            path: self.unfinished_path(),
+        };
         begun.rename(&written.path)?;
         if fs::read(&written.path)? != TEXT {
-            return Err(io::Error::other("a file read back differs from what was written"));
+            return Err(io::Error::other(
+                "a file read back differs from what was written",
+            ));
         }
         written.remove()
     }
@@ -211,14 +223,18 @@ impl Shelf {
             let name = file.file_name();
             let written = |file: &fs::DirEntry| -> io::Result<Duration> {
                 let modified = file.metadata()?.modified()?;
-                Ok(modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+                Ok(modified
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default())
             };
             if let Some(name) = EntryName::parse(&name) {
                 match peek(&file.path())? {
                     Some((header, bytes)) => found.push((written(&file)?, name, header, bytes)),
                     None => remove(&file.path())?,
                 }
-            } else if name.to_str().is_some_and(|name| name.starts_with(UNFINISHED))
+            } else if name
+                .to_str()
+                .is_some_and(|name| name.starts_with(UNFINISHED))
                 && written(&file)? + ABANDONED_AFTER <= now
             {
                 remove(&file.path())?;
@@ -252,7 +268,8 @@ impl Shelf {
     fn unfinished_path(&self) -> PathBuf {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let (process, count) = (std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        self.directory.join(format!("{UNFINISHED}{process}-{count}"))
+        self.directory
+            .join(format!("{UNFINISHED}{process}-{count}"))
     }
 
     fn path(&self, name: EntryName) -> PathBuf {

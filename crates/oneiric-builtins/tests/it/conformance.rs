@@ -48,7 +48,9 @@ impl Model {
             }
             Step::Get(key) => {
                 self.drop_expired();
-                let Some(entry) = self.take(key) else { return Answer::Value(None) };
+                let Some(entry) = self.take(key) else {
+                    return Answer::Value(None);
+                };
                 let value = entry.1.clone();
                 self.entries.push(entry);
                 Answer::Value(Some(value))
@@ -56,7 +58,8 @@ impl Model {
             Step::Put(key, value, ttl_ms) => {
                 self.take(key);
                 let expires = ttl_ms.map(|ttl_ms| self.now_ms + ttl_ms);
-                self.entries.push((key.clone(), value.clone().into(), expires));
+                self.entries
+                    .push((key.clone(), value.clone().into(), expires));
                 self.drop_expired();
                 let over = self.entries.len().saturating_sub(MAX_ENTRIES);
                 self.entries.drain(..over);
@@ -80,7 +83,8 @@ impl Model {
 
     fn drop_expired(&mut self) {
         let now = self.now_ms;
-        self.entries.retain(|(_, _, expires)| expires.is_none_or(|expires| expires > now));
+        self.entries
+            .retain(|(_, _, expires)| expires.is_none_or(|expires| expires > now));
     }
 }
 
@@ -89,7 +93,10 @@ async fn apply(cache: &dyn Cache, clock: &ManualClock, step: &Step) -> Answer {
         Step::Get(key) => cache.get(key).await.map(Answer::Value),
         Step::Put(key, value, ttl_ms) => {
             let ttl = ttl_ms.map(Duration::from_millis);
-            cache.put(key, value.clone().into(), ttl).await.map(|()| Answer::Done)
+            cache
+                .put(key, value.clone().into(), ttl)
+                .await
+                .map(|()| Answer::Done)
         }
         Step::Delete(key) => cache.delete(key).await.map(Answer::Deleted),
         Step::Advance(ms) => {

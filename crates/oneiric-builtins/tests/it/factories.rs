@@ -16,20 +16,32 @@ fn every_component_is_in_the_table_and_allowed_by_default() {
 }
 
 fn check(factory: &str, settings: Value) -> Result<(), String> {
-    factories().get(&factory.parse().unwrap()).unwrap().check_settings(&settings)
+    factories()
+        .get(&factory.parse().unwrap())
+        .unwrap()
+        .check_settings(&settings)
 }
 
 #[test]
 fn settings_that_make_sense_are_accepted() {
     for (factory, settings) in [
         (MEMORY_CACHE, Value::Null),
-        (MEMORY_CACHE, json!({"max_entries": 1, "max_bytes": 1, "default_ttl_ms": 1})),
+        (
+            MEMORY_CACHE,
+            json!({"max_entries": 1, "max_bytes": 1, "default_ttl_ms": 1}),
+        ),
         (FILE_CACHE, json!({"directory": "cache"})),
-        (FILE_CACHE, json!({"directory": "c", "max_entries": 1, "max_bytes": 1, "default_ttl_ms": 1})),
+        (
+            FILE_CACHE,
+            json!({"directory": "c", "max_entries": 1, "max_bytes": 1, "default_ttl_ms": 1}),
+        ),
         (SYSTEM_CLOCK, Value::Null),
         (SYSTEM_CLOCK, json!({"offset_ms": -1})),
         (FLAKY_CACHE, Value::Null),
-        (FLAKY_CACHE, json!({"build": "slow", "probe": "warn", "call": "hang", "delay_ms": 1})),
+        (
+            FLAKY_CACHE,
+            json!({"build": "slow", "probe": "warn", "call": "hang", "delay_ms": 1}),
+        ),
         (FLAKY_CACHE, json!({"retire": "panic"})),
     ] {
         check(factory, settings).unwrap();
@@ -39,13 +51,25 @@ fn settings_that_make_sense_are_accepted() {
 #[test]
 fn settings_that_make_none_are_refused_by_name() {
     for (factory, settings, reason) in [
-        (MEMORY_CACHE, json!({"max_entires": 1}), "unknown field `max_entires`"),
+        (
+            MEMORY_CACHE,
+            json!({"max_entires": 1}),
+            "unknown field `max_entires`",
+        ),
         (MEMORY_CACHE, json!({"max_entries": 0}), "nonzero"),
         (MEMORY_CACHE, json!({"max_bytes": "64 MiB"}), "invalid type"),
         (FILE_CACHE, Value::Null, "missing field `directory`"),
-        (FILE_CACHE, json!({"directory": "c", "fsync": true}), "unknown field `fsync`"),
+        (
+            FILE_CACHE,
+            json!({"directory": "c", "fsync": true}),
+            "unknown field `fsync`",
+        ),
         (SYSTEM_CLOCK, json!({"offset": 1}), "unknown field `offset`"),
-        (FLAKY_CACHE, json!({"probe": "bad"}), "unknown variant `bad`"),
+        (
+            FLAKY_CACHE,
+            json!({"probe": "bad"}),
+            "unknown variant `bad`",
+        ),
         (FLAKY_CACHE, json!({"seed": 1}), "unknown field `seed`"),
     ] {
         let error = check(factory, settings).unwrap_err();

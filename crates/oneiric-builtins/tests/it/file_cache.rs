@@ -25,7 +25,11 @@ impl Place {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let settings = FileCacheSettings::new(directory.path());
-        Self { directory, settings, clock: ManualClock::new() }
+        Self {
+            directory,
+            settings,
+            clock: ManualClock::new(),
+        }
     }
 
     fn open(&self) -> Arc<FileCache> {
@@ -47,7 +51,10 @@ impl Place {
 }
 
 async fn put(cache: &FileCache, key: &str, value: &'static str) {
-    cache.put(key, Bytes::from_static(value.as_bytes()), None).await.unwrap();
+    cache
+        .put(key, Bytes::from_static(value.as_bytes()), None)
+        .await
+        .unwrap();
 }
 
 async fn get(cache: &FileCache, key: &str) -> Option<String> {
@@ -61,7 +68,10 @@ async fn entries_survive_a_restart_and_expire_after_it() {
     let cache = place.open();
     put(&cache, "stays", "1").await;
     let ttl = Some(Duration::from_secs(60));
-    cache.put("goes", Bytes::from_static(b"2"), ttl).await.unwrap();
+    cache
+        .put("goes", Bytes::from_static(b"2"), ttl)
+        .await
+        .unwrap();
     drop(cache);
 
     place.clock.advance(Duration::from_secs(59));
@@ -72,7 +82,11 @@ async fn entries_survive_a_restart_and_expire_after_it() {
 
     place.clock.advance(Duration::from_secs(1));
     let cache = place.open();
-    assert_eq!(place.files().len(), 1, "what expired is removed at the start");
+    assert_eq!(
+        place.files().len(),
+        1,
+        "what expired is removed at the start"
+    );
     assert_eq!(get(&cache, "goes").await, None);
 }
 
@@ -84,9 +98,18 @@ async fn after_a_restart_those_written_longest_ago_go_first() {
     for key in ["oldest", "older", "newest"] {
         let before = place.files();
         put(&cache, key, "1").await;
-        let new = place.files().into_iter().find(|file| !before.contains(file)).unwrap();
+        let new = place
+            .files()
+            .into_iter()
+            .find(|file| !before.contains(file))
+            .unwrap();
         at += Duration::from_secs(1);
-        File::options().write(true).open(new).unwrap().set_modified(at).unwrap();
+        File::options()
+            .write(true)
+            .open(new)
+            .unwrap()
+            .set_modified(at)
+            .unwrap();
     }
     place.settings.max_entries = NonZeroUsize::new(2).unwrap();
     let cache = place.open();
@@ -101,7 +124,12 @@ async fn a_write_that_a_kill_cut_short_is_swept_once_nobody_can_finish_it() {
     let place = Place::new();
     let cut_short = place.write("unfinished-1-1", b"half an ent");
     let written = place.clock.now();
-    File::options().write(true).open(&cut_short).unwrap().set_modified(written).unwrap();
+    File::options()
+        .write(true)
+        .open(&cut_short)
+        .unwrap()
+        .set_modified(written)
+        .unwrap();
 
     place.clock.advance(Duration::from_secs(59));
     place.open();
@@ -128,7 +156,11 @@ async fn files_of_others_are_left_alone() {
 }
 
 /// Damages the one entry of `place` and tells what the cache then gives, and how many files are left.
-async fn after_damage(place: &Place, reopen: bool, damage: impl FnOnce(&Path)) -> (Option<String>, usize) {
+async fn after_damage(
+    place: &Place,
+    reopen: bool,
+    damage: impl FnOnce(&Path),
+) -> (Option<String>, usize) {
     let cache = place.open();
     put(&cache, "a", "a value of some length").await;
     let [file] = place.files().try_into().unwrap();
@@ -137,7 +169,11 @@ async fn after_damage(place: &Place, reopen: bool, damage: impl FnOnce(&Path)) -
     let found = get(&cache, "a").await;
     let left = place.files().len();
     put(&cache, "a", "2").await;
-    assert_eq!(get(&cache, "a").await.as_deref(), Some("2"), "the place can be used again");
+    assert_eq!(
+        get(&cache, "a").await.as_deref(),
+        Some("2"),
+        "the place can be used again"
+    );
     (found, left)
 }
 
@@ -145,8 +181,22 @@ async fn after_damage(place: &Place, reopen: bool, damage: impl FnOnce(&Path)) -
 async fn a_damaged_entry_is_not_there() {
     let damages: [fn(&Path); 4] = [
         |file| drop(File::create(file).unwrap()),
-        |file| File::options().write(true).open(file).unwrap().set_len(20).unwrap(),
-        |file| File::options().append(true).open(file).unwrap().write_all(b"more").unwrap(),
+        |file| {
+            File::options()
+                .write(true)
+                .open(file)
+                .unwrap()
+                .set_len(20)
+                .unwrap()
+        },
+        |file| {
+            File::options()
+                .append(true)
+                .open(file)
+                .unwrap()
+                .write_all(b"more")
+                .unwrap()
+        },
         |file| {
             let mut content = fs::read(file).unwrap();
             *content.last_mut().unwrap() ^= 1;
@@ -167,7 +217,11 @@ async fn an_entry_under_the_name_of_another_is_not_given_away() {
     put(&cache, "a", "a's value").await;
     let [of_a] = place.files().try_into().unwrap();
     put(&cache, "b", "b's value").await;
-    let of_b = place.files().into_iter().find(|file| *file != of_a).unwrap();
+    let of_b = place
+        .files()
+        .into_iter()
+        .find(|file| *file != of_a)
+        .unwrap();
     fs::copy(&of_a, &of_b).unwrap();
     assert_eq!(get(&cache, "b").await, None);
     assert!(!cache.delete("b").await.unwrap());
@@ -178,7 +232,14 @@ async fn an_entry_under_the_name_of_another_is_not_given_away() {
 async fn a_huge_file_in_an_entrys_place_is_not_read() {
     let mut place = Place::new();
     place.settings.max_bytes = NonZeroU64::new(1_000).unwrap();
-    let grow = |file: &Path| File::options().write(true).open(file).unwrap().set_len(1 << 40).unwrap();
+    let grow = |file: &Path| {
+        File::options()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_len(1 << 40)
+            .unwrap()
+    };
     assert_eq!(after_damage(&place, false, grow).await, (None, 0));
 }
 
@@ -188,14 +249,28 @@ async fn the_bound_on_bytes_holds_on_the_disk() {
     place.settings.max_bytes = NonZeroU64::new(300).unwrap();
     let cache = place.open();
     for key in ["a", "b", "c", "d", "e", "f"] {
-        cache.put(key, Bytes::from_static(&[7; 50]), None).await.unwrap();
-        let bytes: u64 = place.files().iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+        cache
+            .put(key, Bytes::from_static(&[7; 50]), None)
+            .await
+            .unwrap();
+        let bytes: u64 = place
+            .files()
+            .iter()
+            .map(|file| fs::metadata(file).unwrap().len())
+            .sum();
         assert!(bytes <= 300, "{bytes}");
     }
     assert_eq!(place.files().len(), 3);
-    let error = cache.put("large", Bytes::from_static(&[7; 300]), None).await.unwrap_err();
+    let error = cache
+        .put("large", Bytes::from_static(&[7; 300]), None)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), "lifecycle.invalid_payload");
-    assert_eq!(place.files().len(), 3, "nothing was pushed out for what cannot be kept");
+    assert_eq!(
+        place.files().len(),
+        3,
+        "nothing was pushed out for what cannot be kept"
+    );
 }
 
 #[tokio::test]
@@ -207,7 +282,11 @@ async fn what_another_instance_wrote_is_seen_and_counted() {
     assert_eq!(get(&new, "a").await.as_deref(), Some("1"));
     put(&new, "b", "2").await;
     put(&new, "c", "3").await;
-    assert_eq!(get(&new, "a").await, None, "adopted, so it was the first to go");
+    assert_eq!(
+        get(&new, "a").await,
+        None,
+        "adopted, so it was the first to go"
+    );
     assert_eq!(get(&old, "a").await, None);
     assert_eq!(get(&old, "c").await.as_deref(), Some("3"));
 }
@@ -220,7 +299,10 @@ async fn a_retired_cache_writes_nothing_any_more_and_has_lost_nothing() {
     cache.retire().await.unwrap();
     let error = cache.put("b", Bytes::new(), None).await.unwrap_err();
     assert_eq!(error.code(), "lifecycle.call_unavailable");
-    assert_eq!(cache.delete("a").await.unwrap_err().code(), "lifecycle.call_unavailable");
+    assert_eq!(
+        cache.delete("a").await.unwrap_err().code(),
+        "lifecycle.call_unavailable"
+    );
     assert_eq!(place.files().len(), 1);
     assert_eq!(get(&place.open(), "a").await.as_deref(), Some("1"));
 }
@@ -236,7 +318,12 @@ async fn directory_and_entries_are_for_their_owner_only() {
     put(&cache, "a", "1").await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&directory), 0o700);
-    let file = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    let file = fs::read_dir(&directory)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     assert_eq!(mode(&file), 0o600);
 }
 
@@ -244,7 +331,10 @@ async fn directory_and_entries_are_for_their_owner_only() {
 async fn a_directory_that_cannot_be_is_an_error_with_a_code() {
     let place = Place::new();
     let file = place.write("file", b"");
-    let error = FileCache::open(&FileCacheSettings::new(file.join("under")), place.clock.clone());
+    let error = FileCache::open(
+        &FileCacheSettings::new(file.join("under")),
+        place.clock.clone(),
+    );
     let error = error.unwrap_err();
     assert_eq!(error.code(), "builtins.directory_unusable");
     assert!(error.to_string().contains("under"), "{error}");

@@ -31,7 +31,12 @@ async fn every_component_is_well_when_nothing_is_broken() {
 
 #[tokio::test]
 async fn a_memory_cache_can_be_asked_directly() {
-    assert_eq!(MemoryCache::new(&MemoryCacheSettings::default()).probe().await, Health::Ok);
+    assert_eq!(
+        MemoryCache::new(&MemoryCacheSettings::default())
+            .probe()
+            .await,
+        Health::Ok
+    );
     let clock = SystemClock::new(&SystemClockSettings::default(), ManualClock::new());
     assert_eq!(clock.probe().await, Health::Ok);
 }
@@ -48,9 +53,14 @@ async fn health_after(break_it: impl FnOnce(&std::path::Path)) -> Health {
 #[tokio::test]
 async fn a_file_cache_whose_directory_is_gone_is_critical() {
     let health = health_after(|directory| std::fs::remove_dir_all(directory).unwrap()).await;
-    let Health::Critical(reason) = &health else { panic!("{health}") };
+    let Health::Critical(reason) = &health else {
+        panic!("{health}")
+    };
     assert!(reason.contains("No such file"), "{reason}");
-    assert!(reason.contains("cache"), "the operator is told which directory: {reason}");
+    assert!(
+        reason.contains("cache"),
+        "the operator is told which directory: {reason}"
+    );
 }
 
 #[tokio::test]
@@ -74,13 +84,23 @@ async fn a_file_cache_whose_directory_is_read_only_is_critical() {
         may_write_all_the_same = std::fs::File::create(directory.join("superuser")).is_ok();
     });
     let health = health.await;
-    assert_eq!(health.name(), if may_write_all_the_same { "ok" } else { "critical" });
+    assert_eq!(
+        health.name(),
+        if may_write_all_the_same {
+            "ok"
+        } else {
+            "critical"
+        }
+    );
 }
 
 #[tokio::test]
 async fn a_probe_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = open(&FileCacheSettings::new(directory.path()), &ManualClock::new());
+    let cache = open(
+        &FileCacheSettings::new(directory.path()),
+        &ManualClock::new(),
+    );
     assert_eq!(cache.probe().await, Health::Ok);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -89,8 +109,7 @@ async fn a_probe_leaves_nothing_behind() {
 async fn a_broken_directory_is_noticed_by_the_lifecycle_too() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("cache");
-    let lifecycle =
-        lifecycle(&[("file", FILE_CACHE, json!({"directory": directory}))]).build();
+    let lifecycle = lifecycle(&[("file", FILE_CACHE, json!({"directory": directory}))]).build();
     lifecycle.activate(&slot()).await.unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
     let report = lifecycle.probe(&slot()).await.unwrap();

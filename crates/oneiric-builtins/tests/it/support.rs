@@ -20,7 +20,8 @@ impl ManualClock {
     }
 
     pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+        self.0
+            .fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
     }
 }
 
@@ -51,10 +52,12 @@ pub(crate) fn lifecycle(candidates: &[(&str, &str, Value)]) -> LifecycleBuilder 
         .iter()
         .map(|(provider, _, settings)| ((*provider).to_owned(), settings.clone()))
         .collect();
-    Lifecycle::builder(registry).factories(oneiric_builtins::factories()).settings(
-        move |_: &Slot, provider: &oneiric_core::Provider| {
+    Lifecycle::builder(registry)
+        .factories(oneiric_builtins::factories())
+        .settings(move |_: &Slot, provider: &oneiric_core::Provider| {
             let mut known = settings.iter();
-            known.find(|(name, _)| name == provider.as_str()).map(|(_, settings)| settings.clone())
-        },
-    )
+            known
+                .find(|(name, _)| name == provider.as_str())
+                .map(|(_, settings)| settings.clone())
+        })
 }

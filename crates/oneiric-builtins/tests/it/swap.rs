@@ -30,14 +30,27 @@ async fn a_consumer_follows_from_memory_to_files_and_never_to_the_flaky_one() {
     let adapters = Adapters::new(lifecycle.clone());
     let cache: Arc<dyn Cache> = Arc::new(adapters.live::<dyn Cache>(slot().key()));
 
-    cache.put("a", Bytes::from_static(b"in memory"), None).await.unwrap();
+    cache
+        .put("a", Bytes::from_static(b"in memory"), None)
+        .await
+        .unwrap();
     let report = lifecycle.swap(to("file")).await.unwrap();
     assert!(matches!(report.outcome, Outcome::Swapped), "{report:?}");
-    assert_eq!(cache.get("a").await.unwrap(), None, "files are another place");
-    cache.put("a", Bytes::from_static(b"in files"), None).await.unwrap();
+    assert_eq!(
+        cache.get("a").await.unwrap(),
+        None,
+        "files are another place"
+    );
+    cache
+        .put("a", Bytes::from_static(b"in files"), None)
+        .await
+        .unwrap();
 
     let report = lifecycle.swap(to("flaky")).await.unwrap();
-    assert!(matches!(report.outcome, Outcome::RolledBack { .. }), "{report:?}");
+    assert!(
+        matches!(report.outcome, Outcome::RolledBack { .. }),
+        "{report:?}"
+    );
     assert_eq!(cache.get("a").await.unwrap().unwrap(), "in files");
 }
 
@@ -48,9 +61,15 @@ async fn a_rebuilt_file_cache_has_what_the_old_one_wrote_last() {
     let cache = lifecycle.live::<dyn Cache>(&slot());
     lifecycle.swap(to("file")).await.unwrap();
     for round in 0..5_u8 {
-        cache.put("round", Bytes::from(vec![round]), None).await.unwrap();
+        cache
+            .put("round", Bytes::from(vec![round]), None)
+            .await
+            .unwrap();
         lifecycle.swap(to("file").rebuild(true)).await.unwrap();
-        assert_eq!(cache.get("round").await.unwrap().unwrap(), [round].as_slice());
+        assert_eq!(
+            cache.get("round").await.unwrap().unwrap(),
+            [round].as_slice()
+        );
     }
 }
 
@@ -67,7 +86,10 @@ async fn p17_calls_on_a_file_cache_never_fail_while_it_is_exchanged() {
                 let key = format!("caller {caller}");
                 let mut calls = 0_u32;
                 while !*stopped.borrow() {
-                    cache.put(&key, Bytes::from_static(b"1"), None).await.unwrap();
+                    cache
+                        .put(&key, Bytes::from_static(b"1"), None)
+                        .await
+                        .unwrap();
                     cache.get(&key).await.unwrap();
                     calls += 2;
                 }
