@@ -1,0 +1,40 @@
+//! The rows: each file sets up what is compared in one.
+
+mod control;
+mod handle;
+mod lease;
+mod register;
+mod resolve;
+
+use std::error::Error;
+
+use crate::row::Row;
+
+/// A row that is set up only if it is wanted.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) set_up: fn() -> Result<Row, Box<dyn Error>>,
+}
+
+pub(crate) const ALL: &[Entry] = &[
+    Entry {
+        name: resolve::NAME,
+        set_up: resolve::row,
+    },
+    Entry {
+        name: handle::NAME,
+        set_up: handle::row,
+    },
+    Entry {
+        name: lease::NAME,
+        set_up: lease::row,
+    },
+    Entry {
+        name: lease::LIVE,
+        set_up: lease::live_row,
+    },
+    Entry {
+        name: register::NAME,
+        set_up: register::row,
+    },
+];
