@@ -11,7 +11,6 @@ use std::{
     fs::{self, Permissions},
     io,
     os::unix::{
-        ffi::OsStrExt,
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixStream as StdUnixStream,
     },
@@ -31,10 +30,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::answer::Admin;
-use crate::{error::RuntimeError, runtime::Runtime};
+use crate::{error::RuntimeError, runtime::Runtime, state_dir};
 
-/// What a socket address holds, without the zero at its end.
-const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 /// Connections at one time; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
 /// The longest request head; a longer one is answered with 431.
@@ -106,14 +103,11 @@ impl Server {
 
 /// Opens the socket; returns it with the user it belongs to. Replaces one that nobody serves any more.
 fn bind(path: &Path) -> Result<(UnixListener, u32), RuntimeError> {
-    let length = path.as_os_str().as_bytes().len();
-    if length > MAX_SOCKET_PATH {
-        return Err(RuntimeError::SocketPathTooLong {
-            path: path.to_owned(),
-            length,
-            limit: MAX_SOCKET_PATH,
-        });
-    }
+    state_dir::fits_address(path).map_err(|(length, limit)| RuntimeError::SocketPathTooLong {
+        path: path.to_owned(),
+        length,
+        limit,
+    })?;
     let unusable = |source| RuntimeError::Socket {
         path: path.to_owned(),
         source,

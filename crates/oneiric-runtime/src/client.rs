@@ -1,11 +1,11 @@
 //! The other end of the admin API: one connection to the socket of a running process.
 //!
 //! A client holds no state of the process it talks to and never touches its files: when nothing answers, that is
-//! what it says. Errors that came over the wire keep their code as text, which is why [`ClientError`] has a `code` of
-//! its own instead of a `'static` one.
+//! what it says.
+
+mod error;
 
 use std::{
-    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,15 +18,17 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
-use oneiric_core::{ErrorKind, Provider, Slot};
+use oneiric_core::{Provider, Slot};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::net::UnixStream;
 
+pub use self::error::ClientError;
 use crate::api::{
     AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, ListDoc,
     ReadyDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query, schema,
 };
+use crate::state_dir;
 
 /// The longest answer a client reads: 64 MiB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -274,13 +276,17 @@ impl Client {
 }
 
 async fn open(socket: &Path) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-    let stream = UnixStream::connect(socket).await.map_err(|source| {
+    if let Err((length, limit)) = state_dir::fits_address(socket) {
         let socket = socket.to_owned();
-        match source.kind() {
-            io::ErrorKind::PermissionDenied => ClientError::SocketDenied { socket, source },
-            _ => ClientError::NotRunning { socket, source },
-        }
-    })?;
+        return Err(ClientError::SocketPathTooLong {
+            socket,
+            length,
+            limit,
+        });
+    }
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|error| ClientError::unreachable(socket, error))?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| broken("connecting", &error))?;
@@ -334,108 +340,5 @@ fn refusal(status: u16, body: &[u8]) -> ClientError {
         Err(_) => ClientError::Unreadable {
             message: format!("status {status} without an error document"),
         },
-    }
-}
-
-/// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// No process serves the socket.
-    #[error("nothing is running at {}", socket.display())]
-    NotRunning {
-        /// Where it was looked for.
-        socket: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The socket belongs to somebody else.
-    #[error("{} may not be used by this user", socket.display())]
-    SocketDenied {
-        /// The socket.
-        socket: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The connection ended before the answer did.
-    #[error("the connection broke while {doing}: {message}")]
-    Broken {
-        /// At which point.
-        doing: &'static str,
-        /// What went wrong.
-        message: String,
-    },
-    /// The answer is none of this API's.
-    #[error("the answer cannot be read: {message}")]
-    Unreadable {
-        /// What is wrong with it.
-        message: String,
-    },
-    /// No answer came in the time the caller allowed.
-    #[error("no answer within {} ms", limit.as_millis())]
-    TimedOut {
-        /// The time.
-        limit: Duration,
-    },
-    /// The process said no.
-    #[error("{message}")]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// The error's code.
-        code: String,
-        /// What to do next.
-        kind: ErrorKind,
-        /// What happened.
-        message: String,
-        /// Finds the request in the process' log.
-        request_id: String,
-        /// A next step.
-        hint: Option<String>,
-    },
-}
-
-impl ClientError {
-    /// Returns the error's code; when the process refused, its code.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        match self {
-            Self::NotRunning { .. } => "runtime.not_running",
-            Self::SocketDenied { .. } => "runtime.socket_denied",
-            Self::Broken { .. } => "runtime.connection_broken",
-            Self::Unreadable { .. } => "runtime.answer_unreadable",
-            Self::TimedOut { .. } => "runtime.answer_late",
-            Self::Refused { code, .. } => code,
-        }
-    }
-
-    /// Returns what to do next; when the process refused, what it says.
-    #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotRunning { .. } | Self::Broken { .. } => ErrorKind::Unavailable,
-            Self::SocketDenied { .. } => ErrorKind::Denied,
-            Self::Unreadable { .. } => ErrorKind::Internal,
-            Self::TimedOut { .. } => ErrorKind::Timeout,
-            Self::Refused { kind, .. } => *kind,
-        }
-    }
-
-    /// Returns the hint that the process gave.
-    #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        match self {
-            Self::Refused { hint, .. } => hint.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// Returns the id that finds the request in the process' log, if it got that far.
-    #[must_use]
-    pub fn request_id(&self) -> Option<&str> {
-        match self {
-            Self::Refused { request_id, .. } => Some(request_id),
-            _ => None,
-        }
     }
 }

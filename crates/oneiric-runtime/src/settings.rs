@@ -9,7 +9,8 @@
 
 mod fault;
 mod read;
-mod tree;
+mod section;
+mod source;
 
 use std::{
     collections::BTreeMap,

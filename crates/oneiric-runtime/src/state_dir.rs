@@ -22,6 +22,23 @@ pub fn socket_in(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET_NAME)
 }
 
+/// What a socket address holds, without the zero at its end.
+#[cfg(any(feature = "admin", feature = "client"))]
+const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// Tells whether a path fits into a socket address; if not, gives its length and the longest that does.
+#[cfg(any(feature = "admin", feature = "client"))]
+pub(crate) fn fits_address(path: &Path) -> Result<(), (usize, usize)> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let length = path.as_os_str().as_bytes().len();
+    if length > MAX_SOCKET_PATH {
+        Err((length, MAX_SOCKET_PATH))
+    } else {
+        Ok(())
+    }
+}
+
 /// A state directory that this process has to itself, until dropped.
 #[derive(Debug)]
 pub(crate) struct StateDir {

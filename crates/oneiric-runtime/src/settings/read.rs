@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::{
     Activate, Configured, Declared, Settings,
     fault::{Fault, Place},
-    tree::{Found, Section, Source},
+    section::Section,
+    source::{Found, Source},
 };
 use oneiric_core::{
     Candidate, Coded, FactoryPath, FactoryPolicy, Origin, Provider, Slot, TiePolicy, bounds,
@@ -22,7 +23,7 @@ pub(super) fn settings(text: &str) -> Result<Settings, Vec<Fault>> {
     let (source, table) = Source::new(text);
     let mut settings = Settings::default();
     if let Some(table) = table {
-        let mut root = source.root(table);
+        let mut root = Section::root(&source, table);
         if let Some(found) = root.string("state_dir") {
             if found.value.is_empty() {
                 root.invalid(found.place, &found.key, "it is empty");

@@ -1,29 +1,16 @@
 //! Reads a parsed TOML tree key by key. A section remembers which keys were asked for, so that those left over can be
 //! reported as unknown, with the nearest known one; nothing stops at the first fault.
 
-use std::{cell::RefCell, fmt, ops::RangeInclusive, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use oneiric_core::Coded;
-use serde_json::{Map, Number, Value};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    fault::{Fault, Place, nearest},
+    source::{Found, Source, join, quoted},
 };
-
-use super::fault::{Fault, Place, nearest};
-
-/// The text and what is wrong with it so far.
-pub(super) struct Source<'t> {
-    text: &'t str,
-    faults: RefCell<Vec<Fault>>,
-}
-
-/// A value with its place and its whole key.
-pub(super) struct Found<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
-    pub(super) key: String,
-}
 
 /// One table that is being read.
 pub(super) struct Section<'s, 't> {
@@ -34,30 +21,12 @@ pub(super) struct Section<'s, 't> {
     asked: Vec<&'static str>,
 }
 
-impl<'t> Source<'t> {
-    /// Parses the text; syntax errors become faults.
-    pub(super) fn new(text: &'t str) -> (Self, Option<DeTable<'t>>) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let source = Self {
-            text,
-            faults: RefCell::default(),
-        };
-        for error in &errors {
-            let place = source.place(error.span().map_or(0, |span| span.start));
-            source.report(Fault::new(
-                place,
-                "",
-                "runtime.settings_invalid",
-                error.message().trim(),
-            ));
-        }
-        (source, errors.is_empty().then(|| table.into_inner()))
-    }
-
-    pub(super) fn root<'s>(&'s self, table: DeTable<'t>) -> Section<'s, 't> {
+impl<'s, 't> Section<'s, 't> {
+    /// The whole file.
+    pub(super) fn root(source: &'s Source<'t>, table: DeTable<'t>) -> Self {
         let place = Place { line: 1, column: 1 };
-        Section {
-            source: self,
+        Self {
+            source,
             path: String::new(),
             place,
             left: table,
@@ -65,123 +34,26 @@ impl<'t> Source<'t> {
         }
     }
 
-    pub(super) fn place(&self, byte: usize) -> Place {
-        Place::of(self.text, byte)
-    }
-
-    pub(super) fn report(&self, fault: Fault) {
-        self.faults.borrow_mut().push(fault);
-    }
-
-    pub(super) fn into_faults(self) -> Vec<Fault> {
-        self.faults.into_inner()
-    }
-
-    fn mismatch(&self, found: &Found<DeValue<'t>>, expected: impl fmt::Display) {
-        let message = format!(
-            "expected {expected}, found {}",
-            with_article(found.value.type_str())
-        );
-        self.report(Fault::new(
-            found.place,
-            &found.key,
-            "runtime.settings_invalid",
-            message,
-        ));
-    }
-
-    fn json(&self, found: Found<DeValue<'t>>) -> Option<Value> {
-        let Found { value, place, key } = found;
-        let invalid = |message: &str| {
-            self.report(Fault::new(place, &key, "runtime.settings_invalid", message));
-            None
-        };
-        Some(match value {
-            DeValue::String(text) => Value::String(text.into_owned()),
-            DeValue::Boolean(flag) => Value::Bool(flag),
-            DeValue::Datetime(at) => Value::String(at.to_string()),
-            DeValue::Integer(number) => {
-                match i64::from_str_radix(number.as_str(), number.radix()) {
-                    Ok(number) => number.into(),
-                    Err(_) => return invalid("the number does not fit into 64 bits"),
-                }
-            }
-            DeValue::Float(number) => match number.as_str().parse().ok().and_then(Number::from_f64)
-            {
-                Some(number) => Value::Number(number),
-                None => return invalid("the number must be finite"),
-            },
-            DeValue::Array(items) => {
-                let items = items
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, item)| self.json(self.found(item, format!("{key}[{index}]"))));
-                Value::Array(items.collect::<Option<_>>()?)
-            }
-            DeValue::Table(entries) => {
-                let entries = entries.into_iter().map(|(name, item)| {
-                    let path = join(&key, name.get_ref());
-                    Some((
-                        name.into_inner().into_owned(),
-                        self.json(self.found(item, path))?,
-                    ))
-                });
-                Value::Object(entries.collect::<Option<Map<_, _>>>()?)
-            }
-        })
-    }
-
-    fn found(&self, value: Spanned<DeValue<'t>>, key: String) -> Found<DeValue<'t>> {
-        Found {
-            place: self.place(value.span().start),
-            key,
-            value: value.into_inner(),
-        }
-    }
-
-    fn parsed<T>(&self, found: Found<DeValue<'t>>, expected: &str) -> Option<Found<T>>
-    where
-        T: FromStr<Err: Coded + fmt::Display>,
-    {
-        let DeValue::String(text) = &found.value else {
-            self.mismatch(&found, expected);
-            return None;
-        };
-        match text.parse() {
-            Ok(value) => Some(Found {
-                value,
-                place: found.place,
-                key: found.key,
-            }),
-            Err(error) => {
-                self.report(Fault::coded(found.place, &found.key, &error));
-                None
-            }
-        }
-    }
-
-    fn section<'s>(&'s self, found: Found<DeValue<'t>>) -> Option<Section<'s, 't>> {
+    fn of(source: &'s Source<'t>, found: Found<DeValue<'t>>) -> Option<Self> {
         match found {
             Found {
                 value: DeValue::Table(left),
                 place,
                 key,
-            } => Some(Section {
-                source: self,
+            } => Some(Self {
+                source,
                 path: key,
                 place,
                 left,
                 asked: Vec::new(),
             }),
             other => {
-                self.mismatch(&other, "a table");
+                source.mismatch(&other, "a table");
                 None
             }
         }
     }
-}
 
-impl<'s, 't> Section<'s, 't> {
     /// The whole key of `key` in this section.
     pub(super) fn key(&self, key: &str) -> String {
         join(&self.path, key)
@@ -204,10 +76,8 @@ impl<'s, 't> Section<'s, 't> {
 
     /// Reports that a key is not there, unless it is there and wrong.
     pub(super) fn missing(&self, key: &str) {
-        let faults = self.source.faults.borrow();
         let path = self.key(key);
-        if !faults.iter().any(|fault| fault.key == path) {
-            drop(faults);
+        if !self.source.has_fault(&path) {
             self.invalid(self.place, &path, "it is missing");
         }
     }
@@ -268,13 +138,13 @@ impl<'s, 't> Section<'s, 't> {
         &mut self,
         key: &'static str,
         range: RangeInclusive<u64>,
-    ) -> Option<std::time::Duration> {
+    ) -> Option<Duration> {
         let found = self.integer(key)?;
         match u64::try_from(found.value)
             .ok()
             .filter(|value| range.contains(value))
         {
-            Some(value) => Some(std::time::Duration::from_millis(value)),
+            Some(value) => Some(Duration::from_millis(value)),
             None => {
                 let (low, high) = (range.start(), range.end());
                 let message = format!(
@@ -371,14 +241,14 @@ impl<'s, 't> Section<'s, 't> {
 
     pub(super) fn table(&mut self, key: &'static str) -> Option<Self> {
         let found = self.take(key)?;
-        self.source.section(found)
+        Self::of(self.source, found)
     }
 
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Self> {
         let items = self.items(key, "a list of tables");
         items
             .into_iter()
-            .filter_map(|item| self.source.section(item))
+            .filter_map(|item| Self::of(self.source, item))
             .collect()
     }
 
@@ -440,7 +310,7 @@ impl<'s, 't> Section<'s, 't> {
     }
 
     pub(super) fn entry_section(&self, found: Found<DeValue<'t>>) -> Option<Self> {
-        self.source.section(found)
+        Self::of(self.source, found)
     }
 
     pub(super) fn entry_json(&self, found: Found<DeValue<'t>>) -> Option<Value> {
@@ -468,31 +338,4 @@ impl<'s, 't> Section<'s, 't> {
             self.source.report(fault.help(Some(help)));
         }
     }
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
-}
-
-/// A key as it is written in TOML.
-fn quoted(key: &str) -> String {
-    let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if !key.is_empty() && key.bytes().all(bare) {
-        key.to_owned()
-    } else {
-        format!("{key:?}")
-    }
-}
-
-fn with_article(kind: &str) -> String {
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {kind}")
 }
