@@ -1,7 +1,6 @@
 //! Scenarios with the real binary: what only a whole process can show. One file per theme.
 
 #![expect(
-    clippy::panic,
     clippy::unwrap_used,
     reason = "helpers of tests; clippy.toml excuses the bodies of tests only"
 )]

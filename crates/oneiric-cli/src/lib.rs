@@ -3,7 +3,7 @@
 //!
 //! This crate alone knows about arguments, the environment, the terminal, signals and exit codes.
 //! What a process does is in `oneiric-runtime`; components come from `oneiric-builtins`. A command
-//! asks the running process and makes an [`Output`](output) of the answer: text for people, the
+//! asks the running process and makes an `Output` of the answer: text for people, the
 //! server's own document for programs.
 
 mod args;

@@ -1,5 +1,7 @@
-//! `status`: one line a slot, or everything about one. What is out of the ordinary is said in
+//! `status`: one line a slot, or everything about one (`full`). What is out of the ordinary is said in
 //! words below the table, so that it cannot be overlooked in a column.
+
+mod full;
 
 use oneiric_runtime::api::slot::{Difference, SlotStatus};
 use oneiric_runtime::api::{ProcessDoc, StatusDoc};
@@ -11,7 +13,7 @@ use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::table::{Cell, Table};
-use crate::words::{self, Micros, since};
+use crate::words::{self, since};
 
 pub(super) async fn run(args: &Status, session: &mut Session) -> Result<Output, Failure> {
     let slot = args.slot.as_deref().map(name).transpose()?;
@@ -144,161 +146,6 @@ impl View<'_> {
         }
         notes
     }
-
-    fn in_full(&self) -> String {
-        let mut text = String::new();
-        for slot in &self.doc.slots {
-            text.push_str(&format!(
-                "{}\n",
-                self.paint.text(Style::Heading, &slot.slot)
-            ));
-            for (what, value) in self.facts(slot) {
-                text.push_str(&format!(
-                    "  {what:<10}  {}\n",
-                    harmless(&value).replace('\n', " ")
-                ));
-            }
-        }
-        text
-    }
-
-    /// Everything about a slot; only what there is to say.
-    fn facts(&self, slot: &SlotStatus) -> Vec<(&'static str, String)> {
-        let ago = |then| format!("{} ago", since(then, self.now));
-        let mut facts = vec![("state", state(slot))];
-        let mut fact = |what, value: Option<String>| facts.extend(value.map(|value| (what, value)));
-        fact(
-            "for",
-            slot.since_unix_ms
-                .map(|then| since(then, self.now).to_string()),
-        );
-        fact(
-            "serves",
-            slot.active.as_ref().map(|active| {
-                format!(
-                    "{} (instance {}, from {})",
-                    active.provider, active.instance, active.origin
-                )
-            }),
-        );
-        let forced = slot
-            .active
-            .as_ref()
-            .and_then(|active| active.forced.as_ref());
-        fact("forced", forced.map(words::failed));
-        fact("wins", slot.winner.as_ref().map(ToString::to_string));
-        fact(
-            "differs",
-            slot.differs
-                .as_ref()
-                .map(|differs| difference(slot, differs)),
-        );
-        let selection = self
-            .doc
-            .selections
-            .iter()
-            .find(|revision| revision.slot == slot.slot);
-        fact(
-            "selected",
-            selection.and_then(|revision| {
-                let provider = revision.provider.as_ref()?;
-                let reason = revision.reason.as_ref().map(|reason| format!(": {reason}"));
-                Some(format!(
-                    "{provider}, revision {}, by {}, {}{}",
-                    revision.revision,
-                    revision.who,
-                    ago(revision.at_unix_ms),
-                    reason.unwrap_or_default()
-                ))
-            }),
-        );
-        let unknown = self
-            .doc
-            .unknown_selections
-            .iter()
-            .filter(|unknown| unknown.slot == slot.slot);
-        for unknown in unknown {
-            let (layer, provider) = (&unknown.layer, &unknown.provider);
-            fact(
-                "unknown",
-                Some(format!("the {layer} selection {provider} names nobody")),
-            );
-        }
-        let calls = slot.calls;
-        fact(
-            "calls",
-            Some(format!(
-                "{} succeeded, {} failed, {} in flight",
-                calls.succeeded, calls.failed, slot.in_flight
-            )),
-        );
-        for draining in &slot.draining {
-            let (provider, instance) = (&draining.provider, draining.instance);
-            let in_flight = draining.in_flight;
-            fact(
-                "draining",
-                Some(format!(
-                    "{provider} (instance {instance}), {in_flight} in flight"
-                )),
-            );
-        }
-        let swaps = slot.swaps;
-        fact(
-            "swaps",
-            Some(format!(
-                "{} activated, {} swapped, {} forced, {} rolled back, {} failed, {} retired",
-                swaps.activated,
-                swaps.swapped,
-                swaps.forced,
-                swaps.rolled_back,
-                swaps.failed,
-                swaps.retired
-            )),
-        );
-        fact(
-            "took",
-            slot.swap_duration.map(|took| {
-                let (p50, p99, max) = (
-                    Micros(took.p50_us),
-                    Micros(took.p99_us),
-                    Micros(took.max_us),
-                );
-                format!("p50 {p50}, p99 {p99}, max {max} of the last {}", took.count)
-            }),
-        );
-        fact(
-            "health",
-            slot.health.as_ref().map(|report| {
-                let health = report.health.as_deref().unwrap_or("it has no probe");
-                let message = report
-                    .message
-                    .as_ref()
-                    .map(|message| format!(": {message}"));
-                format!(
-                    "{health}{}, {}",
-                    message.unwrap_or_default(),
-                    ago(report.at_unix_ms)
-                )
-            }),
-        );
-        let holders: Vec<&str> = slot.holders.iter().map(|holder| holder.as_str()).collect();
-        fact(
-            "needed by",
-            (!holders.is_empty()).then(|| holders.join(", ")),
-        );
-        fact(
-            "last error",
-            slot.last_error.as_ref().map(|error| {
-                let failure = words::failed(&error.failure);
-                format!(
-                    "{}, {}, at {failure}",
-                    error.provider,
-                    ago(error.at_unix_ms)
-                )
-            }),
-        );
-        facts
-    }
 }
 
 /// The state, and the activity where it is not the usual one.
@@ -367,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    fn slot() -> Value {
+    pub(super) fn slot() -> Value {
         json!({
             "slot": "adapter/cache", "state": "active", "since_unix_ms": 57_000, "winner": "memory",
             "active": {"provider": "memory", "origin": "settings", "sequence": 1, "instance": 1},
@@ -376,7 +223,7 @@ mod tests {
         })
     }
 
-    fn doc(slot: Value) -> StatusDoc {
+    pub(super) fn doc(slot: Value) -> StatusDoc {
         serde_json::from_value(json!({
             "schema": "oneiric.status/1",
             "process": {"pid": 42, "version": "0.1.0", "since_unix_ms": 0, "state_dir": ".oneiric",
@@ -386,7 +233,7 @@ mod tests {
         .unwrap()
     }
 
-    fn view(doc: &StatusDoc) -> View<'_> {
+    pub(super) fn view(doc: &StatusDoc) -> View<'_> {
         View {
             doc,
             now: 60_000,
@@ -433,34 +280,6 @@ adapter/cache  active  memory    3 s      7       0          0      2  -
                 "adapter/cache: the settings selection redus names nobody who is registered",
             ]
         );
-    }
-
-    #[test]
-    fn one_slot_is_told_in_full() {
-        let mut slot = slot();
-        slot["activity"] = json!({"activity": "paused", "note": "repairs", "who": "ann"});
-        slot["swap_duration"] =
-            json!({"count": 3, "p50_us": 900, "p90_us": 900, "p99_us": 2_000, "max_us": 2_000});
-        slot["holders"] = json!(["service/x", "service/y"]);
-        let mut doc = doc(slot);
-        doc.selections = serde_json::from_value(json!([{
-            "revision": 4, "slot": "adapter/cache", "provider": "memory", "who": "uid:1",
-            "reason": "faster", "at_unix_ms": 55_000,
-        }]))
-        .unwrap();
-        let expected = "\
-adapter/cache
-  state       active, paused by ann: repairs
-  for         3 s
-  serves      memory (instance 1, from settings)
-  wins        memory
-  selected    memory, revision 4, by uid:1, 5 s ago: faster
-  calls       7 succeeded, 0 failed, 0 in flight
-  swaps       1 activated, 2 swapped, 0 forced, 1 rolled back, 0 failed, 2 retired
-  took        p50 900 us, p99 2 ms, max 2 ms of the last 3
-  needed by   service/x, service/y
-";
-        assert_eq!(view(&doc).in_full(), expected);
     }
 
     #[test]
