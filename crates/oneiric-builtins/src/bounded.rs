@@ -18,6 +18,13 @@ pub(crate) struct Bounds {
     pub(crate) bytes: NonZeroU64,
 }
 
+impl Bounds {
+    /// Whether an entry of so many bytes can be kept at all.
+    pub(crate) const fn fit(self, bytes: u64) -> bool {
+        bytes <= self.bytes.get()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Bounded<K, V> {
     bounds: Bounds,
@@ -115,8 +122,7 @@ impl<K: Clone + Eq + Hash + Ord, V> Bounded<K, V> {
             self.remove(&key);
             dropped.push(key);
         }
-        while (self.entries.len() > self.bounds.entries.get()
-            || self.bytes > self.bounds.bytes.get())
+        while (self.entries.len() > self.bounds.entries.get() || !self.bounds.fit(self.bytes))
             && let Some((_, key)) = self.by_use.first_key_value()
         {
             let key = key.clone();
@@ -124,11 +130,6 @@ impl<K: Clone + Eq + Hash + Ord, V> Bounded<K, V> {
             dropped.push(key);
         }
         dropped
-    }
-
-    /// Whether an entry of so many bytes can be kept at all.
-    pub(crate) fn fits(&self, bytes: u64) -> bool {
-        bytes <= self.bounds.bytes.get()
     }
 
     fn remove<Q>(&mut self, key: &Q) -> Option<Entry<V>>
@@ -207,8 +208,8 @@ mod tests {
         }
         map.insert("large", 1, 7, None);
         assert_eq!(map.trim(at(0)), ["a", "b"]);
-        assert!(map.fits(10));
-        assert!(!map.fits(11));
+        assert!(map.bounds.fit(10));
+        assert!(!map.bounds.fit(11));
     }
 
     proptest! {

@@ -50,54 +50,35 @@ pub use memory_cache::{MemoryCache, MemoryCacheSettings};
 #[cfg(feature = "clock")]
 pub use system_clock::{SystemClock, SystemClockSettings};
 
-/// The factory of [`MemoryCache`].
-#[cfg(feature = "cache-memory")]
+/// Names the factory of the cache in memory.
 pub const MEMORY_CACHE: &str = "oneiric.builtins:memory_cache";
-/// The factory of [`FileCache`].
-#[cfg(feature = "cache-file")]
+/// Names the factory of the cache in files.
 pub const FILE_CACHE: &str = "oneiric.builtins:file_cache";
-/// The factory of [`SystemClock`].
-#[cfg(feature = "clock")]
+/// Names the factory of the machine's clock.
 pub const SYSTEM_CLOCK: &str = "oneiric.builtins:system_clock";
-/// The factory of [`FlakyCache`].
-#[cfg(feature = "flaky")]
+/// Names the factory of the cache that fails as told.
 pub const FLAKY_CACHE: &str = "oneiric.builtins:flaky_cache";
 
 /// The factories that are compiled in.
-#[expect(
-    clippy::missing_panics_doc,
-    reason = "the names are constants, and a test makes the table"
-)]
 pub fn factories() -> FactoryTable {
     #[cfg_attr(
-        not(any(
-            feature = "cache-memory",
-            feature = "cache-file",
-            feature = "clock",
-            feature = "flaky"
-        )),
+        not(any(feature = "cache-memory", feature = "cache-file", feature = "clock")),
         expect(unused_mut, reason = "without features there is nothing to insert")
     )]
     let mut table = FactoryTable::new();
     #[cfg(feature = "cache-memory")]
-    table.insert(
-        MEMORY_CACHE.parse().expect("a factory name"),
-        memory_cache::factory(),
-    );
+    table.insert(path(MEMORY_CACHE), memory_cache::factory());
     #[cfg(feature = "cache-file")]
-    table.insert(
-        FILE_CACHE.parse().expect("a factory name"),
-        file_cache::factory(),
-    );
+    table.insert(path(FILE_CACHE), file_cache::factory());
     #[cfg(feature = "clock")]
-    table.insert(
-        SYSTEM_CLOCK.parse().expect("a factory name"),
-        system_clock::factory(),
-    );
+    table.insert(path(SYSTEM_CLOCK), system_clock::factory());
     #[cfg(feature = "flaky")]
-    table.insert(
-        FLAKY_CACHE.parse().expect("a factory name"),
-        flaky_cache::factory(),
-    );
+    table.insert(path(FLAKY_CACHE), flaky_cache::factory());
     table
+}
+
+#[cfg(any(feature = "cache-memory", feature = "cache-file", feature = "clock"))]
+fn path(name: &'static str) -> oneiric_core::FactoryPath {
+    name.parse()
+        .expect("a constant of this file, each of which a test puts in the table")
 }

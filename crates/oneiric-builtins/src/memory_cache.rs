@@ -51,6 +51,7 @@ impl Default for MemoryCacheSettings {
 #[derive(Debug)]
 pub struct MemoryCache {
     kept: Mutex<Bounded<Arc<str>, Bytes>>,
+    bounds: Bounds,
     born: Instant,
     default_ttl: Option<Duration>,
 }
@@ -64,6 +65,7 @@ impl MemoryCache {
         };
         Self {
             kept: Mutex::new(Bounded::new(bounds)),
+            bounds,
             born: Instant::now(),
             default_ttl: settings.default_ttl_ms.map(Duration::from_millis),
         }
@@ -81,6 +83,11 @@ impl MemoryCache {
     fn put_now(&self, key: &str, value: &Bytes, ttl: Option<Duration>) -> Result<(), CallError> {
         check_cache_key(key)?;
         let bytes = (key.len() + value.len()) as u64;
+        if !self.bounds.fit(bytes) {
+            let message =
+                format!("key and value are {bytes} bytes, more than the whole cache holds");
+            return Err(CallError::InvalidPayload { message });
+        }
         let now = self.now();
         // A time to live that ends beyond the end of time never ends.
         let expires = ttl
@@ -89,11 +96,6 @@ impl MemoryCache {
         // A value may be a slice of a far larger buffer, which it would keep in memory.
         let value = Bytes::copy_from_slice(value);
         let mut kept = self.kept();
-        if !kept.fits(bytes) {
-            let message =
-                format!("key and value are {bytes} bytes, more than the whole cache holds");
-            return Err(CallError::InvalidPayload { message });
-        }
         kept.insert(key.into(), value, bytes, expires);
         kept.trim(now);
         Ok(())

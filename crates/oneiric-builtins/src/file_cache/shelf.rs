@@ -95,7 +95,7 @@ impl Shelf {
         // A time to live that ends beyond the end of time never ends.
         let expires = entry::round_up(ttl.and_then(|ttl| now.checked_add(ttl)));
         let bytes = (HEADER_BYTES + key.len() + value.len()) as u64;
-        if bytes > self.bounds.bytes.get() {
+        if !self.bounds.fit(bytes) {
             return Ok(Put::TooLarge { bytes });
         }
         let file = entry::encode(key, value, expires).ok_or(ErrorKind::InvalidInput)?;
@@ -169,7 +169,7 @@ impl Shelf {
             return Ok(None);
         }
         let bytes = metadata.len();
-        if bytes > self.bounds.bytes.get() {
+        if !self.bounds.fit(bytes) {
             return Ok(Some(Vec::new()));
         }
         let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
