@@ -7,10 +7,8 @@
 //! whatever threads remember.
 //!
 //! # Why nobody can take a lease on an instance that was exchanged before
-//! The epoch is a sequence lock. A writer makes it odd, changes the pointer or the activity, and
-//! makes it even again. A reader remembers an entrance only if it read the same even epoch before
-//! and after loading the pointer. So "my epoch is the slot's epoch" means that nothing was changed
-//! since; the moment the epoch turns odd is the moment the change takes effect for everyone.
+//! See [`Epoch`]: whatever a thread remembers was loaded under a stamp, and the stamp is current only
+//! while nothing was changed since.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +18,7 @@ use arc_swap::ArcSwapOption;
 use oneiric_core::Slot;
 
 use crate::activity::{Activity, ActivityState};
+use crate::epoch::{Epoch, Stamp};
 use crate::facet::FacetType;
 use crate::ledger::Ledger;
 use crate::running::{Calls, Entrance, Published};
@@ -48,7 +47,7 @@ pub(crate) struct SlotCell {
 struct Hot {
     /// Unique in the process, so that a thread's memory of a dropped slot fits no other.
     id: u64,
-    epoch: AtomicU64,
+    epoch: Epoch,
     refusal: AtomicU8,
     active: ArcSwapOption<Published>,
 }
@@ -74,7 +73,7 @@ struct Memory {
 
 struct Remembered {
     id: u64,
-    epoch: u64,
+    stamp: Stamp,
     entrance: Weak<Entrance>,
 }
 
@@ -93,7 +92,7 @@ impl SlotCell {
             slot,
             hot: Hot {
                 id: IDS.fetch_add(1, Ordering::Relaxed),
-                epoch: AtomicU64::new(0),
+                epoch: Epoch::new(),
                 refusal: AtomicU8::new(OPEN),
                 active: ArcSwapOption::empty(),
             },
@@ -107,14 +106,14 @@ impl SlotCell {
 
     /// A counted way to the instance that serves now. Never waits.
     pub(crate) fn enter(&self) -> Result<Arc<Entrance>, Refusal> {
-        let epoch = self.hot.epoch.load(Ordering::Acquire);
+        let stamp = self.hot.epoch.stamp();
         let place = self.place();
         // No component's code may run while the memory is borrowed: it could ask for a lease
         // itself. Upgrading a weak reference runs none.
         let remembered = MEMORY.try_with(|memory| {
             let memory = memory.borrow();
             let entrance = match &memory.entries[place] {
-                Some(entry) if entry.id == self.hot.id && entry.epoch == epoch => {
+                Some(entry) if entry.id == self.hot.id && entry.stamp == stamp => {
                     entry.entrance.upgrade()
                 }
                 _ => None,
@@ -123,23 +122,22 @@ impl SlotCell {
         });
         match remembered {
             Ok((_, Some(entrance))) => Ok(entrance),
-            Ok((lane, None)) => self.enter_and_remember(epoch, lane),
+            Ok((lane, None)) => self.enter_and_remember(stamp, lane),
             // The thread is ending and its memory is gone already.
             Err(_) => self.enter_at(0),
         }
     }
 
     #[cold]
-    fn enter_and_remember(&self, epoch: u64, lane: usize) -> Result<Arc<Entrance>, Refusal> {
+    fn enter_and_remember(&self, stamp: Stamp, lane: usize) -> Result<Arc<Entrance>, Refusal> {
         let entrance = self.enter_at(lane)?;
-        let steady = epoch % 2 == 0 && self.hot.epoch.load(Ordering::Acquire) == epoch;
-        if steady {
+        if stamp.may_be_remembered() {
+            let place = self.place();
             let entry = Remembered {
                 id: self.hot.id,
-                epoch,
+                stamp,
                 entrance: Arc::downgrade(&entrance),
             };
-            let place = self.place();
             // Not remembering costs the next lease some time and nothing else.
             let _gone = MEMORY.try_with(|memory| memory.borrow_mut().entries[place] = Some(entry));
         }
@@ -249,12 +247,9 @@ impl SlotCell {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes `change` between two steps of the epoch; the caller holds the gate.
+    /// Changes what leases see; the caller holds the gate.
     fn change<T>(&self, change: impl FnOnce(&Hot) -> T) -> T {
-        self.hot.epoch.fetch_add(1, Ordering::SeqCst);
-        let result = change(&self.hot);
-        self.hot.epoch.fetch_add(1, Ordering::SeqCst);
-        result
+        self.hot.epoch.change(|| change(&self.hot))
     }
 
     fn gate(&self) -> MutexGuard<'_, ActivityState> {

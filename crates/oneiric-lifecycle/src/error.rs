@@ -164,6 +164,14 @@ pub enum LifecycleError {
         /// The panic's message.
         message: String,
     },
+    /// The instance was retired under the call, because the drain deadline passed.
+    #[error("{slot}: this instance of {provider} was retired; take a new lease")]
+    Retired {
+        /// The slot that was called.
+        slot: Slot,
+        /// Whose instance it was.
+        provider: Provider,
+    },
     /// The process is shutting down.
     #[error("{slot} is shut down")]
     Stopped {
@@ -213,6 +221,7 @@ impl Coded for LifecycleError {
             Self::Busy { .. } => "lifecycle.busy",
             Self::FacetMissing { .. } => "lifecycle.facet_missing",
             Self::Panicked { .. } => "lifecycle.panicked",
+            Self::Retired { .. } => "lifecycle.retired",
             Self::Stopped { .. } => "lifecycle.stopped",
         }
     }
@@ -229,7 +238,9 @@ impl Coded for LifecycleError {
                 "lifecycle.timed_out" => ErrorKind::Timeout,
                 _ => ErrorKind::Unavailable,
             },
-            Self::NotActive { .. } | Self::Stopped { .. } => ErrorKind::Unavailable,
+            Self::NotActive { .. } | Self::Retired { .. } | Self::Stopped { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Busy { .. } => ErrorKind::Busy,
             Self::FacetMissing { .. } => ErrorKind::NotFound,
             Self::Panicked { .. } => ErrorKind::Internal,

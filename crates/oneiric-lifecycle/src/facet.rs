@@ -94,8 +94,10 @@ impl fmt::Debug for Facets {
 pub struct FacetProxy {
     of: FacetType,
     operations: Vec<&'static str>,
-    attach: Arc<dyn Fn(&mut Facets, Arc<dyn Invoke>) + Send + Sync>,
+    attach: Arc<Attach>,
 }
+
+type Attach = dyn Fn(&mut Facets, Arc<dyn Invoke>) + Send + Sync;
 
 impl FacetProxy {
     /// A proxy for the facet `T`, for instances that answer all of `operations`.

@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::error::LifecycleError;
+
 /// What goes into and comes out of an operation.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -145,6 +147,9 @@ pub enum CallError {
         /// The panic's message.
         message: String,
     },
+    /// There is no instance to call.
+    #[error(transparent)]
+    NotServed(LifecycleError),
     /// The instance was retired while this caller still held it.
     #[error("{slot}: this instance of {provider} was retired; take a new lease")]
     Retired {
@@ -170,6 +175,19 @@ impl CallError {
         }
     }
 
+    /// Whether the component is to blame, and not the caller or an operator.
+    pub const fn is_components_fault(&self) -> bool {
+        match self {
+            Self::UnknownOperation { .. } | Self::InvalidPayload { .. } | Self::NotServed(_) => {
+                false
+            }
+            Self::Failed { .. }
+            | Self::Unavailable { .. }
+            | Self::Panicked { .. }
+            | Self::Retired { .. } => true,
+        }
+    }
+
     /// `operation` is none of `invoke`'s.
     pub fn unknown_operation(operation: &str, invoke: &dyn Invoke) -> Self {
         Self::UnknownOperation {
@@ -191,6 +209,7 @@ impl Coded for CallError {
             Self::Failed { .. } => "lifecycle.call_failed",
             Self::Unavailable { .. } => "lifecycle.call_unavailable",
             Self::Panicked { .. } => "lifecycle.panicked",
+            Self::NotServed(error) => error.code(),
             Self::Retired { .. } => "lifecycle.retired",
         }
     }
@@ -202,7 +221,20 @@ impl Coded for CallError {
             Self::Failed { .. } | Self::Unavailable { .. } | Self::Retired { .. } => {
                 ErrorKind::Unavailable
             }
+            Self::NotServed(error) => error.kind(),
             Self::Panicked { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+impl From<LifecycleError> for CallError {
+    /// Keeps the code: "there is no instance" as [`CallError::NotServed`], a panic and a retirement
+    /// under the call as themselves.
+    fn from(error: LifecycleError) -> Self {
+        match error {
+            LifecycleError::Panicked { message, .. } => Self::Panicked { message },
+            LifecycleError::Retired { slot, provider } => Self::Retired { slot, provider },
+            error => Self::NotServed(error),
         }
     }
 }

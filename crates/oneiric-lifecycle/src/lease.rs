@@ -4,6 +4,7 @@
 //! calls without one would call into a component that is being taken down.
 
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -94,17 +95,38 @@ impl Lease {
     /// retired while this lease was held.
     pub async fn invoke(&self, operation: &str, input: Payload) -> Result<Payload, CallError> {
         let call = async { self.running().invoke.invoke(operation, input).await };
-        let result = match step::catch_panic(call).await {
+        let result = match self.guard(call).await {
             Ok(result) => result,
-            Err(message) => Err(CallError::Panicked { message }),
+            Err(error) => Err(error.into()),
         };
         match &result {
             Ok(_) => self.record(CallOutcome::Succeeded),
+            Err(error) if error.is_components_fault() => self.record(CallOutcome::Failed),
             // The caller's mistake says nothing about the component.
-            Err(CallError::UnknownOperation { .. } | CallError::InvalidPayload { .. }) => {}
-            Err(_) => self.record(CallOutcome::Failed),
+            Err(_) => {}
         }
         result
+    }
+
+    /// Awaits `call`; ends early, with an error, if it panics or the instance is retired under it.
+    pub(crate) async fn guard<R>(
+        &self,
+        call: impl Future<Output = R>,
+    ) -> Result<R, LifecycleError> {
+        // A component that never has to wait would let its callers keep the runtime's workers to
+        // themselves, and a swap would never get its turn.
+        tokio::task::coop::consume_budget().await;
+        let slot = || self.candidate().slot().clone();
+        tokio::select! {
+            // The call first: one that ends at once never looks at the other.
+            biased;
+            result = step::catch_panic(call) => {
+                result.map_err(|message| LifecycleError::Panicked { slot: slot(), message })
+            }
+            () = self.retired() => {
+                Err(LifecycleError::Retired { slot: slot(), provider: self.provider().clone() })
+            }
+        }
     }
 
     /// The operations this instance answers.

@@ -58,6 +58,7 @@ mod builder;
 mod cell;
 #[cfg(feature = "entry-points")]
 mod entry;
+mod epoch;
 mod error;
 mod facet;
 mod factory;
@@ -79,6 +80,7 @@ mod state;
 mod status;
 mod step;
 mod survey;
+mod sync;
 mod transition;
 
 pub use activity::{Activity, ActivityState};

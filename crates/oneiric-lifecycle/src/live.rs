@@ -10,7 +10,6 @@ use crate::cell::Hold;
 use crate::error::LifecycleError;
 use crate::lease::{CallOutcome, Lease, Leased};
 use crate::lifecycle::Wiring;
-use crate::step;
 
 /// A reference to facet `T` of whatever serves a slot; follows every swap.
 ///
@@ -67,11 +66,34 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
 
     /// Calls the instance that serves and records how it ended; activates the slot if need be.
     ///
-    /// A panic inside `work` is this call's error and counts as a failure.
+    /// Every error of `work` counts as the component's failure; where that is not so, see
+    /// [`Live::call_judged`].
+    ///
+    /// A panic inside `work` is this call's error and counts as a failure. If the drain deadline of
+    /// a swap passes while `work` waits, it is dropped there and the caller freed.
     ///
     /// # Errors
-    /// What `work` returns; otherwise why there is no instance, or `lifecycle.panicked`.
+    /// What `work` returns; otherwise why there is no instance, `lifecycle.panicked` or
+    /// `lifecycle.retired`.
     pub async fn call<R, E, F, Fut>(&self, work: F) -> Result<R, E>
+    where
+        E: From<LifecycleError>,
+        F: FnOnce(Leased<T>) -> Fut,
+        Fut: Future<Output = Result<R, E>>,
+    {
+        self.call_judged(work, |_| Some(CallOutcome::Failed)).await
+    }
+
+    /// Like [`Live::call`]; `judge` says what an error of `work` means for the component's counters,
+    /// `None` for nothing.
+    ///
+    /// # Errors
+    /// As [`Live::call`].
+    pub async fn call_judged<R, E, F, Fut>(
+        &self,
+        work: F,
+        judge: impl FnOnce(&E) -> Option<CallOutcome>,
+    ) -> Result<R, E>
     where
         E: From<LifecycleError>,
         F: FnOnce(Leased<T>) -> Fut,
@@ -80,24 +102,15 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
         let leased = self.ready().await?;
         // A second lease keeps the count for the record after `work` gave the first one back.
         let record = leased.lease().again();
-        match step::catch_panic(async { work(leased).await }).await {
-            Ok(Ok(value)) => {
-                record.record(CallOutcome::Succeeded);
-                Ok(value)
-            }
-            Ok(Err(error)) => {
-                record.record(CallOutcome::Failed);
-                Err(error)
-            }
-            Err(message) => {
-                record.record(CallOutcome::Failed);
-                Err(LifecycleError::Panicked {
-                    slot: self.slot().clone(),
-                    message,
-                }
-                .into())
-            }
+        let (outcome, result) = match record.guard(async { work(leased).await }).await {
+            Ok(Ok(value)) => (Some(CallOutcome::Succeeded), Ok(value)),
+            Ok(Err(error)) => (judge(&error), Err(error)),
+            Err(error) => (Some(CallOutcome::Failed), Err(error.into())),
+        };
+        if let Some(outcome) = outcome {
+            record.record(outcome);
         }
+        result
     }
 }
 

@@ -25,6 +25,7 @@ use crate::observe::Happening;
 use crate::report::{Outcome, SwapReport, SwapRequest};
 use crate::running::{Published, Running};
 use crate::state::Move;
+use crate::status::HealthReport;
 use crate::step;
 
 /// Why a transition is asked for.
@@ -124,6 +125,13 @@ struct Transition<'a> {
 struct Prepared {
     running: Arc<Running>,
     claim: Claim,
+    asked: Asked,
+}
+
+/// What became of asking a new instance for its health.
+struct Asked {
+    /// The answer, where the instance has a probe.
+    report: Option<HealthReport>,
     /// The failing probe that was skipped by force.
     skipped: Option<Failure>,
 }
@@ -179,14 +187,14 @@ impl Transition<'_> {
             Err(failure) => Err(failure),
         };
         let checked = match checked {
-            Ok(skipped) => self.before_swap().await.map(|()| skipped),
+            Ok(asked) => self.before_swap().await.map(|()| asked),
             Err(failure) => Err(failure),
         };
         match checked {
-            Ok(skipped) => Ok(Prepared {
+            Ok(asked) => Ok(Prepared {
                 running,
                 claim,
-                skipped,
+                asked,
             }),
             Err(failure) => {
                 self.discard(&running).await;
@@ -305,33 +313,29 @@ impl Transition<'_> {
         ))
     }
 
-    /// `Ok(Some(..))` is a failing probe that was skipped by force.
-    async fn probe(&self, running: &Arc<Running>) -> Result<Option<Failure>, Failure> {
-        let Some(report) = self.inner.ask(running).await else {
-            return Ok(None);
-        };
-        let health = report.health.clone();
-        self.cell.ledger().health = Some(report);
-        match health {
+    async fn probe(&self, running: &Arc<Running>) -> Result<Asked, Failure> {
+        let report = self.inner.ask(running).await;
+        let skipped = match report.as_ref().and_then(|report| report.health.clone()) {
             Some(health) if !health.may_serve() => {
                 let code = match &health {
                     Health::ProbeError(_) => "lifecycle.probe_error",
                     _ => "lifecycle.probe_failed",
                 };
                 let failure = Failure::new(Stage::Probe, code, health);
-                if self.force {
-                    Ok(Some(failure))
-                } else {
-                    Err(failure)
+                if !self.force {
+                    return Err(failure);
                 }
+                Some(failure)
             }
-            _ => Ok(None),
-        }
+            _ => None,
+        };
+        Ok(Asked { report, skipped })
     }
 
     async fn before_swap(&self) -> Result<(), Failure> {
-        for hook in self.inner.hooks.iter().cloned() {
+        for hook in &self.inner.hooks {
             let (limit, context) = (self.inner.limits.hook, self.context());
+            let hook = Arc::clone(hook);
             let call = move || async move { hook.before(context).await };
             let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
             hook_result(Stage::BeforeSwap, limit, result)?;
@@ -340,8 +344,9 @@ impl Transition<'_> {
     }
 
     async fn after_swap(&self, warnings: &mut Vec<Failure>) {
-        for hook in self.inner.hooks.iter().cloned() {
+        for hook in &self.inner.hooks {
             let (limit, context) = (self.inner.limits.hook, self.context());
+            let hook = Arc::clone(hook);
             let call = move || async move { hook.after(context).await };
             let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
             if let Err(failure) = hook_result(Stage::AfterSwap, limit, result) {
@@ -358,7 +363,7 @@ impl Transition<'_> {
         let Prepared {
             running,
             claim,
-            skipped,
+            asked: Asked { report, skipped },
         } = prepared;
         let instance = running.number;
         let old = match self
@@ -381,6 +386,7 @@ impl Transition<'_> {
         ledger.attempts += 1;
         ledger.last_failure = None;
         ledger.last_error = None;
+        ledger.health = report;
         ledger.forced.clone_from(&skipped);
         ledger.swaps.forced += u64::from(skipped.is_some());
         match old {

@@ -2,8 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use oneiric_core::Coded;
-use oneiric_lifecycle::{Outcome, Payload, SlotState, SwapRequest};
+use oneiric_core::{Coded, Origin};
+use oneiric_lifecycle::{
+    BuildError, Factory, FactoryTable, Lifecycle, Outcome, Payload, SlotState, SwapRequest,
+    factory_fn,
+};
 
 use crate::support::{Act, CACHE, Lab, Script, provider, slot, until};
 
@@ -177,11 +180,8 @@ async fn a_candidate_whose_factory_is_missing_or_denied_says_so() {
         (None, "lifecycle.no_factory"),
     ] {
         let other = slot("adapter/other");
-        let mut candidate = oneiric_core::Candidate::builder(
-            other.clone(),
-            provider("p"),
-            oneiric_core::Origin::settings(),
-        );
+        let mut candidate =
+            oneiric_core::Candidate::builder(other.clone(), provider("p"), Origin::settings());
         if let Some(path) = path {
             candidate = candidate.factory(path.parse().unwrap());
         }
@@ -190,6 +190,59 @@ async fn a_candidate_whose_factory_is_missing_or_denied_says_so() {
             lab.lifecycle.activate(&other).await.unwrap_err().code(),
             code
         );
+        drop(registration);
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Size {
+    size: u32,
+}
+
+#[tokio::test]
+async fn provider_settings_reach_the_factory_and_a_wrong_one_is_named() {
+    let lab = Lab::pair();
+    let path: oneiric_core::FactoryPath = "oneiric.test:sized".parse().unwrap();
+    for (settings, expected) in [
+        (serde_json::json!({"size": 3}), "lifecycle.build_failed: 3"),
+        (
+            serde_json::json!({"size": 3, "sise": 4}),
+            "lifecycle.settings_invalid: sise",
+        ),
+        (
+            serde_json::Value::Null,
+            "lifecycle.settings_invalid: missing field `size`",
+        ),
+    ] {
+        let factory = factory_fn(async |_, Size { size }| Err(BuildError::failed(size)));
+        let mut table = FactoryTable::new();
+        assert_eq!(
+            factory.check_settings(&settings).is_ok(),
+            expected.ends_with('3')
+        );
+        table.insert(path.clone(), factory);
+        let candidate = oneiric_core::Candidate::builder(
+            slot("adapter/sized"),
+            provider("p"),
+            Origin::settings(),
+        );
+        let registration = lab
+            .registry
+            .register(candidate.factory(path.clone()).build());
+        let lifecycle = Lifecycle::builder(lab.registry.clone())
+            .factories(table)
+            .settings(move |_: &oneiric_core::Slot, _: &oneiric_core::Provider| {
+                Some(settings.clone())
+            })
+            .build();
+        let error = lifecycle
+            .activate(&slot("adapter/sized"))
+            .await
+            .unwrap_err();
+        let (code, detail) = expected.split_once(": ").unwrap();
+        assert_eq!(error.code(), code);
+        assert!(error.to_string().contains(detail), "{error}");
         drop(registration);
     }
 }

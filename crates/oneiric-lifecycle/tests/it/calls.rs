@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use oneiric_core::Coded;
 use oneiric_lifecycle::{
-    Activity, CallError, Happening, LifecycleError, Payload, Streamed, SwapEvent, SwapRequest,
+    Activity, CallError, FacetProxy, Happening, LifecycleError, Payload, Streamed, SwapEvent,
+    SwapRequest,
 };
 
 use crate::support::{Act, CACHE, Lab, Named, Script, provider, slot};
@@ -64,6 +65,10 @@ async fn a_live_reference_follows_swaps_and_records_how_calls_end() {
     assert_eq!(name(&live).await.unwrap(), "b");
     let failed = live.call(async |_| Err::<(), _>(OwnError::Own)).await;
     assert!(matches!(failed, Err(OwnError::Own)));
+    let mine = live
+        .call_judged(async |_| Err::<(), _>(OwnError::Own), |_| None)
+        .await;
+    assert!(matches!(mine, Err(OwnError::Own)), "does not count");
     let panicked = live
         .call(async |_| -> Result<(), OwnError> { panic!("mine") })
         .await;
@@ -126,6 +131,97 @@ async fn a_facet_the_instance_lacks_is_an_error_with_its_name() {
         .typed::<dyn std::fmt::Debug + Send + Sync>()
         .unwrap_err();
     assert_eq!(error.code(), "lifecycle.facet_missing");
+}
+
+#[tokio::test]
+async fn each_way_a_call_or_a_lease_fails_has_its_code() {
+    let lab = Lab::pair();
+    let handle = lab.lifecycle.slot(&slot(CACHE));
+    assert_eq!(handle.lease().unwrap_err().code(), "lifecycle.not_active");
+    assert_eq!(
+        lab.lifecycle.probe(&slot(CACHE)).await.unwrap_err().code(),
+        "lifecycle.not_active"
+    );
+    lab.book.script(
+        "a",
+        Script {
+            call: Act::Fail,
+            ..Script::default()
+        },
+    );
+    let error = handle
+        .ready()
+        .await
+        .unwrap()
+        .invoke("who", Payload::empty())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.code(), error.to_string()),
+        ("lifecycle.call_failed", "call told to fail".into())
+    );
+    assert_eq!(
+        CallError::unavailable("busy").code(),
+        "lifecycle.call_unavailable"
+    );
+}
+
+/// Greets over `Invoke` alone.
+struct NamedOverInvoke(Arc<dyn oneiric_lifecycle::Invoke>);
+
+impl Named for NamedOverInvoke {
+    fn name(&self) -> String {
+        let operations = self.0.operations();
+        operations
+            .iter()
+            .map(|operation| operation.name.as_ref())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_only_speaks_invoke_gets_the_facets_whose_operations_it_answers() {
+    let candidates: [(&str, &str, i64, &[&str]); 1] = [(CACHE, "a", 2, &[])];
+    let lab = Lab::with(&candidates, |builder| {
+        builder
+            .proxy(FacetProxy::new::<dyn Named>(["who"], |invoke| {
+                Arc::new(NamedOverInvoke(invoke))
+            }))
+            .proxy(FacetProxy::new::<str>(["fly"], |_| Arc::from("never")))
+    });
+    lab.book.script(
+        "a",
+        Script {
+            without_facet: true,
+            ..Script::default()
+        },
+    );
+    let lease = lab.lifecycle.lease(&slot(CACHE)).await.unwrap();
+    assert_eq!(lease.get::<dyn Named>().unwrap().name(), "who");
+    assert!(lease.get::<str>().is_none(), "it does not answer `fly`");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn callers_that_never_wait_leave_a_swap_its_turn() {
+    let lab = Lab::pair();
+    let handle = lab.lifecycle.slot(&slot(CACHE));
+    drop(handle.ready().await.unwrap());
+    // On the only thread there is, for as long as `a` serves.
+    let callers = tokio::spawn(async move {
+        while handle.lease().unwrap().provider().as_str() == "a" {
+            handle
+                .lease()
+                .unwrap()
+                .invoke("who", Payload::empty())
+                .await
+                .unwrap();
+        }
+    });
+    lab.lifecycle
+        .swap(SwapRequest::to_provider(slot(CACHE), provider("b")))
+        .await
+        .unwrap();
+    callers.await.unwrap();
 }
 
 #[tokio::test]

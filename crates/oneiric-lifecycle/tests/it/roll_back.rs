@@ -98,6 +98,12 @@ async fn p16_after_a_clean_roll_back_the_slot_reads_active_with_last_error() {
         (last.provider.as_str(), last.failure.code),
         ("b", "lifecycle.probe_failed")
     );
+    let health = status.health.unwrap();
+    assert_eq!(
+        (health.provider.as_str(), health.health),
+        ("a", Some(Health::Ok)),
+        "the health shown is of the one who serves"
+    );
     assert_eq!(status.swaps.rolled_back, 1);
     assert_eq!(status.differs, None, "a still ranks best");
 }
@@ -353,6 +359,33 @@ async fn p17_work_in_flight_finishes_before_the_old_instance_is_retired() {
     assert_eq!(swap.await.unwrap().outcome, Outcome::Swapped);
     assert_eq!(old.retired.load(Ordering::SeqCst), 1);
     assert!(!old.called_after_retirement.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_call_in_flight_when_the_drain_deadline_passes_frees_its_caller() {
+    let limits: Limits = serde_json::from_value(serde_json::json!({"drain_ms": 1})).unwrap();
+    let candidates: [(&str, &str, i64, &[&str]); 2] = [(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])];
+    let lab = Lab::with(&candidates, |builder| builder.limits(limits));
+    lab.book.script(
+        "a",
+        Script {
+            call: Act::Hang,
+            ..Script::default()
+        },
+    );
+    let lease = lab.lifecycle.lease(&slot(CACHE)).await.unwrap();
+    let call = tokio::spawn(async move {
+        lease
+            .invoke("who", oneiric_lifecycle::Payload::empty())
+            .await
+            .unwrap_err()
+    });
+    crate::support::until(|| lab.book.records_of("a")[0].calls.load(Ordering::SeqCst) == 1).await;
+    lab.lifecycle.swap(to_b()).await.unwrap();
+    assert_eq!(
+        oneiric_core::Coded::code(&call.await.unwrap()),
+        "lifecycle.retired"
+    );
 }
 
 #[tokio::test]

@@ -94,10 +94,12 @@ pub(crate) struct Record {
     pub(crate) called_after_retirement: AtomicBool,
 }
 
+type Entry = (Provider, Arc<Record>);
+
 /// What happened to all of them.
 #[derive(Clone, Default)]
 pub(crate) struct Book {
-    records: Arc<Mutex<Vec<(Provider, Arc<Record>)>>>,
+    records: Arc<Mutex<Vec<Entry>>>,
     scripts: Arc<Mutex<BTreeMap<Provider, Script>>>,
     order: Arc<Mutex<Vec<String>>>,
     pub(crate) builds_begun: Arc<AtomicU64>,
