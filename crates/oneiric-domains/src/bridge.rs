@@ -12,8 +12,6 @@ use oneiric_lifecycle::{
     CallError, Leased, Lifecycle, LifecycleError, Live, Payload, SlotRef, SlotStatus,
 };
 
-use crate::live::not_served;
-
 /// A domain as a type, so that a function can say which one it needs.
 pub trait InDomain {
     /// The domain.
@@ -78,11 +76,7 @@ impl<D: InDomain> Bridge<D> {
         operation: &str,
         input: Payload,
     ) -> Result<Payload, CallError> {
-        let lease = self
-            .lifecycle
-            .lease(&slot_of::<D>(key))
-            .await
-            .map_err(not_served)?;
+        let lease = self.lifecycle.lease(&slot_of::<D>(key)).await?;
         lease.invoke(operation, input).await
     }
 

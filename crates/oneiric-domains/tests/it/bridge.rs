@@ -99,11 +99,7 @@ async fn the_gate_is_the_slots_activity() {
     let lease = services.lease::<dyn Clock>(&clock).await;
     assert_eq!(lease.unwrap_err().code(), "lifecycle.busy");
     let call = services.invoke(&clock, "now", Payload::empty()).await;
-    let error = call.unwrap_err();
-    assert!(
-        error.to_string().contains("service/clock is draining"),
-        "{error}"
-    );
+    assert_eq!(call.unwrap_err().code(), "lifecycle.busy");
 }
 
 #[tokio::test]
@@ -113,7 +109,6 @@ async fn a_name_nobody_registered_is_not_found_and_leaves_nothing_behind() {
     let call = adapters
         .invoke(&key("nobody"), "get", Payload::empty())
         .await;
-    let error = call.unwrap_err();
-    assert!(error.to_string().contains("adapter/nobody"), "{error}");
+    assert_eq!(call.unwrap_err().code(), "core.no_candidate");
     assert_eq!(lifecycle.statuses().len(), 4);
 }

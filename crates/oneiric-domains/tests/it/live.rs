@@ -1,11 +1,12 @@
 //! A live reference as the facet itself: it follows swaps, counts calls and keeps panics in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use oneiric_core::{Coded, Slot};
 use oneiric_domains::{Cache, cache_instance, cache_proxy, proxies};
-use oneiric_lifecycle::{Activity, Instance, Lifecycle, Outcome, SwapRequest};
+use oneiric_lifecycle::{Activity, Instance, Lifecycle, Limits, Outcome, SwapRequest};
 
 use crate::support::{Map, Sandboxed, Wrong, lifecycle};
 
@@ -96,7 +97,7 @@ async fn what_went_wrong_is_counted_and_a_panic_is_one_calls_error() {
 }
 
 #[tokio::test]
-async fn a_slot_that_cannot_be_called_says_why() {
+async fn a_slot_that_cannot_be_called_says_why_with_its_code() {
     let native: crate::support::Make = map;
     let lifecycle = lifecycle(&[("adapter/cache", "native", native)]).build();
     let cache = live(&lifecycle);
@@ -105,6 +106,7 @@ async fn a_slot_that_cannot_be_called_says_why() {
         .set_activity(&slot(), Activity::Paused, note, None)
         .unwrap();
     let error = cache.get("a").await.unwrap_err();
+    assert_eq!(error.code(), "lifecycle.busy");
     assert!(
         error
             .to_string()
@@ -120,7 +122,35 @@ async fn a_slot_that_cannot_be_called_says_why() {
     let nobodys: Arc<dyn Cache> =
         Arc::new(lifecycle.live::<dyn Cache>(&"adapter/nobody".parse().unwrap()));
     let error = nobodys.get("a").await.unwrap_err();
-    assert!(error.to_string().contains("adapter/nobody"), "{error}");
+    assert_eq!(error.code(), "core.no_candidate");
+}
+
+#[tokio::test]
+async fn a_callers_own_mistake_is_not_held_against_the_component() {
+    let refusing: crate::support::Make = || cache_instance(Arc::new(Wrong::Refusing));
+    let lifecycle = lifecycle(&[("adapter/cache", "refusing", refusing)]).build();
+    let error = live(&lifecycle).get("").await.unwrap_err();
+    assert_eq!(error.code(), "lifecycle.invalid_payload");
+    let status = serde_json::to_value(lifecycle.status(&slot()).unwrap()).unwrap();
+    assert_eq!(status["calls"]["failed"], 0, "{status}");
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_is_freed_when_its_instance_is_retired() {
+    let hanging: crate::support::Make = || cache_instance(Arc::new(Wrong::Hanging));
+    let mut limits = Limits::default();
+    limits.drain = Duration::from_millis(1);
+    let lifecycle = lifecycle(&[
+        ("adapter/cache", "hanging", hanging),
+        ("adapter/cache", "native", map),
+    ]);
+    let lifecycle = lifecycle.limits(limits).build();
+    lifecycle.activate(&slot()).await.unwrap();
+    let cache = live(&lifecycle);
+    let (freed, swapped) = tokio::join!(cache.get("a"), swap(&lifecycle, "native"));
+    assert_eq!(freed.unwrap_err().code(), "lifecycle.retired");
+    assert!(matches!(swapped, Outcome::Swapped), "{swapped:?}");
+    assert_eq!(cache.get("a").await.unwrap(), None);
 }
 
 #[test]

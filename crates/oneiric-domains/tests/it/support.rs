@@ -55,7 +55,9 @@ impl Cache for Map {
 /// A cache that always does the same wrong thing.
 pub(crate) enum Wrong {
     Failing,
+    Refusing,
     Panicking,
+    Hanging,
 }
 
 impl Wrong {
@@ -63,7 +65,11 @@ impl Wrong {
         Box::pin(async {
             match self {
                 Self::Failing => Err(CallError::failed("it broke")),
+                Self::Refusing => Err(CallError::InvalidPayload {
+                    message: "not like this".to_owned(),
+                }),
                 Self::Panicking => panic!("it fell over"),
+                Self::Hanging => std::future::pending().await,
             }
         })
     }
