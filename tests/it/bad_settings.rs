@@ -1,8 +1,7 @@
 //! Settings that cannot work: refused at start, with file, line, key and code, all at once.
 
-use oneiric_tests::Place;
-use oneiric_tests::Process;
 use oneiric_tests::settings::CACHES;
+use oneiric_tests::{Place, Process, binary};
 
 fn refused(settings: &str, exit: i32, code: &str, says: &[&str]) {
     let place = Place::with(settings);
@@ -136,6 +135,22 @@ priority = 100000
             .iter()
             .all(|fault| fault["code"].as_str().unwrap().contains('.')),
         "{document}"
+    );
+}
+
+#[test]
+fn wrong_variables_are_refused() {
+    let place = Place::with(CACHES);
+    let with = |name: &str, value: &str| {
+        let mut command = place.command(binary::path());
+        Place::answer(command.arg("run").env(name, value)).failed(3)
+    };
+    let said = with("ONEIRIC_FACTORY_ALLOWLIST", "elsewhere.module");
+    assert!(said.contains("(core.factory_denied)"), "{said}");
+    let said = with("ONEIRIC_LOG", "a=b=c");
+    assert!(
+        said.contains("(cli.invalid_variable)") && said.contains("hint: "),
+        "{said}"
     );
 }
 

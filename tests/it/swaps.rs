@@ -166,6 +166,7 @@ fn what_is_not_there_is_not_found_and_what_is_no_name_is_said() {
             "runtime.provider_unknown",
         ),
         (&["swap", "adapter/cash", "file"], 4, "core.no_candidate"),
+        (&["list", "Adapter"], 2, "core.invalid_name"),
         (&["call", "adapter/cash", "get"], 4, "core.no_candidate"),
         (
             &["call", "adapter/cache", "got"],
@@ -182,9 +183,9 @@ fn what_is_not_there_is_not_found_and_what_is_no_name_is_said() {
             2,
             "cli.invalid_input",
         ),
-        (&["explain", "cache"], 3, "core.invalid_slot"),
-        (&["explain", "adapter/ca che"], 3, "core.invalid_slot"),
-        (&["swap", "adapter/cache", "fi le"], 3, "core.invalid_name"),
+        (&["explain", "cache"], 2, "core.invalid_slot"),
+        (&["explain", "adapter/ca che"], 2, "core.invalid_slot"),
+        (&["swap", "adapter/cache", "fi le"], 2, "core.invalid_name"),
         (
             &["explain", "adapter/cache", "--what-if", "up=file"],
             2,

@@ -37,7 +37,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
 
-    /// The running process's admin socket [default: admin.sock in the state directory]
+    /// The process's admin socket [default: admin.sock in the state directory]
     #[arg(
         long,
         global = true,
@@ -46,7 +46,7 @@ pub(crate) struct Global {
     )]
     pub(crate) socket: Option<PathBuf>,
 
-    /// The running process's state directory [default: $ONEIRIC_STATE_DIR, else .oneiric]
+    /// The process's state directory [default: $ONEIRIC_STATE_DIR, else .oneiric, or for `run` what the settings say]
     #[arg(
         long,
         global = true,

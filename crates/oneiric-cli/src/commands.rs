@@ -64,10 +64,38 @@ fn cannot_start(error: &std::io::Error) -> Failure {
     Failure::new("cli.no_resources", ErrorKind::Unavailable, message)
 }
 
-/// Reads a name from the command line.
+/// Reads a name from the command line. One that is none is a mistake in what was typed, as it is
+/// for the running process when a request holds it; the same name in settings is theirs.
 fn name<T>(text: &str) -> Result<T, Failure>
 where
     T: FromStr<Err: Coded + std::error::Error>,
 {
-    text.parse().map_err(|error| Failure::of(&error))
+    text.parse().map_err(|error| {
+        let mut failure = Failure::of(&error);
+        failure.kind = ErrorKind::Usage;
+        failure
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_none_is_a_mistake_in_what_was_typed() {
+        let failure = name::<oneiric_core::Slot>("cache").unwrap_err();
+        assert_eq!(
+            (failure.code.as_str(), failure.exit().number()),
+            ("core.invalid_slot", 2)
+        );
+    }
+
+    #[test]
+    fn a_system_without_resources_is_not_our_defect() {
+        let failure = cannot_start(&std::io::ErrorKind::OutOfMemory.into());
+        assert_eq!(
+            (failure.code.as_str(), failure.exit().number()),
+            ("cli.no_resources", 8)
+        );
+    }
 }

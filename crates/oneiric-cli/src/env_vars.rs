@@ -27,7 +27,7 @@ pub(crate) const STATE_DIR: Variable = Variable {
 /// What `run` logs.
 pub(crate) const LOG: Variable = Variable {
     name: "ONEIRIC_LOG",
-    doc: "what `run` logs to stderr: error, warn, info (default), debug, trace, or a filter such \
+    doc: "what `run` logs to stderr: error, warn (default), info, debug, trace, or a filter such \
           as `warn,oneiric_lifecycle=debug`",
 };
 /// Which factories may be used.

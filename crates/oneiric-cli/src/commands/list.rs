@@ -5,7 +5,7 @@ use oneiric_runtime::api::{ListDoc, ListedCandidate, ListedSlot};
 use crate::args::List;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::paint::{Paint, Style};
+use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::table::{Cell, Table};
 
@@ -16,12 +16,17 @@ pub(super) async fn run(args: &List, session: &mut Session) -> Result<Output, Fa
         .await
         .map_err(session::failure)?;
     Ok(Output::new(
-        shown(&reply.doc, args.shadowed, session.paint),
+        shown(
+            &reply.doc,
+            args.domain.as_deref(),
+            args.shadowed,
+            session.paint,
+        ),
         reply.json,
     ))
 }
 
-fn shown(doc: &ListDoc, shadowed: bool, paint: Paint) -> String {
+fn shown(doc: &ListDoc, domain: Option<&str>, shadowed: bool, paint: Paint) -> String {
     let headings = ["slot", "provider", "priority", "stack", "origin", "state"];
     let mut table = Table::new(&headings);
     let mut notes = String::new();
@@ -53,7 +58,10 @@ fn shown(doc: &ListDoc, shadowed: bool, paint: Paint) -> String {
         }
     }
     if table.is_empty() {
-        return "nothing is registered\n".to_owned();
+        return match domain {
+            Some(domain) => format!("nothing is registered in {}\n", harmless(domain)),
+            None => "nothing is registered\n".to_owned(),
+        };
     }
     if !notes.is_empty() {
         notes.insert(0, '\n');
@@ -123,13 +131,13 @@ mod tests {
 slot           provider  priority  stack  origin    state
 adapter/cache  file            10      0  settings  active, selected by operator
 ";
-        assert_eq!(shown(&doc, false, Paint::new(false)), winners);
+        assert_eq!(shown(&doc, None, false, Paint::new(false)), winners);
         let losers = "\
 adapter/cache  memory          20      0  settings  shadowed
 adapter/cache  flaky            0      0  settings  shadowed, fallback
 ";
         assert_eq!(
-            shown(&doc, true, Paint::new(false)),
+            shown(&doc, None, true, Paint::new(false)),
             format!("{winners}{losers}")
         );
     }
@@ -141,7 +149,7 @@ adapter/cache  flaky            0      0  settings  shadowed, fallback
             "selection": {"provider": "redus", "layer": "settings", "known": false},
             "candidates": [candidate("x", 1, true, true)],
         }]));
-        let text = shown(&doc, false, Paint::new(false));
+        let text = shown(&doc, None, false, Paint::new(false));
         assert!(
             text.ends_with(
                 "\n\na/b: the settings selection redus names nobody who is registered\n"
@@ -156,7 +164,7 @@ adapter/cache  flaky            0      0  settings  shadowed, fallback
             "slot": "a/b", "state": "inactive",
             "candidates": [candidate("x", 1, false, false), candidate("y", 1, false, false)],
         }]));
-        let text = shown(&doc, false, Paint::new(false));
+        let text = shown(&doc, None, false, Paint::new(false));
         assert!(
             text.contains("tied: nobody wins") && text.lines().count() == 4,
             "{text}"
@@ -165,9 +173,9 @@ adapter/cache  flaky            0      0  settings  shadowed, fallback
 
     #[test]
     fn an_empty_list_says_so() {
-        assert_eq!(
-            shown(&doc(json!([])), false, Paint::new(false)),
-            "nothing is registered\n"
-        );
+        let doc = doc(json!([]));
+        let said = |domain| shown(&doc, domain, false, Paint::new(false));
+        assert_eq!(said(None), "nothing is registered\n");
+        assert_eq!(said(Some("task")), "nothing is registered in task\n");
     }
 }

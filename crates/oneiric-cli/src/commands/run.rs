@@ -324,6 +324,11 @@ mod tests {
     }
 
     #[test]
+    fn the_help_names_the_default_of_the_log() {
+        assert!(env_vars::LOG.doc.contains(&format!("{LOG} (default)")));
+    }
+
+    #[test]
     fn a_wrong_log_filter_is_an_error() {
         let failure =
             log_to_stderr(&env(&[("ONEIRIC_LOG", "a=b=c")]), Paint::new(false)).unwrap_err();
