@@ -169,13 +169,18 @@ async fn accept(
     }
 }
 
-/// The user at the other end, if it is the owner or root.
+/// The user at the other end, if it is one that may operate.
 fn admitted(stream: &UnixStream, owner: u32) -> Result<u32, String> {
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == owner || peer.uid() == 0 => Ok(peer.uid()),
+        Ok(peer) if may_operate(peer.uid(), owner) => Ok(peer.uid()),
         Ok(peer) => Err(format!("uid:{}", peer.uid())),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The owner and root may; root could anyway.
+const fn may_operate(user: u32, owner: u32) -> bool {
+    user == owner || user == 0
 }
 
 async fn serve(
@@ -206,4 +211,24 @@ async fn serve(
         tracing::debug!(%error, "connection ended");
     }
     drop(place);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_and_root_may_operate() {
+        assert!(may_operate(1000, 1000) && may_operate(0, 1000));
+        assert!(!may_operate(1001, 1000) && !may_operate(1000, 0));
+    }
+
+    #[tokio::test]
+    async fn the_other_end_is_who_the_system_says() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let me = one.peer_cred().unwrap().uid();
+        assert_eq!(admitted(&one, me), Ok(me));
+        let stranger = me.wrapping_add(1);
+        assert_eq!(admitted(&one, stranger).is_ok(), me == 0);
+    }
 }

@@ -48,7 +48,7 @@
 //! ```
 //!
 //! # Features
-//! `admin`: the admin API on a Unix socket, served by [`Runtime::run`]. `client`: its other end ([`Client`]).
+//! `admin`: the admin API on a Unix socket, served by [`Runtime::run`]. `client`: its other end (`Client`).
 //! `metrics`: `GET /metrics` and `Runtime::metrics`. `full`: all of them.
 
 #[cfg(feature = "admin")]

@@ -203,7 +203,12 @@ fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Full<Bytes>> {
             allow: methods,
         } = problem;
         allow = methods;
-        tracing::warn!(request_id = id, code, message, "request refused");
+        // What a caller did wrong is for the caller; what we did wrong somebody has to look at.
+        if kind == ErrorKind::Internal {
+            tracing::error!(request_id = id, code, message, "request failed");
+        } else {
+            tracing::info!(request_id = id, code, message, "request refused");
+        }
         let error = ErrorFields {
             code: code.into(),
             kind: kind::name(kind).into(),
