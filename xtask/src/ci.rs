@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::workspace::{BENCH, Package, Workspace, run as run_command};
-use crate::{Failure, cli_reference, codes, layers};
+use crate::{Failure, cli_reference, codes, layers, models};
 
 pub(crate) const HELP: &str = "\
 Runs every check except the tests, all of them even if one fails, and ends with a table.
@@ -61,6 +61,11 @@ const STEPS: &[Step] = &[
         name: "alone",
         about: "each library is clean by itself, without, with default and with all features",
         run: alone,
+    },
+    Step {
+        name: "loom",
+        about: "the models of what threads share without a lock hold in every schedule",
+        run: loom,
     },
     Step {
         name: "bench",
@@ -238,6 +243,10 @@ fn feature_sets(package: &Package) -> &'static [&'static [&'static str]] {
     }
 }
 
+fn loom(workspace: &Workspace) -> Result<Verdict, Failure> {
+    models::run(workspace, &[]).map(|()| Verdict::Passed)
+}
+
 fn bench(workspace: &Workspace) -> Result<Verdict, Failure> {
     if workspace.package(BENCH).is_none() {
         return Ok(Verdict::Skipped("there is no crate of benchmarks"));
@@ -264,8 +273,8 @@ fn docs(workspace: &Workspace) -> Result<Verdict, Failure> {
     cli_reference::run(workspace, &["--check".to_owned()]).map(|()| Verdict::Passed)
 }
 
-/// Not installed by anybody's set-up, because building it takes longer than everything else here;
-/// what of it matters most, who owns which third party, is also checked by `layers`.
+/// CI installs it; a person need not, because building it takes minutes. What of it matters most, who
+/// owns which third party, is also checked by `layers`.
 fn deny(workspace: &Workspace) -> Result<Verdict, Failure> {
     let is_installed = workspace.cargo(["deny", "--version"]).output();
     if !is_installed.is_ok_and(|output| output.status.success()) {

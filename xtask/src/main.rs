@@ -19,6 +19,7 @@ mod codes;
 mod codes_table;
 mod files;
 mod layers;
+mod models;
 mod rust_source;
 mod tests_run;
 mod workspace;
@@ -83,6 +84,12 @@ const TASKS: &[Task] = &[
         summary: "write the generated references, or check that they are up to date",
         help: cli_reference::HELP,
         run: cli_reference::run,
+    },
+    Task {
+        name: "loom",
+        summary: "run the models of what threads share without a lock",
+        help: models::HELP,
+        run: models::run,
     },
     Task {
         name: "bench",
