@@ -1,7 +1,7 @@
 //! One process and those around it: none, a second one, and its end.
 
 use oneiric_tests::settings::CACHES;
-use oneiric_tests::{Answer, Place, Process, binary, eventually};
+use oneiric_tests::{Answer, Place, Process, eventually};
 
 /// A cache whose calls take a moment, so that one can be in flight at the end.
 const SLOW: &str = r#"
