@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::facet::FacetProxy;
 use crate::factory::FactoryTable;
 use crate::hook::SwapHook;
-use crate::lifecycle::{Inner, Lifecycle};
+use crate::inner::Inner;
+use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
 use crate::observe::{Announcer, SwapObserver};
 

@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::instance::Instance;
-use crate::lifecycle::Wiring;
 use crate::live::Live;
+use crate::wiring::Wiring;
 
 /// Builds instances.
 ///

@@ -55,6 +55,7 @@
 
 mod activity;
 mod builder;
+mod care;
 mod cell;
 #[cfg(feature = "entry-points")]
 mod entry;
@@ -65,6 +66,7 @@ mod factory;
 mod graph;
 mod health;
 mod hook;
+mod inner;
 mod instance;
 mod invoke;
 mod lease;
@@ -73,15 +75,18 @@ mod lifecycle;
 mod limits;
 mod live;
 mod observe;
+mod preparation;
 mod report;
 mod running;
 mod shutdown;
+mod slot_ref;
 mod state;
 mod status;
 mod step;
 mod survey;
 mod sync;
 mod transition;
+mod wiring;
 
 pub use activity::{Activity, ActivityState};
 pub use builder::{LifecycleBuilder, ProviderSettings};
@@ -95,12 +100,13 @@ pub use hook::{SwapContext, SwapHook};
 pub use instance::{Instance, Retire};
 pub use invoke::{CallError, Invoke, Operation, Payload};
 pub use lease::{CallOutcome, Lease, Leased};
-pub use lifecycle::{Lifecycle, SlotRef};
+pub use lifecycle::Lifecycle;
 pub use limits::Limits;
 pub use live::Live;
 pub use observe::{EventStream, Happening, Streamed, SwapEvent, SwapObserver};
 pub use report::{Outcome, SwapReport, SwapRequest};
 pub use shutdown::{ShutdownReport, Unfinished};
+pub use slot_ref::SlotRef;
 pub use state::SlotState;
 pub use status::{
     ActiveStatus, CallCounts, Difference, DrainingStatus, HealthReport, LastError, Percentiles,

@@ -9,7 +9,7 @@ use oneiric_core::Slot;
 use crate::cell::Hold;
 use crate::error::LifecycleError;
 use crate::lease::{CallOutcome, Lease, Leased};
-use crate::lifecycle::Wiring;
+use crate::wiring::Wiring;
 
 /// A reference to facet `T` of whatever serves a slot; follows every swap.
 ///

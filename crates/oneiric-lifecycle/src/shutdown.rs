@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::cell::SlotCell;
 use crate::error::{Failure, Stage};
-use crate::lifecycle::{Inner, Lifecycle};
+use crate::inner::Inner;
+use crate::lifecycle::Lifecycle;
 use crate::state::Move;
 
 /// What came of a shutdown.

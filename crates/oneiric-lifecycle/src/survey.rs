@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oneiric_core::{Query, Registered, Slot};
 
 use crate::activity::{Activity, ActivityState};
-use crate::lifecycle::Inner;
+use crate::inner::Inner;
 use crate::running::Published;
 use crate::state::SlotState;
 use crate::status::{

@@ -1,0 +1,145 @@
+//! What an instance goes through besides being called: it gets a number, is asked for its health, is
+//! drained and retired. Each says to observers what it did.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use oneiric_core::{Registered, Slot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cell::SlotCell;
+use crate::error::{Failure, Stage};
+use crate::health::Health;
+use crate::inner::Inner;
+use crate::instance::Instance;
+use crate::observe::{Happening, SwapEvent};
+use crate::running::{Calls, Published, Running};
+use crate::status::HealthReport;
+use crate::step;
+
+impl Inner {
+    /// Gives a built instance its number.
+    pub(crate) fn admit(
+        &self,
+        candidate: Registered,
+        instance: Instance,
+        calls: Arc<Calls>,
+    ) -> Running {
+        let number = self.instances.fetch_add(1, Ordering::Relaxed) + 1;
+        Running::new(number, candidate, instance, &self.proxies, calls)
+    }
+
+    /// Asks an instance how it is; `None` when it has no probe.
+    pub(crate) async fn ask(&self, running: &Arc<Running>) -> Option<HealthReport> {
+        let probe = Arc::clone(running.probe.as_ref()?);
+        let limit = self.limits.probe;
+        let begun = Instant::now();
+        let question = move || async move { probe.probe().await };
+        let answer = step::run(limit, CancellationToken::new(), question, |_| async {}).await;
+        let health = answer.unwrap_or_else(|error| {
+            Health::ProbeError(Failure::step(Stage::Probe, limit, error).message)
+        });
+        let provider = running.candidate.provider().clone();
+        self.announce(
+            running.candidate.slot(),
+            Happening::Probed {
+                provider: provider.clone(),
+                instance: running.number,
+                health: health.clone(),
+            },
+        );
+        Some(HealthReport {
+            slot: running.candidate.slot().clone(),
+            provider,
+            instance: running.number,
+            health: Some(health),
+            took: begun.elapsed(),
+            at: self.clock.now(),
+        })
+    }
+
+    /// Waits until no lease on `old` is out, for at most `limit`.
+    pub(crate) async fn drain(
+        &self,
+        cell: &SlotCell,
+        old: Arc<Published>,
+        limit: Duration,
+    ) -> Option<Failure> {
+        let (term, running, tally) = (Arc::clone(&old.term), Arc::clone(&old.running), old.tally());
+        drop(old);
+        let ended = tokio::time::timeout(limit, term.over()).await;
+        let in_flight = tally.in_flight();
+        running.revoke();
+        cell.ledger().drained(running.number);
+        if ended.is_ok() {
+            return None;
+        }
+        let provider = running.candidate.provider().clone();
+        let failure = Failure::new(
+            Stage::Drain,
+            "lifecycle.drain_abandoned",
+            format_args!("{in_flight} call(s) on {provider} were not done in time"),
+        );
+        let instance = running.number;
+        let what = Happening::DrainAbandoned {
+            provider,
+            instance,
+            in_flight,
+        };
+        self.announce(&cell.slot, what);
+        Some(failure)
+    }
+
+    /// Lets an instance clean up. Does nothing the second time.
+    pub(crate) async fn retire(&self, running: &Running) -> Result<(), Failure> {
+        self.retire_within(running, self.limits.retire).await
+    }
+
+    pub(crate) async fn retire_within(
+        &self,
+        running: &Running,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let Some(role) = running.take_retirement() else {
+            return Ok(());
+        };
+        running.revoke();
+        let result = match role {
+            None => Ok(()),
+            Some(role) => {
+                let clean_up = move || async move { role.retire().await };
+                match step::run(limit, CancellationToken::new(), clean_up, |_| async {}).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(message)) => Err(Failure::new(
+                        Stage::Retire,
+                        "lifecycle.retire_failed",
+                        message,
+                    )),
+                    Err(error) => Err(Failure::step(Stage::Retire, limit, error)),
+                }
+            }
+        };
+        let provider = running.candidate.provider().clone();
+        let instance = running.number;
+        self.announce(
+            running.candidate.slot(),
+            Happening::Retired { provider, instance },
+        );
+        result
+    }
+
+    pub(crate) fn book_retired(&self, cell: &SlotCell, running: &Running) {
+        tracing::debug!(slot = %cell.slot, instance = running.number, "instance retired");
+        cell.ledger().swaps.retired += 1;
+    }
+
+    pub(crate) fn announce(&self, slot: &Slot, what: Happening) {
+        self.announcer.announce(SwapEvent {
+            slot: slot.clone(),
+            at: self.clock.now(),
+            what,
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! What all clones of a lifecycle share, and how slots are found in it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use oneiric_core::{FactoryPolicy, Query, Registry, Slot, WallClock};
+
+use crate::builder::ProviderSettings;
+use crate::cell::SlotCell;
+use crate::error::LifecycleError;
+use crate::facet::FacetProxy;
+use crate::factory::FactoryTable;
+use crate::graph::Graph;
+use crate::hook::SwapHook;
+use crate::limits::Limits;
+use crate::observe::Announcer;
+
+/// What all clones of a lifecycle, its transitions and its live references share.
+pub(crate) struct Inner {
+    pub(crate) registry: Registry,
+    pub(crate) factories: FactoryTable,
+    pub(crate) policy: FactoryPolicy,
+    pub(crate) settings: Arc<dyn ProviderSettings>,
+    pub(crate) limits: Limits,
+    pub(crate) proxies: Vec<FacetProxy>,
+    pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
+    pub(crate) announcer: Announcer,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) slots: DashMap<Slot, Arc<SlotCell>>,
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) instances: AtomicU64,
+}
+
+impl Inner {
+    /// The slot's cell, made if need be: for names that the program itself states.
+    pub(crate) fn cell(&self, slot: &Slot) -> Arc<SlotCell> {
+        if let Some(cell) = self.existing_cell(slot) {
+            return cell;
+        }
+        let entry = self.slots.entry(slot.clone());
+        let cell = Arc::clone(&entry.or_insert_with(|| Arc::new(SlotCell::new(slot.clone()))));
+        if self.stopping.load(Ordering::Acquire) {
+            cell.stop();
+        }
+        cell
+    }
+
+    pub(crate) fn existing_cell(&self, slot: &Slot) -> Option<Arc<SlotCell>> {
+        self.slots.get(slot).map(|cell| Arc::clone(&cell))
+    }
+
+    /// The slot's cell, for names that come from outside: only if somebody registered a candidate
+    /// or the program uses the slot, so that no caller can fill the memory with names.
+    pub(crate) fn known_cell(&self, slot: &Slot) -> Option<Arc<SlotCell>> {
+        self.existing_cell(slot)
+            .or_else(|| self.is_registered(slot).then(|| self.cell(slot)))
+    }
+
+    fn is_registered(&self, slot: &Slot) -> bool {
+        let query = Query::new(slot.clone());
+        self.registry
+            .read(|snapshot| !snapshot.resolve_all(&query).is_empty())
+    }
+
+    pub(crate) fn is_known(&self, slot: &Slot) -> bool {
+        self.slots.contains_key(slot) || self.is_registered(slot)
+    }
+
+    pub(crate) fn known_slots(&self) -> BTreeSet<Slot> {
+        let registered = self.registry.snapshot();
+        let mut slots: BTreeSet<Slot> = registered.slots().cloned().collect();
+        slots.extend(self.slots.iter().map(|entry| entry.key().clone()));
+        slots
+    }
+
+    pub(crate) fn unresolved(&self, slot: &Slot) -> LifecycleError {
+        match self.registry.resolve(&Query::new(slot.clone())) {
+            Err(error) => LifecycleError::Unresolved(error),
+            // Registered between two looks; whoever asks again finds it.
+            Ok(_) => LifecycleError::NotActive { slot: slot.clone() },
+        }
+    }
+}

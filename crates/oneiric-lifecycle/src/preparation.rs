@@ -1,0 +1,226 @@
+//! The first half of a transition: everything that can be done while the old instance serves
+//! undisturbed. Whatever fails in here, what was built is taken down again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oneiric_core::{Coded, Slot};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Failure, Stage};
+use crate::factory::{BuildContext, BuildError, Factory};
+use crate::graph::Claim;
+use crate::health::Health;
+use crate::instance::Instance;
+use crate::running::Running;
+use crate::status::HealthReport;
+use crate::step::{self, StepError};
+use crate::transition::Transition;
+use crate::wiring::Wiring;
+
+/// A new instance that may be published.
+pub(crate) struct Prepared {
+    pub(crate) running: Arc<Running>,
+    pub(crate) claim: Claim,
+    pub(crate) asked: Asked,
+}
+
+/// What became of asking a new instance for its health.
+pub(crate) struct Asked {
+    /// The answer, where the instance has a probe.
+    pub(crate) report: Option<HealthReport>,
+    /// The failing probe that was skipped by force.
+    pub(crate) skipped: Option<Failure>,
+}
+
+impl Transition<'_> {
+    /// Everything that can be done while the old instance serves undisturbed.
+    pub(crate) async fn prepare(&self) -> Result<Prepared, Failure> {
+        let factory_path = self.factory()?;
+        let claim = self.claim_dependencies().await?;
+        let running = Arc::new(self.build(factory_path).await?);
+        let checked = match self.check_facets(&running) {
+            Ok(()) => self.probe(&running).await,
+            Err(failure) => Err(failure),
+        };
+        let checked = match checked {
+            Ok(asked) => self.before_swap().await.map(|()| asked),
+            Err(failure) => Err(failure),
+        };
+        match checked {
+            Ok(asked) => Ok(Prepared {
+                running,
+                claim,
+                asked,
+            }),
+            Err(failure) => {
+                self.discard(&running).await;
+                Err(failure)
+            }
+        }
+    }
+
+    fn factory(&self) -> Result<Arc<dyn Factory>, Failure> {
+        let Some(path) = self.candidate.factory() else {
+            return Err(Failure::new(
+                Stage::Factory,
+                "lifecycle.no_factory",
+                format_args!("candidate {} names no factory", self.candidate.provider()),
+            ));
+        };
+        if let Err(denied) = self.inner.policy.check(path) {
+            return Err(Failure::new(Stage::Factory, denied.code(), denied));
+        }
+        self.inner.factories.get(path).cloned().ok_or_else(|| {
+            Failure::new(
+                Stage::Factory,
+                "lifecycle.factory_unknown",
+                format_args!("no factory named {path} in this program"),
+            )
+        })
+    }
+
+    async fn claim_dependencies(&self) -> Result<Claim, Failure> {
+        let needs = self.candidate.requires();
+        let claim = self
+            .inner
+            .graph
+            .claim(&self.cell.slot, needs)
+            .map_err(|path| {
+                let path: Vec<String> = path.iter().map(Slot::to_string).collect();
+                Failure::new(
+                    Stage::Dependencies,
+                    "lifecycle.dependency_cycle",
+                    format_args!("requires itself: {}", path.join(" -> ")),
+                )
+            })?;
+        for need in needs {
+            if let Err(error) = Wiring::of(&self.inner).activate(need).await {
+                // A ring that is found further down is this slot's problem as well: same code.
+                let code = match error.code() {
+                    "lifecycle.dependency_cycle" => "lifecycle.dependency_cycle",
+                    _ => "lifecycle.dependency_failed",
+                };
+                return Err(Failure::new(
+                    Stage::Dependencies,
+                    code,
+                    format_args!("requires {need}: {error}"),
+                ));
+            }
+        }
+        Ok(claim)
+    }
+
+    async fn build(&self, factory: Arc<dyn Factory>) -> Result<Running, Failure> {
+        let cancelled = CancellationToken::new();
+        let slot = &self.cell.slot;
+        let settings = self
+            .inner
+            .settings
+            .settings(slot, self.candidate.provider());
+        let context = BuildContext {
+            candidate: self.candidate.clone(),
+            settings: settings.unwrap_or(Value::Null),
+            wiring: Wiring::of(&self.inner),
+            cancelled: cancelled.clone(),
+        };
+        let limit = self.inner.limits.activation;
+        let (inner, candidate) = (Arc::clone(&self.inner), self.candidate.clone());
+        let calls = Arc::clone(&self.cell.calls);
+        let late = move |product: Result<Instance, BuildError>| async move {
+            // Nobody waits for it any more, but it exists and must be taken down like any other.
+            if let Ok(instance) = product {
+                let running = inner.admit(candidate, instance, calls);
+                inner.retire(&running).await.err().inspect(|failure| {
+                    tracing::warn!(%failure, "an instance that came too late was not retired cleanly");
+                });
+            }
+        };
+        match step::run(limit, cancelled, move || factory.build(context), late).await {
+            Ok(Ok(instance)) => {
+                let calls = Arc::clone(&self.cell.calls);
+                Ok(self.inner.admit(self.candidate.clone(), instance, calls))
+            }
+            Ok(Err(error @ BuildError::Settings { .. })) => Err(Failure::new(
+                Stage::Build,
+                "lifecycle.settings_invalid",
+                error,
+            )),
+            Ok(Err(error)) => Err(Failure::new(Stage::Build, "lifecycle.build_failed", error)),
+            Err(error) => Err(Failure::step(Stage::Build, limit, error)),
+        }
+    }
+
+    /// A consumer that holds a facet must find it on the new instance too.
+    fn check_facets(&self, running: &Running) -> Result<(), Failure> {
+        let missing: Vec<String> = self
+            .cell
+            .held_facets()
+            .into_iter()
+            .filter(|facet| !running.facets.has(*facet))
+            .map(|facet| facet.name())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Stage::Facets,
+            "lifecycle.facet_missing",
+            format_args!("does not offer {}, which is in use", missing.join(", ")),
+        ))
+    }
+
+    async fn probe(&self, running: &Arc<Running>) -> Result<Asked, Failure> {
+        let report = self.inner.ask(running).await;
+        let skipped = match report.as_ref().and_then(|report| report.health.clone()) {
+            Some(health) if !health.may_serve() => {
+                let code = match &health {
+                    Health::ProbeError(_) => "lifecycle.probe_error",
+                    _ => "lifecycle.probe_failed",
+                };
+                let failure = Failure::new(Stage::Probe, code, health);
+                if !self.force {
+                    return Err(failure);
+                }
+                Some(failure)
+            }
+            _ => None,
+        };
+        Ok(Asked { report, skipped })
+    }
+
+    async fn before_swap(&self) -> Result<(), Failure> {
+        for hook in &self.inner.hooks {
+            let (limit, context) = (self.inner.limits.hook, self.context());
+            let hook = Arc::clone(hook);
+            let call = move || async move { hook.before(context).await };
+            let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
+            hook_result(Stage::BeforeSwap, limit, result)?;
+        }
+        Ok(())
+    }
+
+    /// Takes down an instance that was never in service.
+    pub(crate) async fn discard(&self, running: &Arc<Running>) {
+        let retired = self.inner.retire(running).await;
+        self.inner.book_retired(self.cell, running);
+        if let Err(failure) = retired {
+            // The reason for discarding it is what the caller needs; this one is for the log.
+            tracing::warn!(slot = %self.cell.slot, %failure, "a discarded instance was not retired cleanly");
+        }
+    }
+}
+
+/// How a hook ended, as the failure of its stage.
+pub(crate) fn hook_result(
+    stage: Stage,
+    limit: Duration,
+    result: Result<Result<(), String>, StepError>,
+) -> Result<(), Failure> {
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(message)) => Err(Failure::new(stage, "lifecycle.hook_failed", message)),
+        Err(error) => Err(Failure::step(stage, limit, error)),
+    }
+}
