@@ -85,7 +85,8 @@ impl Failure {
         text
     }
 
-    /// The error document, as the admin API writes it.
+    /// The error document: the admin API's fields and the exit code. A `request_id` is in it only when
+    /// a process was asked.
     pub(crate) fn for_programs(&self) -> Value {
         let mut document = json!({
             "schema": "oneiric.error/1",
