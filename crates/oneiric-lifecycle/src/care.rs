@@ -36,11 +36,22 @@ impl Inner {
         let probe = Arc::clone(running.probe.as_ref()?);
         let limit = self.limits.probe;
         let begun = Instant::now();
-        let question = move || async move { probe.probe().await };
-        let answer = step::run(limit, CancellationToken::new(), question, |_| async {}).await;
-        let health = answer.unwrap_or_else(|error| {
-            Health::ProbeError(Failure::step(Stage::Probe, limit, error).message)
-        });
+        let turn = Arc::clone(&running.probe_turn).lock_owned();
+        let health = match tokio::time::timeout(limit, turn).await {
+            Ok(turn) => {
+                let question = move || async move {
+                    let health = probe.probe().await;
+                    drop(turn);
+                    health
+                };
+                step::run(limit, CancellationToken::new(), question, |_| async {})
+                    .await
+                    .unwrap_or_else(|error| {
+                        Health::ProbeError(Failure::step(Stage::Probe, limit, error).message)
+                    })
+            }
+            Err(_elapsed) => Health::ProbeError("an earlier probe has not answered yet".to_owned()),
+        };
         let provider = running.candidate.provider().clone();
         self.announce(
             running.candidate.slot(),

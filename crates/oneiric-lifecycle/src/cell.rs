@@ -21,7 +21,7 @@ use crate::activity::{Activity, ActivityState};
 use crate::epoch::{Epoch, Stamp};
 use crate::facet::FacetType;
 use crate::ledger::Ledger;
-use crate::running::{Calls, Entrance, Published};
+use crate::running::{Calls, Entrance, Published, Running};
 
 /// How many slots a thread remembers. More hot slots than that on one thread still work; those that
 /// fall on the same place take the slower way in turn.
@@ -166,14 +166,17 @@ impl SlotCell {
     }
 
     /// Points the slot at `next`; gives back what it pointed at. From here on every new lease is on
-    /// `next`. A slot that was stopped takes nothing any more and gives `next` back as the error.
-    pub(crate) fn publish(
-        &self,
-        next: Arc<Published>,
-    ) -> Result<Option<Arc<Published>>, Arc<Published>> {
+    /// `next`. Refused by a slot that was stopped, and when somebody relies on a facet that `next`
+    /// lacks; those who begin to rely on one during the call find `next` already there.
+    pub(crate) fn publish(&self, next: Arc<Published>) -> Result<Option<Arc<Published>>, Rejected> {
         let _gate = self.gate();
         if self.is_stopped() {
-            return Err(next);
+            return Err(Rejected::Stopped);
+        }
+        let held = self.held();
+        let missing = missing_on(&held, &next.running);
+        if !missing.is_empty() {
+            return Err(Rejected::FacetMissing(missing));
         }
         Ok(self.change(|hot| hot.active.swap(Some(next))))
     }
@@ -232,9 +235,9 @@ impl SlotCell {
         }
     }
 
-    /// The facets that somebody relies on.
-    pub(crate) fn held_facets(&self) -> Vec<FacetType> {
-        self.held().iter().map(|(facet, _)| *facet).collect()
+    /// The facets that somebody relies on and `running` lacks.
+    pub(crate) fn facets_missing_on(&self, running: &Running) -> Vec<FacetType> {
+        missing_on(&self.held(), running)
     }
 
     /// How many live references point here.
@@ -259,6 +262,18 @@ impl SlotCell {
     fn held(&self) -> MutexGuard<'_, Vec<(FacetType, usize)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why a slot did not take an instance.
+#[derive(Debug)]
+pub(crate) enum Rejected {
+    Stopped,
+    FacetMissing(Vec<FacetType>),
+}
+
+fn missing_on(held: &[(FacetType, usize)], running: &Running) -> Vec<FacetType> {
+    let facets = held.iter().map(|(facet, _)| *facet);
+    facets.filter(|facet| !running.facets.has(*facet)).collect()
 }
 
 /// Somebody relies on a facet of a slot until this is dropped.

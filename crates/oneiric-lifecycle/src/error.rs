@@ -181,6 +181,7 @@ pub enum LifecycleError {
 }
 
 impl LifecycleError {
+    #[cold]
     pub(crate) fn refused(cell: &SlotCell, refusal: Refusal) -> Self {
         let slot = cell.slot.clone();
         match refusal {

@@ -23,7 +23,8 @@ use crate::wiring::Wiring;
 /// Activates, exchanges and retires the components of a program.
 ///
 /// Cheap to clone; all clones are the same lifecycle. Needs a tokio runtime with time enabled for
-/// whatever activates, swaps, probes or shuts down.
+/// whatever activates, swaps, probes or shuts down. Dropping the last clone retires nothing: end with
+/// [`Lifecycle::shutdown`].
 #[derive(Clone)]
 pub struct Lifecycle {
     inner: Arc<Inner>,

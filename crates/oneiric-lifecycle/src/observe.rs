@@ -1,6 +1,7 @@
 //! What happened to a slot, told to observers in the process and to streams.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -102,7 +103,7 @@ pub enum Happening {
 
 /// Is told what happens, in the order it happens to each slot.
 pub trait SwapObserver: Send + Sync {
-    /// Must not block: it runs inside the transition. Must not panic.
+    /// Must not block: it runs inside the transition. A panic is logged and has no other effect.
     fn on_event(&self, event: &SwapEvent);
 }
 
@@ -131,7 +132,11 @@ impl Announcer {
 
     pub(crate) fn announce(&self, event: SwapEvent) {
         for observer in &self.observers {
-            observer.on_event(&event);
+            // Somebody who looks on must not be able to leave a slot half-way through a swap.
+            let told = catch_unwind(AssertUnwindSafe(|| observer.on_event(&event)));
+            if told.is_err() {
+                tracing::error!(slot = %event.slot, "an observer panicked");
+            }
         }
         if self.stream.receiver_count() > 0 {
             // Fails only when the last reader went away just now, which is nobody's loss.

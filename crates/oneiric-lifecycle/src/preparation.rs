@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Failure, Stage};
+use crate::facet::FacetType;
 use crate::factory::{BuildContext, BuildError, Factory};
 use crate::graph::Claim;
 use crate::health::Health;
@@ -152,23 +153,15 @@ impl Transition<'_> {
         }
     }
 
-    /// A consumer that holds a facet must find it on the new instance too.
+    /// A consumer that holds a facet must find it on the new instance too. Checked again when it is
+    /// published; here, so that an instance that cannot serve is not even probed.
     fn check_facets(&self, running: &Running) -> Result<(), Failure> {
-        let missing: Vec<String> = self
-            .cell
-            .held_facets()
-            .into_iter()
-            .filter(|facet| !running.facets.has(*facet))
-            .map(|facet| facet.name())
-            .collect();
+        let missing = self.cell.facets_missing_on(running);
         if missing.is_empty() {
-            return Ok(());
+            Ok(())
+        } else {
+            Err(facet_missing(&missing))
         }
-        Err(Failure::new(
-            Stage::Facets,
-            "lifecycle.facet_missing",
-            format_args!("does not offer {}, which is in use", missing.join(", ")),
-        ))
     }
 
     async fn probe(&self, running: &Arc<Running>) -> Result<Asked, Failure> {
@@ -210,6 +203,16 @@ impl Transition<'_> {
             tracing::warn!(slot = %self.cell.slot, %failure, "a discarded instance was not retired cleanly");
         }
     }
+}
+
+/// An instance lacks facets that somebody relies on.
+pub(crate) fn facet_missing(facets: &[FacetType]) -> Failure {
+    let names: Vec<String> = facets.iter().map(|facet| facet.name()).collect();
+    Failure::new(
+        Stage::Facets,
+        "lifecycle.facet_missing",
+        format_args!("does not offer {}, which is in use", names.join(", ")),
+    )
 }
 
 /// How a hook ended, as the failure of its stage.

@@ -34,6 +34,9 @@ pub(crate) struct Running {
     pub(crate) invoke: Arc<Guarded>,
     pub(crate) facets: Facets,
     pub(crate) probe: Option<Arc<dyn Probe>>,
+    /// Held by the probe that runs, until it really ends: one that blocks its thread for ever costs
+    /// one thread and not one for each time somebody asks.
+    pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the instance is retired, leases or not.
     pub(crate) revoked: CancellationToken,
     retire: Option<Arc<dyn Retire>>,
@@ -71,6 +74,7 @@ impl Running {
             invoke,
             facets,
             probe,
+            probe_turn: Arc::default(),
             revoked: CancellationToken::new(),
             retire,
             retire_taken: AtomicBool::new(false),

@@ -11,13 +11,13 @@ use oneiric_core::{Query, Registered};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cell::SlotCell;
+use crate::cell::{Rejected, SlotCell};
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::hook::SwapContext;
 use crate::inner::Inner;
 use crate::ledger::Draining;
 use crate::observe::Happening;
-use crate::preparation::{Asked, Prepared, hook_result};
+use crate::preparation::{Asked, Prepared, facet_missing, hook_result};
 use crate::report::{Outcome, SwapReport, SwapRequest};
 use crate::running::{Published, Running};
 use crate::state::Move;
@@ -124,7 +124,18 @@ impl Transition<'_> {
         self.announce(Happening::Building {
             provider: provider.clone(),
         });
-        let published = match self.prepare().await {
+        // Every call into other people's code catches its own panics. What is left is the seams
+        // (where settings come from, proxies); the slot's state must not get stuck because of those.
+        let prepared = step::catch_panic(self.prepare())
+            .await
+            .unwrap_or_else(|message| {
+                Err(Failure::new(
+                    Stage::Build,
+                    "lifecycle.panicked",
+                    format_args!("panicked: {message}"),
+                ))
+            });
+        let published = match prepared {
             Ok(prepared) => self.publish(prepared).await,
             Err(failure) => Err(failure),
         };
@@ -185,13 +196,16 @@ impl Transition<'_> {
             .publish(Arc::new(Published::new(Arc::clone(&running))))
         {
             Ok(old) => old,
-            Err(_stopped) => {
+            Err(rejected) => {
                 self.discard(&running).await;
-                return Err(Failure::new(
-                    Stage::Publish,
-                    "lifecycle.stopped",
-                    "the slot was shut down meanwhile",
-                ));
+                return Err(match rejected {
+                    Rejected::Stopped => Failure::new(
+                        Stage::Publish,
+                        "lifecycle.stopped",
+                        "the slot was shut down meanwhile",
+                    ),
+                    Rejected::FacetMissing(facets) => facet_missing(&facets),
+                });
             }
         };
         claim.settle();

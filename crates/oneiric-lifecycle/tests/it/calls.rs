@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use oneiric_core::Coded;
 use oneiric_lifecycle::{
-    Activity, CallError, FacetProxy, Happening, LifecycleError, Payload, Streamed, SwapEvent,
-    SwapRequest,
+    Activity, CallError, FacetProxy, Happening, LifecycleError, Outcome, Payload, Streamed,
+    SwapEvent, SwapRequest,
 };
 
 use crate::support::{Act, CACHE, Lab, Named, Script, provider, slot};
@@ -247,6 +247,33 @@ async fn observers_see_a_swap_step_by_step_in_order() {
     assert_eq!(
         *seen.lock().unwrap(),
         [first.as_slice(), second.as_slice()].concat()
+    );
+}
+
+#[tokio::test]
+async fn an_observer_or_a_settings_source_that_panics_leaves_no_slot_stuck() {
+    let candidates: [(&str, &str, i64, &[&str]); 2] = [(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])];
+    let lab = Lab::with(&candidates, |builder| {
+        builder
+            .observer(|_: &SwapEvent| panic!("looking away"))
+            .settings(
+                |_: &oneiric_core::Slot, of: &oneiric_core::Provider| match of.as_str() {
+                    "b" => panic!("no settings today"),
+                    _ => None,
+                },
+            )
+    });
+    assert_eq!(lab.who(CACHE).await, "a");
+    let to_b = SwapRequest::to_provider(slot(CACHE), provider("b"));
+    let report = lab.lifecycle.swap(to_b).await.unwrap();
+    let Outcome::RolledBack { failure } = report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(failure.code, "lifecycle.panicked");
+    let again = SwapRequest::to_winner(slot(CACHE)).rebuild(true);
+    assert_eq!(
+        lab.lifecycle.swap(again).await.unwrap().outcome,
+        Outcome::Swapped
     );
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use oneiric_core::Coded;
-use oneiric_lifecycle::{Limits, Outcome, SlotState, SwapRequest};
+use oneiric_lifecycle::{Health, Limits, Outcome, SlotState, SwapRequest};
 
 use crate::support::{Act, CACHE, Lab, Script, provider, slot, until};
 
@@ -113,6 +113,39 @@ async fn p13_a_product_that_comes_after_its_time_is_retired_when_it_comes() {
     drop(open);
     until(|| lab.book.retirements() == ["a"]).await;
     assert_eq!(lab.book.all()[0].retired.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_probe_that_blocks_its_thread_costs_one_thread_however_often_it_is_asked() {
+    let limits: Limits = serde_json::from_value(serde_json::json!({"probe_ms": 20})).unwrap();
+    let lab = pair(limits);
+    let (probe, open) = Act::thread_gate();
+    lab.book.script(
+        "b",
+        Script {
+            probe,
+            ..Script::default()
+        },
+    );
+    let request = SwapRequest::to_provider(slot(CACHE), provider("b")).force(true);
+    // Swapped in although its probe has not answered and still holds its thread.
+    lab.lifecycle.swap(request).await.unwrap();
+    for _ in 0..5 {
+        let report = lab.lifecycle.probe(&slot(CACHE)).await.unwrap();
+        let said = report.health.unwrap().to_string();
+        assert_eq!(said, "probe_error: an earlier probe has not answered yet");
+    }
+    drop(open);
+    until_answered(&lab).await;
+}
+
+async fn until_answered(lab: &Lab) {
+    let answered = async {
+        while lab.lifecycle.probe(&slot(CACHE)).await.unwrap().health != Some(Health::Ok) {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), answered)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
