@@ -60,15 +60,19 @@ impl Facets {
 
     #[inline]
     pub(crate) fn get<T: ?Sized + Send + Sync + 'static>(&self) -> Option<&Arc<T>> {
+        self.position::<T>().and_then(|position| self.at(position))
+    }
+
+    /// Where the facet stands, so that a lease looks it up once.
+    #[inline]
+    pub(crate) fn position<T: ?Sized + 'static>(&self) -> Option<usize> {
         let id = TypeId::of::<T>();
-        let facet = self.entries.iter().find(|entry| entry.of.id == id)?;
-        facet.value.downcast_ref()
+        self.entries.iter().position(|entry| entry.of.id == id)
     }
 
     #[inline]
-    pub(crate) fn contains<T: ?Sized + 'static>(&self) -> bool {
-        let id = TypeId::of::<T>();
-        self.entries.iter().any(|entry| entry.of.id == id)
+    pub(crate) fn at<T: ?Sized + Send + Sync + 'static>(&self, position: usize) -> Option<&Arc<T>> {
+        self.entries.get(position)?.value.downcast_ref()
     }
 
     pub(crate) fn has(&self, of: FacetType) -> bool {

@@ -74,13 +74,13 @@ impl Lease {
     /// `lifecycle.facet_missing` when the instance has no such facet.
     #[inline]
     pub fn typed<T: ?Sized + Send + Sync + 'static>(self) -> Result<Leased<T>, LifecycleError> {
-        if self.running().facets.contains::<T>() {
-            Ok(Leased {
+        match self.running().facets.position::<T>() {
+            Some(position) => Ok(Leased {
                 lease: self,
+                position,
                 facet: PhantomData,
-            })
-        } else {
-            Err(self.lacks::<T>())
+            }),
+            None => Err(self.lacks::<T>()),
         }
     }
 
@@ -176,12 +176,10 @@ impl fmt::Debug for Lease {
 }
 
 /// A lease on one facet; dereferences to it.
-// One word, so that it travels in a register: with a second one (the facet's place, say) a result of
-// it is moved through memory in a single load that has to wait for both stores, which takes longer
-// than finding the facet again.
 #[must_use = "a lease that is dropped at once protects nothing"]
 pub struct Leased<T: ?Sized> {
     lease: Lease,
+    position: usize,
     facet: PhantomData<fn() -> Box<T>>,
 }
 
@@ -197,7 +195,7 @@ impl<T: ?Sized + Send + Sync + 'static> Deref for Leased<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        match self.lease.get() {
+        match self.lease.running().facets.at::<T>(self.position) {
             Some(facet) => facet,
             None => unreachable!("an instance's facets are fixed before `typed` looks for one"),
         }
