@@ -1,7 +1,10 @@
-//! What every row is measured against besides its peer: work that no other thread can slow down.
+//! What a row is measured against besides its peer: the barest form of the same kind of work, on data
+//! that belongs to one thread. No program can scale better than that on the machine at hand, and
+//! whatever slows a processor down from outside slows it down as well.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::row::{Contestant, MakeWork, repeated};
 
@@ -9,13 +12,33 @@ use crate::row::{Contestant, MakeWork, repeated};
 #[repr(align(128))]
 struct Own(AtomicU64);
 
-/// Atomic increments of a cell that belongs to one thread.
+impl Own {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+/// Atomic increments of a cell.
 pub(super) fn increments() -> Contestant<MakeWork> {
     let work = repeated(|| {
-        let cell = Box::new(Own(AtomicU64::new(0)));
+        let cell = Box::new(Own::new());
         move || {
             black_box(cell.0.fetch_add(1, Ordering::Relaxed));
         }
     });
-    Contestant::control("control: atomic increment of a thread's own cell", work)
+    Contestant::control("control: atomic increment, the thread's own", work)
+}
+
+/// Taking a reference to something that may be gone, and giving it back: two atomic operations.
+pub(super) fn upgrades() -> Contestant<MakeWork> {
+    let work = repeated(|| {
+        let cell = Arc::new(Own::new());
+        let weak = Arc::downgrade(&cell);
+        move || {
+            // Keeps the cell with the closure; without it there would be nothing to upgrade to.
+            let _kept = &cell;
+            drop(black_box(Weak::upgrade(&weak)));
+        }
+    });
+    Contestant::control("control: `Weak::upgrade`, drop, the thread's own", work)
 }

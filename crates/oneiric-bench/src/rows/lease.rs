@@ -63,7 +63,7 @@ pub(super) fn row() -> Result<Row, Box<dyn Error>> {
         title: "Lease and release, with the count of calls in flight",
         note: "All threads lease the same slot.",
         contest: Contest::Operations(vec![
-            control::increments(),
+            control::upgrades(),
             Contestant::peer("`ArcSwap::load_full`, drop", peer),
             Contestant::ours("`SlotRef::lease`, drop", ours)
                 .goal(goal(1, 1.0, 0.5))
@@ -95,7 +95,7 @@ pub(super) fn live_row() -> Result<Row, Box<dyn Error>> {
         title: "Lease through a live reference, call a method, release",
         note: "All threads call the same slot. The row has no goal of its own.",
         contest: Contest::Operations(vec![
-            control::increments(),
+            control::upgrades(),
             Contestant::peer("`ArcSwap<Box<dyn Trait>>::load_full`, call, drop", peer),
             Contestant::ours("`Live<dyn Trait>::lease`, call, drop", ours),
         ]),

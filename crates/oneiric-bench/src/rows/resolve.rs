@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use hashbrown::{Equivalent, HashMap};
 use oneiric_core::{Candidate, Origin, Registered, Registry, Slot};
 
-use super::control;
 use crate::row::{Contest, Contestant, Goal, Row, repeated};
 
 pub(super) const NAME: &str = "resolve";
@@ -17,6 +16,7 @@ const SLOTS: usize = 64;
 
 /// A map's key, and the same without owning it.
 type Owned = (Box<str>, Box<str>);
+type Map = HashMap<Owned, Arc<Registered>>;
 
 #[derive(Hash)]
 struct Borrowed<'a>(&'a str, &'a str);
@@ -34,12 +34,23 @@ pub(super) fn row() -> Result<Row, Box<dyn Error>> {
         .map(|slot| (slot.domain().as_str().into(), slot.key().as_str().into()))
         .collect();
     let registry = registry(&slots)?;
-    let map: HashMap<Owned, Arc<Registered>> = names
+    let map: Map = names
         .iter()
         .cloned()
         .zip(registry.snapshot().active().cloned().map(Arc::new))
         .collect();
-    let swap = Arc::new(ArcSwap::from_pointee(map));
+    let swap = Arc::new(ArcSwap::from_pointee(map.clone()));
+
+    let own = {
+        let names = names.clone();
+        repeated(move || {
+            let (map, names, mut turn) = (map.clone(), names.clone(), Turn::default());
+            move || {
+                let (domain, key) = &names[turn.next()];
+                black_box(map.get(&Borrowed(black_box(domain), black_box(key))));
+            }
+        })
+    };
 
     let by_name = {
         let (registry, names) = (registry.clone(), names.clone());
@@ -81,7 +92,7 @@ pub(super) fn row() -> Result<Row, Box<dyn Error>> {
         title: "Resolve a slot",
         note: "64 slots, asked for in turn. Both sides hand out a reference to the winner.",
         contest: Contest::Operations(vec![
-            control::increments(),
+            Contestant::control("control: `hashbrown::HashMap` get, the thread's own", own),
             Contestant::peer(
                 "`ArcSwap<hashbrown::HashMap>`: load, get by borrowed key",
                 peer,
