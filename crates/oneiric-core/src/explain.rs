@@ -125,8 +125,8 @@ pub struct RankedCandidate {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It won.
-    Active,
+    /// It ranks best. Whether it also serves is not the ranking's to say.
+    Wins,
     /// It shares the first place, and nobody won.
     Tied,
     /// It lost.
@@ -284,14 +284,14 @@ impl RankedCandidate {
     ) -> Self {
         let Ranked { held, score } = &ranked[index];
         let verdict = match (index < tied, tied) {
-            (true, 1) => Verdict::Active,
+            (true, 1) => Verdict::Wins,
             (true, _) => Verdict::Tied,
             (false, _) => Verdict::Lost,
         };
         let lost_on =
             (verdict == Verdict::Lost).then(|| Decision::between(&ranked[0].score, score, ties));
         let would_win_with = match verdict {
-            Verdict::Active => Vec::new(),
+            Verdict::Wins => Vec::new(),
             Verdict::Tied | Verdict::Lost => remedies.of(index),
         };
         Self {

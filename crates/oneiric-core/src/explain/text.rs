@@ -162,7 +162,7 @@ impl Explanation {
 
     fn verdict(&self, f: &mut Formatter<'_>, one: &RankedCandidate) -> fmt::Result {
         match (one.verdict, &one.lost_on) {
-            (Verdict::Active, _) => return f.write_str("  active"),
+            (Verdict::Wins, _) => return f.write_str("  wins"),
             (Verdict::Tied, _) | (Verdict::Lost, None) => f.write_str("  tied")?,
             (Verdict::Lost, Some(decision)) => write!(f, "  {}", Lost(decision, self))?,
         }

@@ -183,7 +183,7 @@ fn ordered(explanation: &Explanation) -> Value {
             "seq": one.score.4,
             "score": one.score,
             "reasons": one.reasons,
-            "selected": one.verdict == Verdict::Active,
+            "selected": one.verdict == Verdict::Wins,
         })
     });
     rows.collect()

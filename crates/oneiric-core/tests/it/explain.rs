@@ -56,7 +56,7 @@ adapter/cache -> redis   (from settings)
   won over 3 others by priority: 20 beats 10
 
   #  provider  origin         fallback  priority     stack  seq  verdict
-  1  redis     settings       -         20           0      3    active
+  1  redis     settings       -         20           0      3    wins
   2  memory    code:builtins  -         10           0      1    lost on priority: 10 < 20
        would win with priority 21, or a selection of memory
   3  file      plugin:files   -         0 (default)  0      4    lost on priority: 0 < 20
@@ -90,7 +90,7 @@ adapter/cache -> memory   (from code:builtins)
   an operator selected 'memory', over 'file' in the settings
 
   #  provider  origin         selected  caps  priority     stack  seq  verdict
-  1  memory    code:builtins  yes       1/2   10           0      1    active
+  1  memory    code:builtins  yes       1/2   10           0      1    wins
   2  redis     settings       -         2/2   20           0      3    lost on selection: memory is selected
        would win with a selection of redis
   3  file      plugin:files   -         1/2   0 (default)  0      4    lost on selection: memory is selected
@@ -115,7 +115,7 @@ adapter/cache -> b   (from settings)
   won over 1 other by sequence: registered last (#2 after #1)
 
   #  provider  origin    priority     stack  seq  verdict
-  1  b         settings  0 (default)  0      2    active
+  1  b         settings  0 (default)  0      2    wins
   2  a         settings  0 (default)  0      1    lost on sequence: #1 is earlier than #2
        would win with being registered again, or stack level 1, or priority 1, or a selection of a
 
@@ -170,7 +170,7 @@ adapter/cache -> redis   (from settings)
   won as the only candidate
 
   #  provider  origin    priority     stack  seq  verdict
-  1  redis     settings  0 (default)  0      1    active
+  1  redis     settings  0 (default)  0      1    wins
 
   if redis dies: nobody takes over",
     );
@@ -189,7 +189,7 @@ adapter/cache -> memory   (from code:builtins)
   won over 2 others by priority: 10 beats 0
 
   #  provider  origin         fallback  priority     stack  seq  verdict
-  1  memory    code:builtins  -         10           0      1    active
+  1  memory    code:builtins  -         10           0      1    wins
   2  file      plugin:files   -         0 (default)  0      4    lost on priority: 0 < 10
        would win with priority 10, or a selection of file
   3  null      code:builtins  yes       99           0      2    lost on fallback class: it is a fallback
@@ -334,7 +334,7 @@ fn the_document_is_stable() {
                     "selection override prefers memroy", "priority=20", "capability_match=1/1",
                     "stack_level=0", "registration_order=3",
                 ],
-                "verdict": "active",
+                "verdict": "wins",
                 "lost_on": null,
                 "would_win_with": [],
             }],

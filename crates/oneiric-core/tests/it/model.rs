@@ -353,7 +353,7 @@ proptest! {
                         prop_assert!(!wins(less.clone()), "{less} is enough for #{sequence}");
                     }
                 }
-                if one.verdict != Verdict::Active {
+                if one.verdict != Verdict::Wins {
                     // What is not offered does not help.
                     let offers = |kind: fn(&Change) -> bool| one.would_win_with.iter().any(kind);
                     let high = Change::PriorityOf(id_of(&snapshot, sequence), 1_000_000);
