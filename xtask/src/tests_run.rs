@@ -33,12 +33,19 @@ End-to-end tests start the binary named by the variable ONEIRIC_BIN, which this 
 /// What tells the end-to-end tests which binary to start.
 const BINARY_VARIABLE: &str = "ONEIRIC_BIN";
 
-/// The packages that are tested together.
-const EVERYTHING: &[&str] = &["--workspace", "--exclude", BENCH];
+/// The packages that are tested together, with every feature: a test behind one that nothing in the
+/// workspace switches on would never run.
+const EVERYTHING: &[&str] = &["--workspace", "--exclude", BENCH, "--all-features"];
 
 /// Everything that their tests consist of. Building it in one go, rather than the binary by itself,
 /// makes features add up as they do for the tests, so that nothing is built twice.
-pub(crate) const ALL_TARGETS: &[&str] = &["--workspace", "--exclude", BENCH, "--all-targets"];
+pub(crate) const ALL_TARGETS: &[&str] = &[
+    "--workspace",
+    "--exclude",
+    BENCH,
+    "--all-features",
+    "--all-targets",
+];
 
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure> {
     let whole = chosen_packages(args).is_empty();

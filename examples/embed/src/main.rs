@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use oneiric_core::{BoxFuture, Candidate, Origin, Query, Registry, Slot};
+use oneiric_core::{BoxFuture, Candidate, Origin, Query, Registry, SelectionLayer, Slot};
 use oneiric_lifecycle::{
     CallError, FactoryTable, Instance, Invoke, Lifecycle, Payload, SwapRequest, factory_fn,
 };
@@ -63,9 +63,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build();
     let greeter = lifecycle.live::<dyn Greet>(&slot);
     println!("{}", greeter.ready().await?.greet("Ada"));
-    lifecycle
-        .swap(SwapRequest::to_provider(slot.clone(), "french".parse()?))
-        .await?;
+    registry.select(SelectionLayer::Operator, &slot, Some("french".parse()?));
+    lifecycle.swap(SwapRequest::to_winner(slot.clone())).await?;
     println!("{}", greeter.lease()?.greet("Ada"));
     println!("\n{}", registry.explain(&Query::new(slot)));
     lifecycle.shutdown(std::time::Duration::from_secs(5)).await;
