@@ -1,8 +1,12 @@
 //! Measures the operations of a row: short batches, visited in turn, on one pinned thread and on two.
 //!
 //! A batch is short (0.4 ms) so that most batches are not interrupted, and those that are can be
-//! thrown away. Contestants are visited in turn, on one thread and on two in the same round, so that
-//! a machine that slows down for a second slows all of them down.
+//! thrown away. Contestants are visited in turn, in every mode in the same round, so that a machine
+//! that slows down for a second slows all of them down.
+//!
+//! What two threads on shared data lose is told by two threads on data of their own, not by one
+//! thread: two processors may be two halves of one core, and then each is slower when both run,
+//! whatever they do, and the more so the better the code uses the core.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,7 +14,7 @@ use std::time::Duration;
 use std::{hint, io, thread};
 
 use crate::clock::{self, Timing};
-use crate::row::{Contestant, MakeWork, Work};
+use crate::row::{Contestant, Operation, Work};
 use crate::stats::{Samples, per_operation};
 
 const BATCH: Duration = Duration::from_micros(400);
@@ -39,8 +43,40 @@ impl Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Series {
     pub(crate) one: Samples,
-    /// Empty where the machine has one processor only.
+    /// Two threads on shared data; empty where the machine has one processor only.
     pub(crate) two: Samples,
+    /// Two threads, each on its own.
+    pub(crate) apart: Samples,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    One,
+    Two,
+    Apart,
+}
+
+/// A thread's share of a contestant.
+struct Works {
+    shared: Work,
+    apart: Work,
+}
+
+impl Works {
+    fn all(contestants: &[Contestant<Operation>], thread: usize) -> Vec<Self> {
+        let works = contestants.iter().map(|Contestant { work, .. }| Self {
+            shared: (work.shared)(),
+            apart: (work.apart[thread])(),
+        });
+        works.collect()
+    }
+
+    fn of(&mut self, mode: Mode) -> &mut Work {
+        match mode {
+            Mode::One | Mode::Two => &mut self.shared,
+            Mode::Apart => &mut self.apart,
+        }
+    }
 }
 
 /// Measures all contestants; the answer is in their order.
@@ -48,7 +84,7 @@ pub(crate) struct Series {
 /// # Errors
 /// When threads cannot be started or kept on a processor.
 pub(crate) fn measure(
-    contestants: &[Contestant<MakeWork>],
+    contestants: &[Contestant<Operation>],
     processors: &[usize],
     plan: Plan,
 ) -> io::Result<Vec<Series>> {
@@ -71,9 +107,8 @@ pub(crate) fn measure(
             if let Some(&processor) = processors.first() {
                 clock::pin(processor)?;
             }
-            let works = contestants.iter().map(|one| (one.work)()).collect();
             let mut lead = Lead {
-                works,
+                works: Works::all(contestants, 0),
                 second,
                 gate: &gate,
                 passed: 0,
@@ -89,6 +124,7 @@ pub(crate) fn measure(
 /// One batch for the second thread.
 struct Job {
     contestant: usize,
+    mode: Mode,
     iterations: u64,
     pass: u64,
 }
@@ -115,14 +151,14 @@ impl Gate {
 }
 
 fn assist(
-    contestants: &[Contestant<MakeWork>],
+    contestants: &[Contestant<Operation>],
     gate: &Gate,
     inbox: &Receiver<Job>,
     outbox: &Sender<Timing>,
 ) {
-    let mut works: Vec<Work> = contestants.iter().map(|one| (one.work)()).collect();
+    let mut works = Works::all(contestants, 1);
     while let Ok(job) = inbox.recv() {
-        let work = &mut works[job.contestant];
+        let work = works[job.contestant].of(job.mode);
         if outbox
             .send(batch(work, job.iterations, Some((gate, job.pass))))
             .is_err()
@@ -142,7 +178,7 @@ fn batch(work: &mut Work, iterations: u64, together: Option<(&Gate, u64)>) -> Ti
 }
 
 struct Lead<'a> {
-    works: Vec<Work>,
+    works: Vec<Works>,
     second: Option<Second>,
     gate: &'a Gate,
     passed: u64,
@@ -150,26 +186,29 @@ struct Lead<'a> {
 
 impl Lead<'_> {
     fn rounds(&mut self, plan: Plan) -> io::Result<Vec<Series>> {
-        let modes: &[usize] = if self.second.is_some() { &[1, 2] } else { &[1] };
+        let modes: &[Mode] = match self.second {
+            Some(_) => &[Mode::One, Mode::Two, Mode::Apart],
+            None => &[Mode::One],
+        };
         let mut visits = Vec::new();
         for contestant in 0..self.works.len() {
-            for &threads in modes {
-                visits.push((contestant, threads, self.calibrate(contestant, threads)?));
+            for &mode in modes {
+                visits.push((contestant, mode, self.calibrate(contestant, mode)?));
             }
         }
         let mut series: Vec<Series> = self.works.iter().map(|_| Series::default()).collect();
         let mut complete = 0;
         for _ in 0..plan.at_most {
             let mut all = true;
-            for &(contestant, threads, iterations) in &visits {
-                let timings = self.batch(contestant, threads, iterations)?;
+            for &(contestant, mode, iterations) in &visits {
+                let timings = self.batch(contestant, mode, iterations)?;
                 let sample = per_operation(&timings, iterations);
                 all &= sample.is_some();
                 let of = &mut series[contestant];
-                let samples = if threads == 1 {
-                    &mut of.one
-                } else {
-                    &mut of.two
+                let samples = match mode {
+                    Mode::One => &mut of.one,
+                    Mode::Two => &mut of.two,
+                    Mode::Apart => &mut of.apart,
                 };
                 samples.push(sample);
             }
@@ -183,12 +222,12 @@ impl Lead<'_> {
 
     /// How many iterations make a batch. Interruptions only ever make it look slower, so the quickest
     /// of a few tries counts.
-    fn calibrate(&mut self, contestant: usize, threads: usize) -> io::Result<u64> {
+    fn calibrate(&mut self, contestant: usize, mode: Mode) -> io::Result<u64> {
         let mut iterations: u64 = 64;
         loop {
             let mut quickest = Duration::MAX;
             for _ in 0..5 {
-                let timings = self.batch(contestant, threads, iterations)?;
+                let timings = self.batch(contestant, mode, iterations)?;
                 quickest = timings
                     .iter()
                     .map(|one| one.wall)
@@ -203,20 +242,16 @@ impl Lead<'_> {
         }
     }
 
-    fn batch(
-        &mut self,
-        contestant: usize,
-        threads: usize,
-        iterations: u64,
-    ) -> io::Result<Vec<Timing>> {
-        let work = &mut self.works[contestant];
-        let Some(second) = self.second.as_ref().filter(|_| threads == 2) else {
+    fn batch(&mut self, contestant: usize, mode: Mode, iterations: u64) -> io::Result<Vec<Timing>> {
+        let work = self.works[contestant].of(mode);
+        let Some(second) = self.second.as_ref().filter(|_| mode != Mode::One) else {
             return Ok(vec![batch(work, iterations, None)]);
         };
         let gone = |_| io::Error::other("the second thread is gone");
         self.passed += 1;
         let job = Job {
             contestant,
+            mode,
             iterations,
             pass: self.passed,
         };
@@ -240,13 +275,14 @@ mod tests {
         at_most: 3,
     };
 
-    fn counting() -> Contestant<MakeWork> {
-        let work = repeated(|| {
+    fn counting() -> Contestant<Operation> {
+        let count = || {
             let count = Cell::new(0_u64);
             move || {
                 count.set(black_box(count.get() + 1));
             }
-        });
+        };
+        let work = Operation::new(|| Ok(repeated(count))).unwrap();
         Contestant::control("counting", work)
     }
 
@@ -268,6 +304,8 @@ mod tests {
         // Two threads on one processor wait for each other all the same, only longer.
         let pair = [processors[0], *processors.last().unwrap()];
         let series = measure(&[counting()], &pair, PLAN).unwrap();
-        assert!(series[0].two.accepted() + series[0].two.rejected() > 0);
+        let rounds = |samples: &Samples| samples.accepted() + samples.rejected();
+        assert!(rounds(&series[0].two) > 0);
+        assert_eq!(rounds(&series[0].two), rounds(&series[0].apart));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Line {
     pub(crate) p90: Option<f64>,
     pub(crate) to_peer: Option<f64>,
     pub(crate) to_control: Option<f64>,
-    /// From one thread to two, as a share of the control's.
+    /// How quick two threads that share are, as a share of two that do not.
     pub(crate) scaling: Option<f64>,
     /// What twice the work costs, as a multiple.
     pub(crate) growth: Option<f64>,
@@ -91,13 +91,11 @@ fn operations<W>(contestants: &[Contestant<W>], series: &[Series]) -> Vec<Line> 
                 continue;
             }
             let ratio = |to: Option<&Series>| samples.ratio_to(&pick(to?));
-            let scaling = control.filter(|_| threads == 2).and_then(|control| {
-                Samples::scaling(&own.one, &own.two, &control.one, &control.two)
-            });
+            let scaling = (threads == 2).then(|| own.apart.ratio_to(&own.two));
             let ratios = Ratios {
                 to_peer: ratio(peer),
                 to_control: ratio(control),
-                scaling,
+                scaling: scaling.flatten(),
                 growth: None,
             };
             lines.push(line(contestant, threads, &samples, ratios));
@@ -269,6 +267,7 @@ mod tests {
         let series = [(2.0, 2.0), (8.0, 80.0), (4.0, 8.0)].map(|(one, two)| Series {
             one: [Some(one)].into_iter().collect(),
             two: [Some(two)].into_iter().collect(),
+            apart: [Some(one)].into_iter().collect(),
         });
         let lines = operations(&all, &series);
         assert_eq!(lines.len(), 6, "each on one thread, then each on two");

@@ -1,5 +1,7 @@
 //! What is compared: rows of contestants, and the goals ours have.
 
+use std::error::Error;
+
 use crate::clock::Timing;
 
 /// Repeats an operation as often as it is told. Belongs to one thread.
@@ -20,13 +22,33 @@ pub(crate) struct Row {
 
 pub(crate) enum Contest {
     /// Nanoseconds of an operation that is repeated, on one thread and on two.
-    Operations(Vec<Contestant<MakeWork>>),
+    Operations(Vec<Contestant<Operation>>),
     /// Milliseconds of CPU for a piece of work that is done once.
     Pieces(Vec<Contestant<Piece>>),
 }
 
-/// Makes a thread's own work.
+/// Makes a thread's work.
 pub(crate) type MakeWork = Box<dyn Fn() -> Work + Send + Sync>;
+
+/// An operation on data that all threads share; and the same on data that each has to itself, which
+/// is as parallel as it can get: the difference is what sharing costs, and nothing else.
+pub(crate) struct Operation {
+    pub(crate) shared: MakeWork,
+    pub(crate) apart: [MakeWork; 2],
+}
+
+impl Operation {
+    /// # Errors
+    /// Why the data cannot be set up.
+    pub(crate) fn new(
+        set_up: impl Fn() -> Result<MakeWork, Box<dyn Error>>,
+    ) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            shared: set_up()?,
+            apart: [set_up()?, set_up()?],
+        })
+    }
+}
 
 pub(crate) struct Contestant<W> {
     pub(crate) name: &'static str,
@@ -39,7 +61,7 @@ pub(crate) struct Contestant<W> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Shares nothing with other threads; scales as well as the machine can.
+    /// The barest form of the same kind of work, on the thread's own data.
     Control,
     /// What others would use. Those that follow it in the row, up to the next peer, are compared to it.
     Peer,
@@ -55,7 +77,7 @@ pub(crate) enum Goal {
         at_most: f64,
         stretch: Option<f64>,
     },
-    /// Scales from one thread to two at least this well, as a share of the control.
+    /// Two threads that share are at least this quick, as a share of two that do not.
     Scaling { at_least: f64 },
 }
 

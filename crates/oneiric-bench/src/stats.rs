@@ -62,25 +62,6 @@ impl Samples {
         let ratios = both.filter_map(|(ours, theirs)| Some((*ours)? / (*theirs)?));
         spread(ratios.collect()).map(|spread| spread.median)
     }
-
-    /// How well this scales from one thread to two, as a share of how well `control` does: the
-    /// median over rounds; 1 is as well as the control.
-    pub(crate) fn scaling(
-        one: &Self,
-        two: &Self,
-        control_one: &Self,
-        control_two: &Self,
-    ) -> Option<f64> {
-        let rounds = one
-            .0
-            .iter()
-            .zip(&two.0)
-            .zip(control_one.0.iter().zip(&control_two.0));
-        let shares = rounds.filter_map(|((one, two), (control_one, control_two))| {
-            Some(((*one)? / (*two)?) / ((*control_one)? / (*control_two)?))
-        });
-        spread(shares.collect()).map(|spread| spread.median)
-    }
 }
 
 impl FromIterator<Option<f64>> for Samples {
@@ -172,16 +153,5 @@ mod tests {
         let gaps: Samples = [None, Some(2.0)].into_iter().collect();
         assert_eq!(samples(&[6.0, 1.0]).ratio_to(&gaps), Some(0.5));
         assert_eq!(samples(&[6.0]).ratio_to(&gaps), None);
-    }
-
-    #[test]
-    fn scaling_is_what_the_control_loses_less_what_is_lost_besides() {
-        let (one, two) = (samples(&[10.0]), samples(&[20.0]));
-        let control = (samples(&[3.0]), samples(&[3.0]));
-        assert_eq!(
-            Samples::scaling(&one, &two, &control.0, &control.1),
-            Some(0.5)
-        );
-        assert_eq!(Samples::scaling(&one, &two, &one, &two), Some(1.0));
     }
 }

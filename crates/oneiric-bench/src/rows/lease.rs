@@ -11,7 +11,7 @@ use oneiric_lifecycle::{
 };
 
 use super::control;
-use crate::row::{Contest, Contestant, Goal, Row, repeated};
+use crate::row::{Contest, Contestant, Goal, Operation, Row, repeated};
 
 pub(super) const NAME: &str = "lease";
 pub(super) const LIVE: &str = "live";
@@ -39,20 +39,24 @@ impl Invoke for Seven {
 struct NoSettings {}
 
 pub(super) fn row() -> Result<Row, Box<dyn Error>> {
-    let (lifecycle, slot) = active()?;
-    let swap = Arc::new(ArcSwap::from_pointee(7_u64));
-    let ours = repeated(move || {
-        let slot = lifecycle.slot(&slot);
-        move || {
-            drop(black_box(slot.lease()));
-        }
-    });
-    let peer = repeated(move || {
-        let swap = Arc::clone(&swap);
-        move || {
-            drop(black_box(swap.load_full()));
-        }
-    });
+    let ours = Operation::new(|| {
+        let (lifecycle, slot) = active()?;
+        Ok(repeated(move || {
+            let slot = lifecycle.slot(&slot);
+            move || {
+                drop(black_box(slot.lease()));
+            }
+        }))
+    })?;
+    let peer = Operation::new(|| {
+        let swap = Arc::new(ArcSwap::from_pointee(7_u64));
+        Ok(repeated(move || {
+            let swap = Arc::clone(&swap);
+            move || {
+                drop(black_box(swap.load_full()));
+            }
+        }))
+    })?;
     let goal = |threads, at_most, stretch| Goal::Ratio {
         threads,
         at_most,
@@ -63,7 +67,7 @@ pub(super) fn row() -> Result<Row, Box<dyn Error>> {
         title: "Lease and release, with the count of calls in flight",
         note: "All threads lease the same slot.",
         contest: Contest::Operations(vec![
-            control::upgrades(),
+            control::upgrades()?,
             Contestant::peer("`ArcSwap::load_full`, drop", peer),
             Contestant::ours("`SlotRef::lease`, drop", ours)
                 .goal(goal(1, 1.0, 0.5))
@@ -73,29 +77,33 @@ pub(super) fn row() -> Result<Row, Box<dyn Error>> {
 }
 
 pub(super) fn live_row() -> Result<Row, Box<dyn Error>> {
-    let (lifecycle, slot) = active()?;
-    let number: Box<dyn Number> = Box::new(Seven(7));
-    let swap = Arc::new(ArcSwap::from_pointee(number));
-    let ours = repeated(move || {
-        let live = lifecycle.live::<dyn Number>(&slot);
-        move || {
-            if let Ok(lease) = live.lease() {
-                black_box(lease.number());
+    let ours = Operation::new(|| {
+        let (lifecycle, slot) = active()?;
+        Ok(repeated(move || {
+            let live = lifecycle.live::<dyn Number>(&slot);
+            move || {
+                if let Ok(lease) = live.lease() {
+                    black_box(lease.number());
+                }
             }
-        }
-    });
-    let peer = repeated(move || {
-        let swap = Arc::clone(&swap);
-        move || {
-            black_box(swap.load_full().number());
-        }
-    });
+        }))
+    })?;
+    let peer = Operation::new(|| {
+        let number: Box<dyn Number> = Box::new(Seven(7));
+        let swap = Arc::new(ArcSwap::from_pointee(number));
+        Ok(repeated(move || {
+            let swap = Arc::clone(&swap);
+            move || {
+                black_box(swap.load_full().number());
+            }
+        }))
+    })?;
     Ok(Row {
         name: LIVE,
         title: "Lease through a live reference, call a method, release",
         note: "All threads call the same slot. The row has no goal of its own.",
         contest: Contest::Operations(vec![
-            control::upgrades(),
+            control::upgrades()?,
             Contestant::peer("`ArcSwap<Box<dyn Trait>>::load_full`, call, drop", peer),
             Contestant::ours("`Live<dyn Trait>::lease`, call, drop", ours),
         ]),

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use hashbrown::{Equivalent, HashMap};
 use oneiric_core::{Candidate, Origin, Registered, Registry, Slot};
 
-use crate::row::{Contest, Contestant, Goal, Row, repeated};
+use crate::row::{Contest, Contestant, Goal, Operation, Row, repeated};
 
 pub(super) const NAME: &str = "resolve";
 const SLOTS: usize = 64;
@@ -28,33 +28,47 @@ impl Equivalent<Owned> for Borrowed<'_> {
 }
 
 pub(super) fn row() -> Result<Row, Box<dyn Error>> {
-    let slots = slots()?;
-    let names: Vec<Owned> = slots
-        .iter()
-        .map(|slot| (slot.domain().as_str().into(), slot.key().as_str().into()))
-        .collect();
-    let registry = registry(&slots)?;
-    let map: Map = names
-        .iter()
-        .cloned()
-        .zip(registry.snapshot().active().cloned().map(Arc::new))
-        .collect();
-    let swap = Arc::new(ArcSwap::from_pointee(map.clone()));
-
-    let own = {
-        let names = names.clone();
-        repeated(move || {
+    let own = Operation::new(|| {
+        let Data { names, map, .. } = Data::new()?;
+        Ok(repeated(move || {
             let (map, names, mut turn) = (map.clone(), names.clone(), Turn::default());
             move || {
                 let (domain, key) = &names[turn.next()];
                 black_box(map.get(&Borrowed(black_box(domain), black_box(key))));
             }
-        })
-    };
-
-    let by_name = {
-        let (registry, names) = (registry.clone(), names.clone());
-        repeated(move || {
+        }))
+    })?;
+    let peer = Operation::new(|| {
+        let Data { names, map, .. } = Data::new()?;
+        let swap = Arc::new(ArcSwap::from_pointee(map));
+        Ok(repeated(move || {
+            let (swap, names, mut turn) = (Arc::clone(&swap), names.clone(), Turn::default());
+            move || {
+                let (domain, key) = &names[turn.next()];
+                let all = swap.load();
+                black_box(all.get(&Borrowed(black_box(domain), black_box(key))));
+            }
+        }))
+    })?;
+    let by_slot = Operation::new(|| {
+        let Data {
+            registry, slots, ..
+        } = Data::new()?;
+        Ok(repeated(move || {
+            let (registry, slots, mut turn) = (registry.clone(), slots.clone(), Turn::default());
+            move || {
+                let slot = &slots[turn.next()];
+                registry.read(|all| {
+                    black_box(all.winner(black_box(slot)));
+                });
+            }
+        }))
+    })?;
+    let by_name = Operation::new(|| {
+        let Data {
+            registry, names, ..
+        } = Data::new()?;
+        Ok(repeated(move || {
             let (registry, names, mut turn) = (registry.clone(), names.clone(), Turn::default());
             move || {
                 let (domain, key) = &names[turn.next()];
@@ -62,25 +76,8 @@ pub(super) fn row() -> Result<Row, Box<dyn Error>> {
                     black_box(all.winner_by_str(black_box(domain), black_box(key)));
                 });
             }
-        })
-    };
-    let by_slot = repeated(move || {
-        let (registry, slots, mut turn) = (registry.clone(), slots.clone(), Turn::default());
-        move || {
-            let slot = &slots[turn.next()];
-            registry.read(|all| {
-                black_box(all.winner(black_box(slot)));
-            });
-        }
-    });
-    let peer = repeated(move || {
-        let (swap, names, mut turn) = (Arc::clone(&swap), names.clone(), Turn::default());
-        move || {
-            let (domain, key) = &names[turn.next()];
-            let all = swap.load();
-            black_box(all.get(&Borrowed(black_box(domain), black_box(key))));
-        }
-    });
+        }))
+    })?;
     let at_most = Goal::Ratio {
         threads: 1,
         at_most: 0.6,
@@ -107,23 +104,37 @@ pub(super) fn row() -> Result<Row, Box<dyn Error>> {
     })
 }
 
-fn slots() -> Result<Vec<Slot>, Box<dyn Error>> {
-    (0..SLOTS)
-        .map(|number| Ok(format!("adapter/part-{number:02}").parse()?))
-        .collect()
+/// The same slots and winners for both sides.
+struct Data {
+    slots: Vec<Slot>,
+    names: Vec<Owned>,
+    registry: Registry,
+    map: Map,
 }
 
-fn registry(slots: &[Slot]) -> Result<Registry, Box<dyn Error>> {
-    let registry = Registry::new();
-    let origin = Origin::code("bench")?;
-    for slot in slots {
-        for (provider, priority) in [("first", 2), ("second", 1)] {
-            let candidate = Candidate::builder(slot.clone(), provider.parse()?, origin.clone())
-                .priority(priority);
-            registry.register(candidate.build()).keep();
+impl Data {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let (registry, origin) = (Registry::new(), Origin::code("bench")?);
+        let (mut slots, mut names, mut map) = (Vec::new(), Vec::new(), Map::default());
+        for number in 0..SLOTS {
+            let slot: Slot = format!("adapter/part-{number:02}").parse()?;
+            let name: Owned = (slot.domain().as_str().into(), slot.key().as_str().into());
+            for (provider, priority) in [("second", 1), ("first", 2)] {
+                let candidate = Candidate::builder(slot.clone(), provider.parse()?, origin.clone());
+                let registration = registry.register(candidate.priority(priority).build());
+                map.insert(name.clone(), Arc::new(registration.registered()));
+                registration.keep();
+            }
+            names.push(name);
+            slots.push(slot);
         }
+        Ok(Self {
+            slots,
+            names,
+            registry,
+            map,
+        })
     }
-    Ok(registry)
 }
 
 /// Goes round the slots.
@@ -145,13 +156,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_sides_find_the_same_winner() {
-        let slots = slots().unwrap();
-        let registry = registry(&slots).unwrap();
-        let winner = registry.read(|all| all.winner(&slots[7]).cloned()).unwrap();
-        assert_eq!(winner.provider().as_str(), "first");
-        let by_name = registry.read(|all| all.winner_by_str("adapter", "part-07").cloned());
-        assert_eq!(by_name.map(|one| one.id()), Some(winner.id()));
+    fn all_find_the_same_winner() {
+        let data = Data::new().unwrap();
+        let in_map = data.map.get(&Borrowed("adapter", "part-07")).unwrap();
+        assert_eq!(in_map.provider().as_str(), "first");
+        data.registry.read(|all| {
+            let by_slot = all.winner(&data.slots[7]).unwrap();
+            let by_name = all.winner_by_str("adapter", "part-07").unwrap();
+            assert_eq!([by_slot.id(), by_name.id()], [in_map.id(); 2]);
+        });
     }
 
     #[test]
