@@ -57,6 +57,24 @@ impl Snapshot {
             .and_then(|row| row.winner.as_ref())
     }
 
+    /// Tells whether anybody is registered for the slot; the cheap question before any other, as it clones nothing.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, slot: &Slot) -> bool {
+        self.table.get(slot).is_some()
+    }
+
+    /// Tells whether a registration has not ended; updating one does not end it. Ask only of what this
+    /// registry registered: each counts from 1.
+    #[must_use]
+    pub fn is_registered(&self, held: &Registered) -> bool {
+        let of_provider = self
+            .entry(held.slot())
+            .and_then(|entry| entry.of(held.provider()));
+        // One registration per origin: few, however many candidates the slot has.
+        of_provider.is_some_and(|ranking| ranking.values().any(|other| other.id() == held.id()))
+    }
+
     /// Answers a query.
     ///
     /// # Errors

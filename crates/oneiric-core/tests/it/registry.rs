@@ -53,6 +53,33 @@ fn an_update_ranks_anew_and_keeps_the_sequence_number() {
 }
 
 #[test]
+fn a_snapshot_knows_which_slots_and_registrations_there_are() {
+    let registry = Registry::new();
+    registry.select(
+        SelectionLayer::Operator,
+        &slot("adapter/cache"),
+        Some(provider("redis")),
+    );
+    let knows = |slot_name: &str| registry.snapshot().contains(&slot(slot_name));
+    assert!(!knows("adapter/cache"), "a selection is no candidate");
+    let redis = registry.register(cache("redis", "settings").build());
+    let other = registry.register(cache("redis", "code:a").build());
+    assert!(knows("adapter/cache") && !knows("adapter/mail"));
+
+    let before = redis.registered();
+    let ended = other.registered();
+    redis.update(|candidate| candidate.priority(7)).unwrap();
+    drop(other);
+    let now = registry.snapshot();
+    assert!(now.is_registered(&before), "an update does not end it");
+    assert!(!now.is_registered(&ended));
+    drop(redis);
+    let then = registry.snapshot();
+    assert!(!then.is_registered(&before) && !then.contains(&slot("adapter/cache")));
+    assert!(now.is_registered(&before), "a snapshot stays as it was");
+}
+
+#[test]
 fn an_update_may_use_the_registry_and_fails_when_the_registration_ended() {
     let registry = Registry::new();
     let redis = registry.register(cache("redis", "settings").build());
