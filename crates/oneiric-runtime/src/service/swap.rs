@@ -39,8 +39,13 @@ impl Runtime {
         if request.dry_run {
             return self.plan(&request);
         }
+        // The place in the queue is taken here: spawned tasks need not begin in the order they were spawned.
+        let turn = self.inner.revisions.queue(&request.slot).await;
         let (runtime, who) = (self.clone(), who.to_owned());
-        let swap = tokio::spawn(async move { runtime.swap_in_turn(request, who).await });
+        let swap = tokio::spawn(async move {
+            let _mine = turn.await;
+            runtime.swap_now(request, who).await
+        });
         swap.await.unwrap_or_else(|error| {
             Err(RuntimeError::Internal {
                 message: error.to_string(),
@@ -48,13 +53,11 @@ impl Runtime {
         })
     }
 
-    async fn swap_in_turn(
+    async fn swap_now(
         &self,
         request: SwapRequestDoc,
         who: String,
     ) -> Result<SwapDoc<SwapReport>, RuntimeError> {
-        let turn = self.inner.revisions.turn(&request.slot);
-        let _mine = turn.lock().await;
         let slot = request.slot.clone();
         let (report, revision) = if request.clear {
             self.swap_and_clear(request, who).await?

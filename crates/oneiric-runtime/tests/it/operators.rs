@@ -261,6 +261,67 @@ async fn p10_concurrent_swaps_leave_the_selection_of_the_instance_that_serves() 
     assert_eq!(built, retired);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p10_swaps_of_a_slot_run_in_the_order_they_were_asked_for() {
+    let scene = Scene::start(CAST).await;
+    for round in 0..50 {
+        let runtime = scene.runtime.clone();
+        // On a worker, where what is spawned last runs first.
+        let both = tokio::spawn(async move {
+            tokio::join!(
+                runtime.swap(to("second"), "test"),
+                runtime.swap(to("first"), "test")
+            )
+        });
+        let (earlier, later) = soon(both).await.unwrap();
+        assert_eq!(earlier.unwrap().report.unwrap().to.as_str(), "second");
+        assert_eq!(later.unwrap().report.unwrap().to.as_str(), "first");
+        let status = scene.runtime.status(None).unwrap();
+        let active = status.slots[0].active.as_ref().unwrap();
+        assert_eq!(active.provider.as_str(), "first", "round {round}");
+    }
+    scene.stop().await;
+}
+
+/// One thread, so that yielding to it often enough lets everything go as far as it can.
+#[tokio::test]
+async fn p10_a_swap_sees_the_selection_of_the_one_before_it() {
+    let scene = Scene::start(CAST).await;
+    // A call holds the first swap between publishing its instance and selecting it.
+    let mut caller = scene.client().await;
+    let request =
+        serde_json::from_str(r#"{"slot": "adapter/cache", "operation": "wait"}"#).unwrap();
+    let held = tokio::spawn(async move { caller.call(&request).await });
+    soon(scene.stage.begun.acquire()).await.unwrap().forget();
+    let mut events = scene.runtime.lifecycle().events();
+    let ask = |request| {
+        let runtime = scene.runtime.clone();
+        tokio::spawn(async move { runtime.swap(request, "test").await })
+    };
+    let earlier = ask(to("second"));
+    while !format!("{:?}", soon(events.next()).await.unwrap()).contains("Published") {}
+    let later = ask(clear());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.runtime.revisions(), [], "nothing is selected yet");
+    scene.stage.gate.add_permits(1);
+    soon(held).await.unwrap().unwrap();
+    soon(earlier).await.unwrap().unwrap();
+    soon(later).await.unwrap().unwrap();
+
+    let selected: Vec<_> = scene.runtime.revisions();
+    let selected = selected.iter().map(|one| one.provider.as_ref());
+    let selected: Vec<_> = selected.map(|one| one.map(|name| name.as_str())).collect();
+    assert_eq!(selected, [Some("second"), None]);
+    let built = ["built first", "built second", "built first"];
+    let events = scene.stage.events();
+    let events = events.iter().filter(|event| event.starts_with("built"));
+    assert_eq!(events.collect::<Vec<_>>(), built);
+    assert_eq!(state(&scene).await, is("first", "first", None));
+    scene.stop().await;
+}
+
 #[tokio::test]
 async fn an_operator_who_hangs_up_does_not_stop_the_swap_half_way() {
     let scene = Scene::start(CAST).await;
