@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use oneiric_tests::settings::CACHES;
-use oneiric_tests::{Place, Process, binary};
+use oneiric_tests::{Place, Process, binary, eventually};
 
 #[test]
 fn with_json_every_command_prints_one_document_with_its_schema() {
@@ -153,4 +153,61 @@ fn a_healthy_process_passes_the_check() {
         2,
         "{said}"
     );
+}
+
+#[test]
+fn explain_says_what_failed_where_nothing_serves() {
+    let process = Process::start(&format!(
+        "{CACHES}\n[selections]\n\"adapter/cache\" = \"flaky\"\n"
+    ));
+    let failed = "nothing serves: flaky failed to activate at probe: critical: told to fail by its \
+                  settings (lifecycle.probe_failed)\n";
+    let said = process.oneiric(&["explain", "adapter/cache"]).ok();
+    assert!(said.starts_with("adapter/cache -> flaky"), "{said}");
+    assert!(said.ends_with(&format!("\n\n  {failed}")), "{said}");
+    let said = process
+        .oneiric(&["explain", "adapter/cache", "--what-if", "down=flaky"])
+        .ok();
+    assert!(
+        said.ends_with(&format!("  as things are, {failed}")),
+        "{said}"
+    );
+
+    process.oneiric(&["swap", "adapter/cache", "memory"]).ok();
+    let said = process.oneiric(&["explain", "adapter/cache"]).ok();
+    assert!(said.starts_with("adapter/cache -> memory"), "{said}");
+    assert!(!said.contains("serves"), "{said}");
+}
+
+#[test]
+fn explain_says_who_serves_in_the_winners_place() {
+    let settings = format!("{CACHES}\n[selections]\n\"adapter/cache\" = \"flaky\"\n")
+        .replace("probe = \"critical\"", "call = \"hang\"");
+    let process = Process::start(&settings);
+    let spawn = |words: &[&str]| {
+        let mut command = process.place().command(binary::path());
+        let command = command.args(words);
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    // The call keeps the old instance from being retired, and only after that is the new one selected.
+    let mut call = spawn(&["call", "adapter/cache", "get", "key=a"]);
+    eventually("the call has begun", || {
+        let status = process.oneiric(&["status", "--json"]).json();
+        status["slots"][0]["in_flight"] == 1
+    });
+    let mut swap = spawn(&["swap", "adapter/cache", "file"]);
+    let explain = || process.oneiric(&["explain", "adapter/cache"]).ok();
+    eventually("the new instance serves and is not selected", || {
+        explain().ends_with("\n\n  flaky wins but file serves: a swap is under way\n")
+    });
+    call.kill().unwrap();
+    call.wait().unwrap();
+    assert!(swap.wait().unwrap().success());
+    let said = explain();
+    assert!(said.starts_with("adapter/cache -> file"), "{said}");
+    assert!(!said.contains("serves"), "{said}");
 }

@@ -1,14 +1,18 @@
-//! `explain`: the registry's own account, and beside it what really serves.
+//! `explain`: the registry's own account, and below it what really serves where that is not the winner.
+//! The account is about who ranks best; whoever reads it to learn who answers the calls must not be misled.
 
-use oneiric_runtime::ExplainQuery;
+use oneiric_core::ErrorKind;
 use oneiric_runtime::api::ExplainDoc;
+use oneiric_runtime::api::slot::SlotStatus;
+use oneiric_runtime::{Client, ExplainQuery};
 
 use crate::args::Explain;
-use crate::commands::name;
+use crate::commands::{name, status};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::paint::harmless;
+use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
+use crate::words;
 
 pub(super) async fn run(args: &Explain, session: &mut Session) -> Result<Output, Failure> {
     let mut query = ExplainQuery::new(name(&args.slot)?);
@@ -18,10 +22,197 @@ pub(super) async fn run(args: &Explain, session: &mut Session) -> Result<Output,
     query.what_if.clone_from(&args.what_if);
     let mut client = session.client().await?;
     let reply = client.explain(&query).await.map_err(session::failure)?;
-    Ok(Output::new(shown(&reply.doc), reply.json))
+    let slot = if is_as_expected(&reply.doc) {
+        None
+    } else {
+        status_of(&query, &mut client).await?
+    };
+    let aside = aside(&reply.doc, slot.as_ref(), !query.what_if.is_empty());
+    let text = shown(&reply.doc, aside.as_deref(), session.paint);
+    Ok(Output::new(text, reply.json))
 }
 
-fn shown(doc: &ExplainDoc) -> String {
-    let text = harmless(doc.text.trim_end());
-    format!("{text}\n")
+/// Whether the winner serves.
+fn is_as_expected(doc: &ExplainDoc) -> bool {
+    doc.serving.provider.is_some() && doc.serving.differs.is_none()
+}
+
+/// What failed and who wins without assumptions; `None` when there is nothing but a selection.
+async fn status_of(
+    query: &ExplainQuery,
+    client: &mut Client,
+) -> Result<Option<SlotStatus>, Failure> {
+    match client.status(Some(&query.slot)).await {
+        Ok(reply) => Ok(reply.doc.slots.into_iter().next()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(session::failure(error)),
+    }
+}
+
+/// Who serves in the winner's place and why, where it is not the winner.
+fn aside(doc: &ExplainDoc, slot: Option<&SlotStatus>, assuming: bool) -> Option<String> {
+    if is_as_expected(doc) {
+        return None;
+    }
+    // The slot goes on living between the two answers. The later one counts.
+    let said = match slot {
+        Some(slot) if slot.active.is_some() => status::difference(slot, slot.differs.as_ref()?),
+        Some(slot) => nothing_serves(&slot.state, Some(slot)),
+        None => nothing_serves(&doc.serving.state, None),
+    };
+    Some(if assuming {
+        format!("as things are, {said}")
+    } else {
+        said
+    })
+}
+
+fn nothing_serves(state: &str, slot: Option<&SlotStatus>) -> String {
+    let failed = slot.and_then(|slot| slot.last_error.as_ref());
+    match (state, failed) {
+        ("failed", Some(error)) => {
+            let failure = words::failed(&error.failure);
+            format!(
+                "nothing serves: {} failed to activate at {failure}",
+                error.provider
+            )
+        }
+        ("inactive", _) if slot.is_some_and(|slot| slot.winner.is_some()) => {
+            "nothing serves yet: the first call activates it".to_owned()
+        }
+        ("activating", _) => "nothing serves yet: the first instance is being built".to_owned(),
+        ("stopping" | "stopped", _) => "nothing serves: the process is stopping".to_owned(),
+        _ => format!("nothing serves: the slot is {state}"),
+    }
+}
+
+fn shown(doc: &ExplainDoc, aside: Option<&str>, paint: Paint) -> String {
+    let mut text = format!("{}\n", harmless(doc.text.trim_end()));
+    if let Some(aside) = aside {
+        // One line, or a message with line ends in it could pass for part of the account.
+        let aside = harmless(aside).replace('\n', " ");
+        text.push_str(&format!("\n  {}\n", paint.text(Style::Attention, aside)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn doc(serving: Value) -> ExplainDoc {
+        serde_json::from_value(json!({"text": "adapter/cache -> memory\n", "serving": serving}))
+            .unwrap()
+    }
+
+    fn slot(changes: Value) -> SlotStatus {
+        let mut slot = json!({
+            "slot": "adapter/cache", "state": "active", "winner": "memory",
+            "active": {"provider": "file", "origin": "settings", "sequence": 2, "instance": 1},
+            "activity": {"activity": "running"},
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            slot[field] = value.clone();
+        }
+        serde_json::from_value(slot).unwrap()
+    }
+
+    fn failure() -> Value {
+        json!({"stage": "probe", "code": "lifecycle.probe_failed", "message": "critical: no\n\u{7}disk"})
+    }
+
+    fn text(serving: Value, changes: Value, assuming: bool) -> String {
+        let (doc, slot) = (doc(serving), slot(changes));
+        let aside = aside(&doc, Some(&slot), assuming);
+        shown(&doc, aside.as_deref(), Paint::new(false))
+    }
+
+    #[test]
+    fn where_the_winner_serves_there_is_nothing_to_add() {
+        let serving = json!({"state": "active", "provider": "memory", "instance": 1});
+        assert_eq!(text(serving, json!({}), false), "adapter/cache -> memory\n");
+    }
+
+    #[test]
+    fn who_serves_in_the_winners_place_is_said_with_the_reason() {
+        let serving = |why: &Value| json!({"state": "active", "provider": "file", "differs": why});
+        for (differs, expected) in [
+            (
+                json!({"why": "swap_failed", "failure": failure()}),
+                "the swap failed at probe: critical: no \\u{7}disk (lifecycle.probe_failed)",
+            ),
+            (
+                json!({"why": "not_applied"}),
+                "nobody asked for the swap; `oneiric swap adapter/cache` does it",
+            ),
+            (json!({"why": "withdrawn"}), "file is no longer registered"),
+            (
+                json!({"why": "held", "activity": "paused"}),
+                "the slot is paused",
+            ),
+        ] {
+            assert_eq!(
+                text(serving(&differs), json!({"differs": differs}), false),
+                format!("adapter/cache -> memory\n\n  memory wins but file serves: {expected}\n")
+            );
+        }
+    }
+
+    #[test]
+    fn that_nothing_serves_is_said_with_the_reason() {
+        let mut error = failure();
+        error["provider"] = json!("memory");
+        error["at_unix_ms"] = json!(0);
+        for (state, expected) in [
+            (
+                "failed",
+                "nothing serves: memory failed to activate at probe: critical: no \\u{7}disk \
+                 (lifecycle.probe_failed)",
+            ),
+            (
+                "inactive",
+                "nothing serves yet: the first call activates it",
+            ),
+            (
+                "activating",
+                "nothing serves yet: the first instance is being built",
+            ),
+            ("stopping", "nothing serves: the process is stopping"),
+            ("dreaming", "nothing serves: the slot is dreaming"),
+        ] {
+            let changes = json!({"state": state, "active": null, "last_error": error});
+            assert_eq!(
+                text(json!({"state": state}), changes, false),
+                format!("adapter/cache -> memory\n\n  {expected}\n")
+            );
+        }
+    }
+
+    #[test]
+    fn beside_an_assumption_the_truth_is_told_apart() {
+        let changes = json!({"state": "inactive", "active": null});
+        assert_eq!(
+            text(json!({"state": "inactive"}), changes, true),
+            "adapter/cache -> memory\n\n  as things are, nothing serves yet: the first call \
+             activates it\n"
+        );
+    }
+
+    #[test]
+    fn a_slot_that_is_nothing_but_a_selection_has_no_status() {
+        let aside = aside(&doc(json!({"state": "inactive"})), None, false);
+        assert_eq!(
+            aside.as_deref(),
+            Some("nothing serves: the slot is inactive")
+        );
+    }
+
+    #[test]
+    fn a_winner_that_took_over_meanwhile_needs_no_word() {
+        let serving =
+            json!({"state": "active", "provider": "file", "differs": {"why": "not_applied"}});
+        assert_eq!(text(serving, json!({}), false), "adapter/cache -> memory\n");
+    }
 }

@@ -181,7 +181,7 @@ fn health_style(health: &str) -> Style {
 }
 
 /// Why the one who serves is not the one who wins.
-fn difference(slot: &SlotStatus, differs: &Difference) -> String {
+pub(super) fn difference(slot: &SlotStatus, differs: &Difference) -> String {
     let winner = slot
         .winner
         .as_ref()
@@ -197,6 +197,9 @@ fn difference(slot: &SlotStatus, differs: &Difference) -> String {
         }
         ("held", _, Some(activity)) => format!("the slot is {activity}"),
         ("withdrawn", ..) => format!("{serving} is no longer registered"),
+        ("not_applied", ..) if slot.state == "swapping" || !slot.draining.is_empty() => {
+            "a swap is under way".to_owned()
+        }
         ("not_applied", ..) => {
             format!(
                 "nobody asked for the swap; `oneiric swap {}` does it",
@@ -280,6 +283,21 @@ adapter/cache  active  memory    3 s      7       0          0      2  -
                 "adapter/cache: the settings selection redus names nobody who is registered",
             ]
         );
+    }
+
+    #[test]
+    fn a_swap_under_way_is_not_called_one_that_nobody_asked_for() {
+        let differs = serde_json::from_value(json!({"why": "not_applied"})).unwrap();
+        let draining = json!([{"provider": "file", "instance": 1, "in_flight": 2}]);
+        for (field, value) in [("state", json!("swapping")), ("draining", draining)] {
+            let mut slot = slot();
+            slot[field] = value;
+            let slot = serde_json::from_value(slot).unwrap();
+            assert_eq!(
+                difference(&slot, &differs),
+                "memory wins but memory serves: a swap is under way"
+            );
+        }
     }
 
     #[test]
