@@ -155,6 +155,37 @@ fn wrong_variables_are_refused() {
 }
 
 #[test]
+fn p05_a_bad_stack_order_is_one_clear_error_at_start() {
+    let place = Place::with(CACHES);
+    let run = |json: bool| {
+        let mut command = place.command(binary::path());
+        command
+            .arg("run")
+            .args(json.then_some("--json"))
+            .env("ONEIRIC_STACK_ORDER", "core:5,app:x,lib:9");
+        Place::answer(&mut command)
+    };
+    let said = run(false).failed(3);
+    assert!(said.contains("\"app:x\""), "{said}");
+    assert!(said.contains("(core.stack_order_invalid)"), "{said}");
+    assert!(
+        said.contains("hint: correct or unset the variable"),
+        "{said}"
+    );
+    assert_eq!(run(true).failed_json(3)["code"], "core.stack_order_invalid");
+    assert!(!place.path().join(".oneiric").exists());
+
+    // A good one is neither refused nor taken for a misspelt variable.
+    let variables = [("ONEIRIC_STACK_ORDER", "core:5,app")];
+    let process = Process::start_with(place, &["run"], &variables);
+    assert!(
+        !process.stderr().contains("ONEIRIC_STACK_ORDER"),
+        "{}",
+        process.stderr()
+    );
+}
+
+#[test]
 fn a_socket_path_that_is_too_long_is_refused_with_the_limit() {
     let place = Place::with(CACHES);
     let long = "x".repeat(200);

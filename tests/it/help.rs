@@ -41,6 +41,8 @@ fn the_help_lists_every_command_exit_code_and_variable() {
         "ONEIRIC_CONFIG",
         "ONEIRIC_STATE_DIR",
         "ONEIRIC_LOG",
+        "ONEIRIC_FACTORY_ALLOWLIST",
+        "ONEIRIC_STACK_ORDER",
         "NO_COLOR",
     ] {
         assert!(help.contains(variable), "{variable}: {help}");

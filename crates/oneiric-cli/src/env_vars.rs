@@ -36,6 +36,12 @@ pub(crate) const FACTORY_ALLOWLIST: Variable = Variable {
     doc: "factories that candidates may name, separated by commas, in place of \
           security.factory_allowlist",
 };
+/// Priorities of packages.
+pub(crate) const STACK_ORDER: Variable = Variable {
+    name: "ONEIRIC_STACK_ORDER",
+    doc: "priorities of packages, `name:number` or `name`, separated by commas; `run` refuses a wrong \
+          one, and has no packages yet to apply it to",
+};
 /// No colours.
 pub(crate) const NO_COLOR: Variable = Variable {
     name: "NO_COLOR",
@@ -43,11 +49,17 @@ pub(crate) const NO_COLOR: Variable = Variable {
 };
 
 /// All of them, in the order of the help text.
-pub const ALL: [Variable; 5] = [CONFIG, STATE_DIR, LOG, FACTORY_ALLOWLIST, NO_COLOR];
+pub const ALL: [Variable; 6] = [
+    CONFIG,
+    STATE_DIR,
+    LOG,
+    FACTORY_ALLOWLIST,
+    STACK_ORDER,
+    NO_COLOR,
+];
 
 /// Names that mean something elsewhere: to the tests, or to commands that other builds have.
-const RESERVED: [&str; 5] = [
-    "ONEIRIC_STACK_ORDER",
+const RESERVED: [&str; 4] = [
     "ONEIRIC_TRUSTED_PUBLIC_KEYS",
     "ONEIRIC_VECTORS_DIR",
     "ONEIRIC_SECURITY_DIR",

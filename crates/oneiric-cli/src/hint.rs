@@ -14,6 +14,7 @@ pub(crate) fn of(code: &str) -> Option<&'static str> {
         "runtime.socket_denied" => "run this as the user who started the process",
         "core.tied" => "select one with `oneiric swap SLOT PROVIDER`, or raise one's priority",
         "core.invalid_slot" => "a slot is a domain and a key, such as adapter/cache",
+        "core.stack_order_invalid" => "correct or unset the variable ONEIRIC_STACK_ORDER",
         _ => return None,
     })
 }

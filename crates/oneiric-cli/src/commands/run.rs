@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
 
-use oneiric_core::{Coded, ErrorKind, FactoryPolicy};
+use oneiric_core::{Coded, ErrorKind, FactoryPolicy, StackOrder};
 use oneiric_lifecycle::ShutdownReport;
 use oneiric_runtime::{Runtime, RuntimeBuilder, RuntimeError, Settings, Started};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Global, Run};
 use crate::commands::cannot_start;
-use crate::env_vars::{self, Env};
+use crate::env_vars::{self, Env, Variable};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::io::Io;
@@ -41,6 +41,7 @@ pub(super) fn run(
     for name in env.unknown() {
         tracing::warn!(name, "nobody reads this variable; is it misspelt?");
     }
+    check_stack_order(env)?;
     let builder = RuntimeBuilder::new(settings(args, global, env)?)
         .factories(oneiric_builtins::factories())
         .version(env!("CARGO_PKG_VERSION"));
@@ -75,14 +76,32 @@ fn settings(args: &Run, global: &Global, env: &Env) -> Result<Settings, Failure>
     if let Some(socket) = &global.socket {
         settings.socket = Some(socket.clone());
     }
-    if let Some(list) = env.value(env_vars::FACTORY_ALLOWLIST) {
-        let list = list.to_str().ok_or_else(|| {
-            let message = format!("{} is not UTF-8 text", env_vars::FACTORY_ALLOWLIST.name);
-            Failure::new("cli.invalid_variable", ErrorKind::Config, message)
-        })?;
+    if let Some(list) = text(env, env_vars::FACTORY_ALLOWLIST)? {
         settings.factory_allowlist = FactoryPolicy::parse_env(Some(list));
     }
     Ok(settings)
+}
+
+/// Refuses a stack order that cannot be read. No source of candidates asks for it in this version; a
+/// wrong one must not lie in wait for the first that does.
+fn check_stack_order(env: &Env) -> Result<(), Failure> {
+    let Some(order) = text(env, env_vars::STACK_ORDER)? else {
+        return Ok(());
+    };
+    StackOrder::parse(order)
+        .map(drop)
+        .map_err(|error| Failure::of(&error))
+}
+
+/// The value of a variable that has to be text.
+fn text(env: &Env, variable: Variable) -> Result<Option<&str>, Failure> {
+    let Some(value) = env.value(variable) else {
+        return Ok(None);
+    };
+    value.to_str().map(Some).ok_or_else(|| {
+        let message = format!("{} is not UTF-8 text", variable.name);
+        Failure::new("cli.invalid_variable", ErrorKind::Config, message)
+    })
 }
 
 fn log_to_stderr(env: &Env, stderr: Paint) -> Result<(), Failure> {
