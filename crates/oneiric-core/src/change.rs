@@ -9,17 +9,20 @@ use crate::{
     candidate::CandidateId,
     code::{Coded, ErrorKind},
     name::{Provider, shorten},
+    selection::SelectionLayer,
 };
 
 /// One assumption about a slot.
 ///
-/// As text: `select=P`, `priority:P=N`, `without=P`, `down=P`, `down-active`; for one registration among several of a
+/// As text: `select=P`, `unselect=operator`, `unselect=settings`, `priority:P=N`, `without=P`, `down=P`, `down-active`; for one registration among several of a
 /// provider, by its sequence number: `priority:#3=N`, `stack:#3=N`, `again=#3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
     /// An operator selects the provider.
     Select(Provider),
+    /// The layer selects nobody, as may be the case already; the other layer's selection holds then.
+    Unselect(SelectionLayer),
     /// Every registration of the provider has this priority.
     Priority(Provider, i64),
     /// The provider's registrations are gone.
@@ -40,6 +43,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Select(provider) => write!(f, "select={provider}"),
+            Self::Unselect(layer) => write!(f, "unselect={layer}"),
             Self::Priority(provider, priority) => write!(f, "priority:{provider}={priority}"),
             Self::Without(provider) => write!(f, "without={provider}"),
             Self::Down(provider) => write!(f, "down={provider}"),
@@ -88,6 +92,9 @@ impl FromStr for Change {
         match verb.split_once(':') {
             None => match verb {
                 "select" => Ok(Self::Select(provider(value)?)),
+                "unselect" => layer(value).map(Self::Unselect).ok_or_else(|| {
+                    invalid("expected 'operator' or 'settings' after '='".to_owned())
+                }),
                 "without" => Ok(Self::Without(provider(value)?)),
                 "down" => Ok(Self::Down(provider(value)?)),
                 "again" => Ok(Self::Again(id(value)?)),
@@ -103,8 +110,13 @@ impl FromStr for Change {
     }
 }
 
-const FORMS: &str = "expected 'select=PROVIDER', 'priority:PROVIDER=NUMBER', 'without=PROVIDER', \
-                     'down=PROVIDER' or 'down-active'";
+fn layer(name: &str) -> Option<SelectionLayer> {
+    let mut layers = [SelectionLayer::Settings, SelectionLayer::Operator].into_iter();
+    layers.find(|layer| layer.name() == name)
+}
+
+const FORMS: &str = "expected 'select=PROVIDER', 'unselect=LAYER', 'priority:PROVIDER=NUMBER', \
+                     'without=PROVIDER', 'down=PROVIDER' or 'down-active'";
 
 /// An assumption that says nothing, or that does not fit the slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +157,8 @@ mod tests {
     fn every_change_reads_as_it_is_written() {
         let texts = [
             "select=redis",
+            "unselect=operator",
+            "unselect=settings",
             "priority:redis=-7",
             "without=redis",
             "down=redis",
@@ -165,6 +179,10 @@ mod tests {
             "select",
             "select=",
             "select=a b",
+            "unselect",
+            "unselect=",
+            "unselect=redis",
+            "unselect=Operator",
             "priority=3",
             "priority:redis=x",
             "priority:redis=",

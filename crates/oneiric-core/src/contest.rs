@@ -9,13 +9,13 @@ use crate::{
     precedence::{self, Score, TiePolicy},
     query::{Exclusion, Query},
     ranking::Entry,
-    selection::{Selection, SelectionLayer},
+    selection::{Layers, Selection, SelectionLayer},
 };
 
 #[derive(Debug, Clone)]
 pub(crate) struct Contest<'a> {
     pub(crate) ties: TiePolicy,
-    pub(crate) selection: Option<Selection>,
+    pub(crate) layers: Layers,
     contestants: Vec<Contestant<'a>>,
 }
 
@@ -41,11 +41,7 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Contest<'a> {
-    pub(crate) fn new(
-        entry: Option<&'a Entry>,
-        selection: Option<Selection>,
-        ties: TiePolicy,
-    ) -> Self {
+    pub(crate) fn new(entry: Option<&'a Entry>, layers: Layers, ties: TiePolicy) -> Self {
         let held = entry.into_iter().flat_map(|entry| entry.all().values());
         let contestants = held
             .map(|held| Contestant {
@@ -56,14 +52,19 @@ impl<'a> Contest<'a> {
             .collect();
         Self {
             ties,
-            selection,
+            layers,
             contestants,
         }
     }
 
+    /// The selection that holds, changes included.
+    pub(crate) fn selection(&self) -> Option<Selection> {
+        self.layers.effective()
+    }
+
     /// Ranks whoever the query admits.
     pub(crate) fn hold(&self, query: &Query) -> Field<'a> {
-        let selected = self.selection.as_ref().map(|selection| &selection.provider);
+        let selected = self.selection().map(|selection| selection.provider);
         let mut field = Field {
             ranked: Vec::new(),
             excluded: Vec::new(),
@@ -75,7 +76,7 @@ impl<'a> Contest<'a> {
             };
             match admitted {
                 Ok(capability_matches) => {
-                    let selected = Some(held.provider()) == selected;
+                    let selected = Some(held.provider()) == selected.as_ref();
                     let score = Score {
                         selected,
                         capability_matches,
@@ -96,10 +97,12 @@ impl<'a> Contest<'a> {
     pub(crate) fn apply(&mut self, change: &Change, query: &Query) -> Result<(), InvalidChange> {
         match change {
             Change::Select(provider) => {
-                self.selection = Some(Selection {
-                    provider: provider.clone(),
-                    layer: SelectionLayer::Operator,
-                });
+                self.layers
+                    .set(SelectionLayer::Operator, Some(provider.clone()));
+                Ok(())
+            }
+            Change::Unselect(layer) => {
+                self.layers.set(*layer, None);
                 Ok(())
             }
             Change::Priority(provider, priority) => {

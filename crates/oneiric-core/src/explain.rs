@@ -20,7 +20,7 @@ use crate::{
     origin::Origin,
     precedence::{self, Score, TiePolicy, Tier},
     query::{Exclusion, Query},
-    selection::{Layers, SelectionLayer},
+    selection::SelectionLayer,
     snapshot::Snapshot,
 };
 
@@ -195,13 +195,10 @@ impl Explanation {
             .and(field.without_first().winner(contest.ties))
             .map(Contender::new);
         let remedies = Remedies::new(&field, contest);
-        let selected = contest
-            .selection
-            .as_ref()
-            .map(|selection| &selection.provider);
+        let selected = contest.selection().map(|selection| selection.provider);
         let candidates = (0..field.ranked.len())
             .map(|index| RankedCandidate::new(&field.ranked, index, contest.ties, tied, &remedies))
-            .map(|candidate| candidate.with_reasons(selected, query))
+            .map(|candidate| candidate.with_reasons(selected.as_ref(), query))
             .collect();
         let excluded = field.excluded.iter().map(|(held, reason)| Excluded {
             provider: held.provider().clone(),
@@ -217,7 +214,7 @@ impl Explanation {
             outcome,
             winner: winner.map(Contender::new),
             decided_by,
-            selection: SelectionNote::new(contest, &field, snapshot.selection_layers(query.slot())),
+            selection: SelectionNote::new(contest, &field),
             candidates,
             excluded: excluded.collect(),
             successor,
@@ -340,8 +337,8 @@ impl RankedCandidate {
 }
 
 impl SelectionNote {
-    fn new(contest: &Contest<'_>, field: &Field<'_>, layers: Option<&Layers>) -> Option<Self> {
-        let selection = contest.selection.clone()?;
+    fn new(contest: &Contest<'_>, field: &Field<'_>) -> Option<Self> {
+        let selection = contest.selection()?;
         let provider = &selection.provider;
         let effective = field.ranked.iter().any(|ranked| ranked.score.selected);
         let out = field.excluded.iter().map(|(held, _)| *held);
@@ -359,7 +356,7 @@ impl SelectionNote {
         } else {
             suggest::nearest(provider, &providers)
         };
-        let settings = layers.and_then(|layers| layers.settings.as_ref());
+        let settings = contest.layers.of(SelectionLayer::Settings).as_ref();
         let overrides = settings
             .filter(|other| selection.layer == SelectionLayer::Operator && *other != provider)
             .cloned();

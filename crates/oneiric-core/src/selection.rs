@@ -15,17 +15,24 @@ pub enum SelectionLayer {
     Operator,
 }
 
-impl std::fmt::Display for SelectionLayer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
+impl SelectionLayer {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
             Self::Settings => "settings",
             Self::Operator => "operator",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for SelectionLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
     }
 }
 
 /// The selection that holds for a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Selection {
     /// The provider it names.
     pub provider: Provider,
@@ -35,6 +42,7 @@ pub struct Selection {
 
 /// A selection that names a provider without any candidate for the slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct UnknownSelection {
     /// The slot it is for.
     pub slot: Slot,

@@ -222,10 +222,6 @@ impl Snapshot {
         self.selections.get(slot).and_then(Layers::effective)
     }
 
-    pub(crate) fn selection_layers(&self, slot: &Slot) -> Option<&Layers> {
-        self.selections.get(slot)
-    }
-
     /// Returns the selections, of either layer, that name a provider without a candidate for the slot.
     #[must_use]
     pub fn unknown_selections(&self) -> Vec<UnknownSelection> {
@@ -268,6 +264,7 @@ impl Snapshot {
     }
 
     fn contest(&self, slot: &Slot) -> Contest<'_> {
-        Contest::new(self.entry(slot), self.selection(slot), self.config.ties)
+        let layers = self.selections.get(slot).cloned().unwrap_or_default();
+        Contest::new(self.entry(slot), layers, self.config.ties)
     }
 }

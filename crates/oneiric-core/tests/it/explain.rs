@@ -230,6 +230,46 @@ adapter/cache -> memory   (from code:builtins)
 }
 
 #[test]
+fn taking_a_selection_back_may_be_assumed_layer_by_layer() {
+    let registry = example();
+    let slot = slot("adapter/cache");
+    registry.select(SelectionLayer::Settings, &slot, Some(provider("file")));
+    registry.select(SelectionLayer::Operator, &slot, Some(provider("memory")));
+    let lines = |change: &[&str]| {
+        let changes: Vec<Change> = change.iter().map(|text| text.parse().unwrap()).collect();
+        let text = registry.what_if(&query(), &changes).unwrap().to_string();
+        let lines: Vec<String> = text.lines().take(5).map(str::to_owned).collect();
+        lines.join("\n")
+    };
+    assert_eq!(
+        lines(&["unselect=operator"]),
+        "what if unselect=operator: file wins instead of memory\n\n\
+         adapter/cache -> file   (from plugin:files)\n  \
+         won over 3 others by selection: the settings choose it\n  \
+         the settings select 'file'"
+    );
+    assert_eq!(
+        lines(&["unselect=settings"]),
+        "what if unselect=settings: memory still wins\n\n\
+         adapter/cache -> memory   (from code:builtins)\n  \
+         won over 3 others by selection: an operator chose it\n  \
+         an operator selected 'memory'"
+    );
+    assert_eq!(
+        lines(&["unselect=operator", "unselect=settings"]),
+        "what if unselect=operator, unselect=settings: redis wins instead of memory\n\n\
+         adapter/cache -> redis   (from settings)\n  \
+         won over 3 others by priority: 20 beats 10\n"
+    );
+    registry.set_selections(SelectionLayer::Operator, []);
+    assert!(lines(&["unselect=operator"]).contains("file still wins"));
+    assert_eq!(
+        registry.snapshot().selection(&slot).unwrap().provider,
+        provider("file")
+    );
+}
+
+#[test]
 fn an_assumption_about_nobody_is_refused() {
     let registry = example();
     for text in [
