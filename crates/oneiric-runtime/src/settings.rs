@@ -8,6 +8,7 @@
 //! process' working directory, not to the file: the same file can serve several instances side by side.
 
 mod fault;
+mod places;
 mod read;
 mod section;
 mod source;
@@ -144,7 +145,7 @@ impl Settings {
     /// `runtime.settings_invalid` with every fault, its line and its key.
     pub fn parse(text: &str, name: &str) -> Result<Self, SettingsError> {
         let settings =
-            read::settings(text).map_err(|faults| SettingsError::invalid(name, faults))?;
+            read::settings(text).map_err(|faults| SettingsError::listed(name, faults))?;
         Ok(Self {
             name: name.to_owned(),
             ..settings

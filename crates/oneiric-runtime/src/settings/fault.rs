@@ -11,26 +11,6 @@ pub(crate) struct Place {
     pub(crate) column: usize,
 }
 
-impl Place {
-    /// Finds the place of a byte.
-    pub(crate) fn of(text: &str, byte: usize) -> Self {
-        let before = text
-            .as_bytes()
-            .get(..byte.min(text.len()))
-            .unwrap_or_default();
-        let start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |newline| newline + 1);
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let is_char = |byte: &&u8| (**byte & 0xc0) != 0x80;
-        Self {
-            line,
-            column: before.iter().skip(start).filter(is_char).count() + 1,
-        }
-    }
-}
-
 /// One thing that is wrong with a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -102,6 +82,39 @@ impl fmt::Display for Fault {
     }
 }
 
+/// How many faults are kept; nobody corrects more of them at once, and a file that is not meant as settings has one
+/// in every line.
+const KEPT: usize = 100;
+
+/// What is wrong with a file: the first faults found, and how many there are besides.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    kept: Vec<Fault>,
+    more: usize,
+}
+
+impl Faults {
+    pub(super) fn push(&mut self, fault: Fault) {
+        if self.kept.len() < KEPT {
+            self.kept.push(fault);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
+impl FromIterator<Fault> for Faults {
+    fn from_iter<I: IntoIterator<Item = Fault>>(faults: I) -> Self {
+        let mut list = Self::default();
+        faults.into_iter().for_each(|fault| list.push(fault));
+        list
+    }
+}
+
 /// Why settings cannot be used. `Display` gives one line a fault, each with file, line and column.
 #[derive(Debug)]
 pub struct SettingsError {
@@ -113,7 +126,7 @@ pub struct SettingsError {
 enum What {
     NotFound(io::Error),
     Unreadable(io::Error),
-    Invalid(Vec<Fault>),
+    Invalid(Faults),
 }
 
 impl SettingsError {
@@ -129,8 +142,12 @@ impl SettingsError {
         }
     }
 
-    pub(crate) fn invalid(file: &str, mut faults: Vec<Fault>) -> Self {
-        faults.sort_by_key(|fault| fault.at);
+    pub(crate) fn invalid(file: &str, faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self::listed(file, faults.into_iter().collect())
+    }
+
+    pub(super) fn listed(file: &str, mut faults: Faults) -> Self {
+        faults.kept.sort_by_key(|fault| fault.at);
         Self {
             file: file.to_owned(),
             what: What::Invalid(faults),
@@ -143,11 +160,11 @@ impl SettingsError {
         &self.file
     }
 
-    /// Returns every fault, by line.
+    /// Returns the faults, by line; the first hundred that were found if there are more.
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         match &self.what {
-            What::Invalid(faults) => faults,
+            What::Invalid(faults) => &faults.kept,
             What::NotFound(_) | What::Unreadable(_) => &[],
         }
     }
@@ -160,16 +177,20 @@ impl fmt::Display for SettingsError {
             What::Unreadable(error) => return write!(f, "cannot read {}: {error}", self.file),
             What::Invalid(faults) => faults,
         };
-        let several = faults.len() > 1;
+        let count = faults.kept.len() + faults.more;
+        let several = count > 1;
         if several {
-            write!(f, "{} faults in {}", faults.len(), self.file)?;
+            write!(f, "{count} faults in {}", self.file)?;
         }
-        for fault in faults {
+        for fault in &faults.kept {
             f.write_str(if several { "\n  " } else { "" })?;
             match fault.at {
                 Some((line, column)) => write!(f, "{}:{line}:{column}: {fault}", self.file)?,
                 None => write!(f, "{}: {fault}", self.file)?,
             }
+        }
+        if faults.more > 0 {
+            write!(f, "\n  and {} more", faults.more)?;
         }
         Ok(())
     }
@@ -238,20 +259,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_count_characters_from_one() {
-        let text = "a = 1\nä = 'ö' # x";
-        assert_eq!(Place::of(text, 0), Place { line: 1, column: 1 });
-        assert_eq!(
-            Place::of(text, text.find('#').unwrap()),
-            Place { line: 2, column: 9 }
-        );
-        assert_eq!(
-            Place::of(text, 1_000),
-            Place {
-                line: 2,
-                column: 12
-            }
-        );
+    fn after_a_hundred_faults_the_rest_is_counted() {
+        let place = Place { line: 1, column: 1 };
+        let fault = Fault::new(place, "a", "runtime.settings_invalid", "wrong");
+        let error = SettingsError::invalid("x.toml", vec![fault; 250]);
+        assert_eq!(error.faults().len(), 100);
+        let text = error.to_string();
+        assert!(text.starts_with("250 faults in x.toml"), "{text}");
+        assert!(text.ends_with("and 150 more"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Activate, Configured, Declared, Settings,
-    fault::{Fault, Place},
+    fault::{Fault, Faults, Place},
     section::Section,
     source::{Found, Source},
 };
@@ -19,7 +19,7 @@ const A_PROVIDER: &str = "the name of a provider";
 const MAX_MS: u64 = 86_400_000;
 
 /// Reads the whole file, or says everything that is wrong with it.
-pub(super) fn settings(text: &str) -> Result<Settings, Vec<Fault>> {
+pub(super) fn settings(text: &str) -> Result<Settings, Faults> {
     let (source, table) = Source::new(text);
     let mut settings = Settings::default();
     if let Some(table) = table {

@@ -1,6 +1,6 @@
 //! The text of a settings file, its values with their places, and what is wrong with it so far.
 
-use std::{cell::RefCell, fmt, str::FromStr};
+use std::{cell::RefCell, collections::BTreeSet, fmt, str::FromStr};
 
 use oneiric_core::Coded;
 use serde_json::{Map, Number, Value};
@@ -9,12 +9,21 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::fault::{Fault, Place};
+use super::{
+    fault::{Fault, Faults, Place},
+    places::Places,
+};
 
 /// The text and what is wrong with it so far.
 pub(super) struct Source<'t> {
-    text: &'t str,
-    faults: RefCell<Vec<Fault>>,
+    places: Places<'t>,
+    wrong: RefCell<Wrong>,
+}
+
+#[derive(Default)]
+struct Wrong {
+    keys: BTreeSet<String>,
+    faults: Faults,
 }
 
 /// A value with its place and its whole key.
@@ -29,8 +38,8 @@ impl<'t> Source<'t> {
     pub(super) fn new(text: &'t str) -> (Self, Option<DeTable<'t>>) {
         let (table, errors) = DeTable::parse_recoverable(text);
         let source = Self {
-            text,
-            faults: RefCell::default(),
+            places: Places::new(text),
+            wrong: RefCell::default(),
         };
         for error in &errors {
             let place = source.place(error.span().map_or(0, |span| span.start));
@@ -45,20 +54,24 @@ impl<'t> Source<'t> {
     }
 
     pub(super) fn place(&self, byte: usize) -> Place {
-        Place::of(self.text, byte)
+        self.places.of(byte)
     }
 
     pub(super) fn report(&self, fault: Fault) {
-        self.faults.borrow_mut().push(fault);
+        let mut wrong = self.wrong.borrow_mut();
+        if !wrong.keys.contains(&fault.key) {
+            wrong.keys.insert(fault.key.clone());
+        }
+        wrong.faults.push(fault);
     }
 
     /// Tells whether something is wrong with a key already.
     pub(super) fn has_fault(&self, key: &str) -> bool {
-        self.faults.borrow().iter().any(|fault| fault.key == key)
+        self.wrong.borrow().keys.contains(key)
     }
 
-    pub(super) fn into_faults(self) -> Vec<Fault> {
-        self.faults.into_inner()
+    pub(super) fn into_faults(self) -> Faults {
+        self.wrong.into_inner().faults
     }
 
     pub(super) fn mismatch(&self, found: &Found<DeValue<'t>>, expected: impl fmt::Display) {
@@ -104,8 +117,12 @@ impl<'t> Source<'t> {
     }
 
     pub(super) fn json(&self, found: Found<DeValue<'t>>) -> Option<Value> {
-        let Found { value, place, key } = found;
+        self.value(found.value, found.place, &Path::Key(&found.key))
+    }
+
+    fn value(&self, value: DeValue<'t>, place: Place, path: &Path<'_>) -> Option<Value> {
         let invalid = |message: &str| {
+            let key = path.to_string();
             self.report(Fault::new(place, &key, "runtime.settings_invalid", message));
             None
         };
@@ -125,23 +142,40 @@ impl<'t> Source<'t> {
                 None => return invalid("the number must be finite"),
             },
             DeValue::Array(items) => {
-                let items = items
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, item)| self.json(self.found(item, format!("{key}[{index}]"))));
+                let items = items.into_iter().enumerate().map(|(index, item)| {
+                    let place = self.place(item.span().start);
+                    self.value(item.into_inner(), place, &Path::Item(path, index))
+                });
                 Value::Array(items.collect::<Option<_>>()?)
             }
             DeValue::Table(entries) => {
                 let entries = entries.into_iter().map(|(name, item)| {
-                    let path = join(&key, name.get_ref());
-                    Some((
-                        name.into_inner().into_owned(),
-                        self.json(self.found(item, path))?,
-                    ))
+                    let place = self.place(item.span().start);
+                    let item =
+                        self.value(item.into_inner(), place, &Path::In(path, name.get_ref()))?;
+                    Some((name.into_inner().into_owned(), item))
                 });
                 Value::Object(entries.collect::<Option<Map<_, _>>>()?)
             }
         })
+    }
+}
+
+/// The whole key of a value deep in a table, written out only when something is wrong there: keys may be long and
+/// values many.
+enum Path<'p> {
+    Key(&'p str),
+    Item(&'p Path<'p>, usize),
+    In(&'p Path<'p>, &'p str),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key),
+            Self::Item(path, index) => write!(f, "{path}[{index}]"),
+            Self::In(path, name) => write!(f, "{path}.{name}"),
+        }
     }
 }
 

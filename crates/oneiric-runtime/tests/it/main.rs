@@ -11,4 +11,5 @@ mod operators;
 mod routes;
 mod running;
 mod settings_file;
+mod settings_size;
 mod support;
