@@ -28,7 +28,7 @@ impl Inner {
         calls: Arc<Calls>,
     ) -> Running {
         let number = self.instances.fetch_add(1, Ordering::Relaxed) + 1;
-        Running::new(number, candidate, instance, &self.proxies, calls)
+        Running::new(number, candidate, instance, calls)
     }
 
     /// Asks an instance how it is; `None` when it has no probe.
@@ -139,6 +139,16 @@ impl Inner {
             Happening::Retired { provider, instance },
         );
         result
+    }
+
+    /// Takes down an instance that was never in service.
+    pub(crate) async fn discard(&self, cell: &SlotCell, running: &Running) {
+        let retired = self.retire(running).await;
+        self.book_retired(cell, running);
+        if let Err(failure) = retired {
+            // Why it was discarded is what the caller needs; this is for the log.
+            tracing::warn!(slot = %cell.slot, %failure, "a discarded instance was not retired cleanly");
+        }
     }
 
     pub(crate) fn book_retired(&self, cell: &SlotCell, running: &Running) {

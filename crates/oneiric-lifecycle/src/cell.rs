@@ -11,11 +11,13 @@
 //! while nothing was changed since.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
-use oneiric_core::Slot;
+use oneiric_core::{Provider, Slot};
+use tokio_util::sync::CancellationToken;
 
 use crate::activity::{Activity, ActivityState};
 use crate::epoch::{Epoch, Stamp};
@@ -35,11 +37,17 @@ pub(crate) struct SlotCell {
     /// Serialises everything that changes the epoch, and holds the activity's why and who.
     gate: Mutex<ActivityState>,
     /// Transitions of a slot run one after the other, in the order they were asked for.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) calls: Arc<Calls>,
     held: Mutex<Vec<(FacetType, usize)>>,
+    /// Cancelled when the slot is shut down.
+    pub(crate) stopping: CancellationToken,
+    builds: Mutex<BTreeMap<Provider, BuildTurn>>,
 }
+
+/// Held by a factory at work until it really ends, late or not.
+pub(crate) type BuildTurn = Arc<tokio::sync::Mutex<()>>;
 
 /// What every lease reads; on lines of its own, away from what status keeping writes.
 #[repr(align(128))]
@@ -97,10 +105,12 @@ impl SlotCell {
                 active: ArcSwapOption::empty(),
             },
             gate: Mutex::new(ActivityState::running()),
-            turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
             ledger: Mutex::new(Ledger::default()),
             calls: Arc::default(),
             held: Mutex::default(),
+            stopping: CancellationToken::new(),
+            builds: Mutex::default(),
         }
     }
 
@@ -216,10 +226,29 @@ impl SlotCell {
     pub(crate) fn stop(&self) {
         let _gate = self.gate();
         self.change(|hot| hot.refusal.store(STOPPED, Ordering::Release));
+        self.stopping.cancel();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.hot.refusal.load(Ordering::Acquire) == STOPPED
+    }
+
+    /// The turn of `provider`'s factory: a build that blocks its thread for ever costs one thread,
+    /// and not one for every time somebody tries again.
+    pub(crate) fn build_turn(&self, provider: &Provider) -> BuildTurn {
+        let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        builds.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(builds.entry(provider.clone()).or_default())
+    }
+
+    /// The providers whose factory is at work, with what it gives back when it ends.
+    pub(crate) fn builds_under_way(&self) -> Vec<(Provider, BuildTurn)> {
+        let builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        builds
+            .iter()
+            .filter(|(_, turn)| Arc::strong_count(turn) > 1)
+            .map(|(provider, turn)| (provider.clone(), Arc::clone(turn)))
+            .collect()
     }
 
     /// Notes that somebody relies on `facet` of whatever serves here.

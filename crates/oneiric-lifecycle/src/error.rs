@@ -82,6 +82,11 @@ impl Failure {
                 "lifecycle.timed_out",
                 format_args!("not done within {}", Millis(limit)),
             ),
+            StepError::Abandoned => Self::new(
+                stage,
+                "lifecycle.stopped",
+                "given up: the slot is being shut down",
+            ),
             StepError::Panicked(message) => Self::new(
                 stage,
                 "lifecycle.panicked",
@@ -244,7 +249,8 @@ impl Coded for LifecycleError {
             }
             Self::Busy { .. } => ErrorKind::Busy,
             Self::FacetMissing { .. } => ErrorKind::NotFound,
-            Self::Panicked { .. } => ErrorKind::Internal,
+            // The component's defect, not ours: to a caller it is a call that failed.
+            Self::Panicked { .. } => ErrorKind::Unavailable,
         }
     }
 }

@@ -115,9 +115,14 @@ impl BuildContext {
         }
     }
 
-    /// Is cancelled when nobody waits for this instance any more.
-    pub const fn cancelled(&self) -> &CancellationToken {
-        &self.cancelled
+    /// Returns when nobody waits for this instance any more, because its time is up. Cancel-safe.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Whether nobody waits for this instance any more; for code that blocks, to look at now and then.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
     }
 }
 

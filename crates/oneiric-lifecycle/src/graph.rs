@@ -20,6 +20,17 @@ struct Needs {
     settled: BTreeSet<Slot>,
     /// Of the instance being built.
     claimed: BTreeSet<Slot>,
+    /// Of the instance that was exchanged and still finishes its work.
+    draining: BTreeSet<Slot>,
+}
+
+impl Needs {
+    fn all(&self) -> impl Iterator<Item = &Slot> {
+        self.settled
+            .iter()
+            .chain(&self.claimed)
+            .chain(&self.draining)
+    }
 }
 
 impl Graph {
@@ -39,13 +50,20 @@ impl Graph {
         })
     }
 
-    /// The slots whose serving instance needs `slot`.
+    /// The slots of which an instance, serving or finishing its work, needs `slot`.
     pub(crate) fn holders(&self, slot: &Slot) -> Vec<Slot> {
         self.lock()
             .iter()
-            .filter(|(_, needs)| needs.settled.contains(slot))
+            .filter(|(_, needs)| needs.settled.contains(slot) || needs.draining.contains(slot))
             .map(|(holder, _)| holder.clone())
             .collect()
+    }
+
+    /// The exchanged instance of `slot` is retired.
+    pub(crate) fn drained(&self, slot: &Slot) {
+        if let Some(needs) = self.lock().get_mut(slot) {
+            needs.draining.clear();
+        }
     }
 
     /// Forgets what `slot` needed: nothing of it serves any more.
@@ -57,9 +75,9 @@ impl Graph {
     pub(crate) fn dependents_first(&self, slots: &BTreeSet<Slot>) -> Vec<Vec<Slot>> {
         let nodes = self.lock();
         let needs = |slot: &Slot, needed: &Slot| {
-            nodes.get(slot).is_some_and(|needs| {
-                needs.settled.contains(needed) || needs.claimed.contains(needed)
-            })
+            nodes
+                .get(slot)
+                .is_some_and(|needs| needs.all().any(|one| one == needed))
         };
         let mut left: BTreeSet<Slot> = slots.clone();
         let mut groups = Vec::new();
@@ -97,10 +115,12 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// The new instance serves: its edges take the place of the old one's.
+    /// The new instance serves: its edges take the place of the old one's, which stand until
+    /// [`Graph::drained`].
     pub(crate) fn settle(self) {
         if let Some(needs) = self.graph.lock().get_mut(&self.slot) {
-            needs.settled = std::mem::take(&mut needs.claimed);
+            let claimed = std::mem::take(&mut needs.claimed);
+            needs.draining = std::mem::replace(&mut needs.settled, claimed);
         }
     }
 }
@@ -129,7 +149,7 @@ fn path_between(nodes: &BTreeMap<Slot, Needs>, from: &Slot, to: &Slot) -> Option
             return Some(path);
         }
         let Some(needs) = nodes.get(at) else { continue };
-        for next in needs.settled.iter().chain(&needs.claimed) {
+        for next in needs.all() {
             came_from.entry(next).or_insert_with(|| {
                 open.push(next);
                 Some(at)

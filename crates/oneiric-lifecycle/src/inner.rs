@@ -60,9 +60,7 @@ impl Inner {
     }
 
     fn is_registered(&self, slot: &Slot) -> bool {
-        let query = Query::new(slot.clone());
-        self.registry
-            .read(|snapshot| !snapshot.resolve_all(&query).is_empty())
+        self.registry.read(|snapshot| snapshot.contains(slot))
     }
 
     pub(crate) fn is_known(&self, slot: &Slot) -> bool {

@@ -218,11 +218,11 @@ impl Coded for CallError {
         match self {
             Self::UnknownOperation { .. } => ErrorKind::NotFound,
             Self::InvalidPayload { .. } => ErrorKind::Usage,
-            Self::Failed { .. } | Self::Unavailable { .. } | Self::Retired { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Failed { .. }
+            | Self::Unavailable { .. }
+            | Self::Panicked { .. }
+            | Self::Retired { .. } => ErrorKind::Unavailable,
             Self::NotServed(error) => error.kind(),
-            Self::Panicked { .. } => ErrorKind::Internal,
         }
     }
 }

@@ -91,7 +91,7 @@ mod wiring;
 pub use activity::{Activity, ActivityState};
 pub use builder::{LifecycleBuilder, ProviderSettings};
 #[cfg(feature = "entry-points")]
-pub use entry::EntryPoint;
+pub use entry::{EntryPoint, EntryPointError};
 pub use error::{Failure, LifecycleError, Stage};
 pub use facet::FacetProxy;
 pub use factory::{BuildContext, BuildError, Factory, FactoryTable, factory_fn};

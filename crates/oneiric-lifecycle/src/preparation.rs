@@ -4,15 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{Coded, Slot};
+use oneiric_core::{Coded, Registered, Slot};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::cell::SlotCell;
 use crate::error::{Failure, Stage};
 use crate::facet::FacetType;
 use crate::factory::{BuildContext, BuildError, Factory};
 use crate::graph::Claim;
 use crate::health::Health;
+use crate::inner::Inner;
 use crate::instance::Instance;
 use crate::running::Running;
 use crate::status::HealthReport;
@@ -35,7 +37,7 @@ pub(crate) struct Asked {
     pub(crate) skipped: Option<Failure>,
 }
 
-impl Transition<'_> {
+impl Transition {
     /// Everything that can be done while the old instance serves undisturbed.
     pub(crate) async fn prepare(&self) -> Result<Prepared, Failure> {
         let factory_path = self.factory()?;
@@ -56,7 +58,7 @@ impl Transition<'_> {
                 asked,
             }),
             Err(failure) => {
-                self.discard(&running).await;
+                self.inner.discard(&self.cell, &running).await;
                 Err(failure)
             }
         }
@@ -114,7 +116,7 @@ impl Transition<'_> {
     }
 
     async fn build(&self, factory: Arc<dyn Factory>) -> Result<Running, Failure> {
-        let cancelled = CancellationToken::new();
+        let cancelled = self.cell.stopping.child_token();
         let slot = &self.cell.slot;
         let settings = self
             .inner
@@ -127,28 +129,51 @@ impl Transition<'_> {
             cancelled: cancelled.clone(),
         };
         let limit = self.inner.limits.activation;
-        let (inner, candidate) = (Arc::clone(&self.inner), self.candidate.clone());
-        let calls = Arc::clone(&self.cell.calls);
-        let late = move |product: Result<Instance, BuildError>| async move {
-            // Nobody waits for it any more, but it exists and must be taken down like any other.
-            if let Ok(instance) = product {
-                let running = inner.admit(candidate, instance, calls);
-                inner.retire(&running).await.err().inspect(|failure| {
-                    tracing::warn!(%failure, "an instance that came too late was not retired cleanly");
-                });
+        let admission = Admission {
+            inner: Arc::clone(&self.inner),
+            candidate: self.candidate.clone(),
+            cell: Arc::clone(&self.cell),
+        };
+        let late = {
+            let (inner, cell) = (Arc::clone(&self.inner), Arc::clone(&self.cell));
+            move |product| async move {
+                // Nobody waits for it any more, but it exists and must be taken down like any other.
+                if let Product::Built(running) | Product::Unusable(running, _) = product {
+                    inner.discard(&cell, &running).await;
+                }
             }
         };
-        match step::run(limit, cancelled, move || factory.build(context), late).await {
-            Ok(Ok(instance)) => {
-                let calls = Arc::clone(&self.cell.calls);
-                Ok(self.inner.admit(self.candidate.clone(), instance, calls))
+        let turn = self.cell.build_turn(self.candidate.provider()).lock_owned();
+        let Ok(turn) = tokio::time::timeout(limit, turn).await else {
+            return Err(Failure::new(
+                Stage::Build,
+                "lifecycle.timed_out",
+                "the factory is still at work on an earlier instance",
+            ));
+        };
+        let build = move || async move {
+            let product = admission.admit(factory.build(context).await);
+            drop(turn);
+            product
+        };
+        match step::run(limit, cancelled, build, late).await {
+            Ok(Product::Built(running)) => Ok(running),
+            Ok(Product::Unusable(running, message)) => {
+                self.inner.discard(&self.cell, &running).await;
+                Err(Failure::step(
+                    Stage::Build,
+                    limit,
+                    StepError::Panicked(message),
+                ))
             }
-            Ok(Err(error @ BuildError::Settings { .. })) => Err(Failure::new(
+            Ok(Product::Refused(error @ BuildError::Settings { .. })) => Err(Failure::new(
                 Stage::Build,
                 "lifecycle.settings_invalid",
                 error,
             )),
-            Ok(Err(error)) => Err(Failure::new(Stage::Build, "lifecycle.build_failed", error)),
+            Ok(Product::Refused(error)) => {
+                Err(Failure::new(Stage::Build, "lifecycle.build_failed", error))
+            }
             Err(error) => Err(Failure::step(Stage::Build, limit, error)),
         }
     }
@@ -193,14 +218,35 @@ impl Transition<'_> {
         }
         Ok(())
     }
+}
 
-    /// Takes down an instance that was never in service.
-    pub(crate) async fn discard(&self, running: &Arc<Running>) {
-        let retired = self.inner.retire(running).await;
-        self.inner.book_retired(self.cell, running);
-        if let Err(failure) = retired {
-            // The reason for discarding it is what the caller needs; this one is for the log.
-            tracing::warn!(slot = %self.cell.slot, %failure, "a discarded instance was not retired cleanly");
+/// What a factory's work comes to.
+enum Product {
+    Built(Running),
+    /// Built, but it panicked when it was asked what it answers.
+    Unusable(Running, String),
+    Refused(BuildError),
+}
+
+/// Takes what a factory built into the slot's care, as the last part of building it: asking an
+/// instance what it answers, and making proxies, is other people's code as well.
+struct Admission {
+    inner: Arc<Inner>,
+    candidate: Registered,
+    cell: Arc<SlotCell>,
+}
+
+impl Admission {
+    fn admit(self, built: Result<Instance, BuildError>) -> Product {
+        let instance = match built {
+            Ok(instance) => instance,
+            Err(error) => return Product::Refused(error),
+        };
+        let calls = Arc::clone(&self.cell.calls);
+        let mut running = self.inner.admit(self.candidate, instance, calls);
+        match running.attach(&self.inner.proxies) {
+            Ok(()) => Product::Built(running),
+            Err(message) => Product::Unusable(running, message),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is asked of a slot, and what came of it.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oneiric_core::{Provider, Slot};
@@ -8,12 +10,13 @@ use serde::Serialize;
 use crate::error::Failure;
 
 /// Asks for another instance in a slot.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SwapRequest {
     pub(crate) slot: Slot,
     pub(crate) provider: Option<Provider>,
     pub(crate) force: bool,
     pub(crate) rebuild: bool,
+    pub(crate) when_published: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl SwapRequest {
@@ -24,6 +27,7 @@ impl SwapRequest {
             provider: None,
             force: false,
             rebuild: false,
+            when_published: None,
         }
     }
 
@@ -34,6 +38,7 @@ impl SwapRequest {
             provider: Some(provider),
             force: false,
             rebuild: false,
+            when_published: None,
         }
     }
 
@@ -45,11 +50,30 @@ impl SwapRequest {
         self
     }
 
+    /// Has `told` called right after the new instance was put in service, before the old one is
+    /// drained, which can take long. Not called when nothing is exchanged. Must not block.
+    #[must_use]
+    pub fn when_published(mut self, told: impl Fn() + Send + Sync + 'static) -> Self {
+        self.when_published = Some(Arc::new(told));
+        self
+    }
+
     /// Builds a new instance even if one of the same candidate serves already.
     #[must_use]
     pub const fn rebuild(mut self, rebuild: bool) -> Self {
         self.rebuild = rebuild;
         self
+    }
+}
+
+impl fmt::Debug for SwapRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SwapRequest")
+            .field("slot", &self.slot)
+            .field("provider", &self.provider)
+            .field("force", &self.force)
+            .field("rebuild", &self.rebuild)
+            .finish_non_exhaustive()
     }
 }
 

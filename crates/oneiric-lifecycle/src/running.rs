@@ -8,6 +8,7 @@
 //! really held, because holding *is* counting.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -18,6 +19,7 @@ use crate::facet::{FacetProxy, Facets};
 use crate::health::Probe;
 use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
+use crate::step;
 
 /// How many entrances an instance has: twice the processors, so that threads seldom share one; a
 /// power of two between 2 and 64.
@@ -49,12 +51,11 @@ impl Running {
         number: u64,
         candidate: Registered,
         instance: Instance,
-        proxies: &[FacetProxy],
         calls: Arc<Calls>,
     ) -> Self {
         let Instance {
             invoke,
-            mut facets,
+            facets,
             probe,
             retire,
         } = instance;
@@ -64,10 +65,6 @@ impl Running {
             provider: candidate.provider().clone(),
             revoked: AtomicBool::new(false),
         });
-        for proxy in proxies {
-            let guarded: Arc<dyn Invoke> = Arc::clone(&invoke) as _;
-            proxy.attach_if_it_fits(&mut facets, &guarded);
-        }
         Self {
             number,
             candidate,
@@ -80,6 +77,19 @@ impl Running {
             retire_taken: AtomicBool::new(false),
             calls,
         }
+    }
+
+    /// Adds the facets that `proxies` can give it. An instance that panics when it is asked what it
+    /// answers keeps its roles, so that it can be retired; its panic's message is the error.
+    pub(crate) fn attach(&mut self, proxies: &[FacetProxy]) -> Result<(), String> {
+        let guarded: Arc<dyn Invoke> = Arc::clone(&self.invoke) as _;
+        let facets = &mut self.facets;
+        let attach = AssertUnwindSafe(|| {
+            for proxy in proxies {
+                proxy.attach_if_it_fits(facets, &guarded);
+            }
+        });
+        catch_unwind(attach).map_err(|panic| step::panic_message(panic.as_ref()))
     }
 
     /// The clean-up, for the one who asks first; `None` for everybody after.

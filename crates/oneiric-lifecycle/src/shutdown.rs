@@ -103,6 +103,19 @@ async fn stop(
             "a transition was still under way when the grace period ended",
         ));
     }
+    // A factory that was told to stop and blocks its thread will still hand over an instance.
+    for (provider, turn) in cell.builds_under_way() {
+        if tokio::time::timeout_at(deadline, turn.lock())
+            .await
+            .is_err()
+        {
+            failures.push(Failure::new(
+                Stage::Build,
+                "lifecycle.timed_out",
+                format_args!("the factory of {provider} is still at work"),
+            ));
+        }
+    }
     let published = cell.unpublish();
     let retired = published.is_some();
     if let Some(published) = published {

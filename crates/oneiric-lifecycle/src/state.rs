@@ -52,9 +52,9 @@ impl SlotState {
                 Self::Active
             }
             (Self::Activating, Move::GiveUp) => Self::Failed,
-            (Self::Stopped, Move::Stop | Move::Stopped) | (Self::Stopping, Move::Stopped) => {
-                Self::Stopped
-            }
+            // Whatever a transition under way still does, a slot that is going down stays so.
+            (Self::Stopped, _) | (Self::Stopping, Move::Stopped) => Self::Stopped,
+            (Self::Stopping, _) => Self::Stopping,
             (_, Move::Stop) => Self::Stopping,
             _ => return None,
         })
@@ -93,8 +93,16 @@ mod tests {
     #[test]
     fn nothing_leads_out_of_stopped() {
         for step in [Move::Begin, Move::Publish, Move::GiveUp] {
-            assert_eq!(SlotState::Stopped.moved(step), None, "{step:?}");
-            assert_eq!(SlotState::Stopping.moved(step), None, "{step:?}");
+            assert_eq!(
+                SlotState::Stopped.moved(step),
+                Some(SlotState::Stopped),
+                "{step:?}"
+            );
+            assert_eq!(
+                SlotState::Stopping.moved(step),
+                Some(SlotState::Stopping),
+                "{step:?}"
+            );
         }
     }
 

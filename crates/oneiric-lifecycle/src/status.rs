@@ -103,7 +103,8 @@ pub enum Difference {
     },
     /// The candidate whose instance serves is no longer registered.
     Withdrawn,
-    /// Somebody else ranks best since the last swap, and nobody asked for one.
+    /// Somebody else ranks best since the last swap, or the candidate was changed, and nobody asked
+    /// for a swap.
     NotApplied,
 }
 

@@ -16,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) enum StepError {
     TimedOut,
+    /// Nobody wants its product any more.
+    Abandoned,
     Panicked(String),
 }
 
-/// Runs `step` for at most `limit`. `abandon` is cancelled when the time is up; a future that
-/// awaits is dropped then, a thread that blocks goes on, and `late` gets what it still makes.
+/// Runs `step` for at most `limit`, and no longer than until `abandon` is cancelled, which happens
+/// when the time is up at the latest. A future that awaits is dropped then, a thread that blocks goes
+/// on, and `late` gets what it still makes.
 ///
 /// Must run inside a tokio runtime with time enabled.
 pub(crate) async fn run<T, Fut, L>(
@@ -46,20 +49,23 @@ where
             }
         })
     });
-    match tokio::time::timeout(limit, &mut work).await {
-        Ok(Ok(Some(product))) => Ok(product),
-        Ok(Ok(None)) => Err(StepError::TimedOut),
-        Ok(Err(join)) => Err(StepError::Panicked(join_message(join))),
-        Err(_elapsed) => {
-            abandon.cancel();
-            tokio::spawn(async move {
-                if let Ok(Some(product)) = work.await {
-                    late(product).await;
-                }
-            });
-            Err(StepError::TimedOut)
+    let error = tokio::select! {
+        biased;
+        ended = &mut work => return match ended {
+            Ok(Some(product)) => Ok(product),
+            Ok(None) => Err(StepError::Abandoned),
+            Err(join) => Err(StepError::Panicked(join_message(join))),
+        },
+        () = abandon.cancelled() => StepError::Abandoned,
+        () = tokio::time::sleep(limit) => StepError::TimedOut,
+    };
+    abandon.cancel();
+    tokio::spawn(async move {
+        if let Ok(Some(product)) = work.await {
+            late(product).await;
         }
-    }
+    });
+    Err(error)
 }
 
 /// Runs `call` and turns a panic inside it into its message.
@@ -85,7 +91,7 @@ fn join_message(error: tokio::task::JoinError) -> String {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     panic
         .downcast_ref::<&'static str>()
         .map(|text| (*text).to_owned())

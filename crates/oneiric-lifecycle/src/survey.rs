@@ -11,6 +11,7 @@ use crate::state::SlotState;
 use crate::status::{
     ActiveStatus, CallCounts, Difference, DrainingStatus, LastError, SlotStatus, SwapCounts,
 };
+use crate::transition::same_component;
 
 impl Inner {
     /// What is known about `slot`. A slot without a cell was never used and reads as inactive.
@@ -80,15 +81,12 @@ impl Inner {
         winner: Option<&Registered>,
         status: &SlotStatus,
     ) -> Option<Difference> {
-        if winner.is_some_and(|winner| winner.id() == active.id()) {
+        if winner.is_some_and(|winner| same_component(active, winner)) {
             return None;
         }
-        let candidates = self
+        if !self
             .registry
-            .resolve_all(&Query::new(active.slot().clone()));
-        if !candidates
-            .iter()
-            .any(|candidate| candidate.id() == active.id())
+            .read(|snapshot| snapshot.is_registered(active))
         {
             return Some(Difference::Withdrawn);
         }

@@ -5,9 +5,11 @@
 //! instance never noticed. After that line nothing leads back, because the old instance may be gone:
 //! failures are recorded and the new one stays.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use oneiric_core::{Query, Registered};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,13 +36,14 @@ pub(crate) enum Ask {
     Swap(SwapRequest),
 }
 
-/// Runs a transition to its end. Waits for those of the same slot that were asked for before.
+/// Runs a transition to its end. `turn` says that those of the same slot that were asked for before
+/// are done, and lets the next one begin.
 pub(crate) async fn run(
     inner: Arc<Inner>,
     cell: Arc<SlotCell>,
     ask: Ask,
+    _turn: OwnedMutexGuard<()>,
 ) -> Result<SwapReport, LifecycleError> {
-    let _turn = cell.turn.lock().await;
     if cell.is_stopped() {
         return Err(LifecycleError::Stopped {
             slot: cell.slot.clone(),
@@ -79,10 +82,11 @@ pub(crate) async fn run(
     }
     Transition {
         inner,
-        cell: &cell,
+        cell,
         candidate,
         before,
         force: request.force,
+        when_published: request.when_published,
     }
     .run()
     .await
@@ -90,7 +94,7 @@ pub(crate) async fn run(
 
 /// Whether an instance of `left` is what `right` asks for: one registration, built the same way. A
 /// registration that was only re-ranked needs no new instance.
-fn same_component(left: &Registered, right: &Registered) -> bool {
+pub(crate) fn same_component(left: &Registered, right: &Registered) -> bool {
     left.id() == right.id()
         && left.factory() == right.factory()
         && left.requires() == right.requires()
@@ -108,15 +112,16 @@ fn unchanged(candidate: &Registered) -> SwapReport {
     }
 }
 
-pub(crate) struct Transition<'a> {
+pub(crate) struct Transition {
     pub(crate) inner: Arc<Inner>,
-    pub(crate) cell: &'a SlotCell,
+    pub(crate) cell: Arc<SlotCell>,
     pub(crate) candidate: Registered,
     before: Option<Arc<Running>>,
     pub(crate) force: bool,
+    when_published: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
-impl Transition<'_> {
+impl Transition {
     async fn run(self) -> Result<SwapReport, LifecycleError> {
         let begun = Instant::now();
         self.cell.ledger().step(Move::Begin, self.inner.clock.now());
@@ -152,7 +157,12 @@ impl Transition<'_> {
         let mut ledger = self.cell.ledger();
         ledger.took(took);
         if let Some(last) = warnings.last() {
-            ledger.fail(&self.candidate, last.clone(), self.inner.clock.now());
+            // Draining and retiring are about the old instance.
+            let about = match (last.stage, &self.before) {
+                (Stage::Drain | Stage::Retire, Some(before)) => &before.candidate,
+                _ => &self.candidate,
+            };
+            ledger.fail(about, last.clone(), self.inner.clock.now());
         }
         drop(ledger);
         Ok(SwapReport {
@@ -197,7 +207,7 @@ impl Transition<'_> {
         {
             Ok(old) => old,
             Err(rejected) => {
-                self.discard(&running).await;
+                self.inner.discard(&self.cell, &running).await;
                 return Err(match rejected {
                     Rejected::Stopped => Failure::new(
                         Stage::Publish,
@@ -237,6 +247,11 @@ impl Transition<'_> {
             to: self.candidate.provider().clone(),
             instance,
         });
+        if let Some(told) = &self.when_published
+            && catch_unwind(AssertUnwindSafe(|| told())).is_err()
+        {
+            tracing::error!(slot = %self.cell.slot, "whoever waits for the publish panicked");
+        }
         let outcome = match skipped {
             Some(failure) => Outcome::Forced { failure },
             None => Outcome::Swapped,
@@ -246,12 +261,13 @@ impl Transition<'_> {
 
     async fn drain_and_retire(&self, old: Arc<Published>, warnings: &mut Vec<Failure>) {
         let limit = self.inner.limits.drain;
-        if let Some(failure) = self.inner.drain(self.cell, old, limit).await {
+        if let Some(failure) = self.inner.drain(&self.cell, old, limit).await {
             self.warn(failure, warnings);
         }
         if let Some(before) = &self.before {
             let retired = self.inner.retire(before).await;
-            self.inner.book_retired(self.cell, before);
+            self.inner.book_retired(&self.cell, before);
+            self.inner.graph.drained(&self.cell.slot);
             if let Err(failure) = retired {
                 self.warn(failure, warnings);
             }

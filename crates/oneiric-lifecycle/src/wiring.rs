@@ -77,8 +77,11 @@ impl Wiring {
         if inner.stopping.load(Ordering::Acquire) {
             return Err(stopped);
         }
+        // Waited for here and not in the task: the queue then goes by who asked first, and a caller
+        // that goes away while it waits leaves nothing behind, for nothing was begun.
+        let turn = Arc::clone(&cell.turn).lock_owned().await;
         // A task of its own: a caller that goes away leaves no half-done transition behind.
-        match tokio::spawn(transition::run(inner, cell, ask)).await {
+        match tokio::spawn(transition::run(inner, cell, ask, turn)).await {
             Ok(result) => result,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
             // The async runtime itself is going down.

@@ -8,7 +8,7 @@ use oneiric_lifecycle::{
     factory_fn,
 };
 
-use crate::support::{Act, CACHE, Lab, Script, provider, slot, until};
+use crate::support::{Act, CACHE, Lab, Script, provider, slot, soon, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p10_five_concurrent_cold_uses_build_exactly_one_instance() {
@@ -155,6 +155,27 @@ async fn p10_concurrent_swaps_run_one_after_the_other_and_retire_each_instance_o
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p10_swaps_of_a_slot_run_in_the_order_in_which_they_were_asked_for() {
+    for round in 0..50 {
+        let lab = Lab::new(&[
+            (CACHE, "a", 3, &[]),
+            (CACHE, "b", 2, &[]),
+            (CACHE, "c", 1, &[]),
+        ]);
+        lab.lifecycle.activate(&slot(CACHE)).await.unwrap();
+        let lifecycle = lab.lifecycle.clone();
+        // From a worker of the runtime, where tasks that are spawned last tend to run first.
+        let both = tokio::spawn(async move {
+            let to = |name| lifecycle.swap(SwapRequest::to_provider(slot(CACHE), provider(name)));
+            let (b, c) = tokio::join!(to("b"), to("c"));
+            assert!(b.unwrap().serves() && c.unwrap().serves());
+        });
+        soon(both).await.unwrap();
+        assert_eq!(lab.who(CACHE).await, "c", "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn a_name_nobody_registered_leaves_nothing_behind() {
     let lab = Lab::pair();
@@ -247,26 +268,62 @@ async fn provider_settings_reach_the_factory_and_a_wrong_one_is_named() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
+async fn a_factory_that_blocks_its_thread_costs_one_thread_however_often_it_is_tried() {
+    let limits = serde_json::from_value(serde_json::json!({"activation_ms": 20})).unwrap();
+    let candidates: [(&str, &str, i64, &[&str]); 2] = [(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])];
+    let lab = Lab::with(&candidates, |builder| builder.limits(limits));
+    let (build, open) = Act::thread_gate();
+    lab.book.script(
+        "a",
+        Script {
+            build,
+            ..Script::default()
+        },
+    );
+    for _ in 0..5 {
+        let error = lab.lifecycle.activate(&slot(CACHE)).await.unwrap_err();
+        assert_eq!(error.code(), "lifecycle.timed_out");
+    }
+    assert_eq!(
+        lab.book.builds_begun.load(Ordering::SeqCst),
+        1,
+        "one thread"
+    );
+    drop(open);
+    until(|| lab.book.retirements() == ["a"]).await;
+    // Booked as well.
+    until(|| lab.lifecycle.status(&slot(CACHE)).unwrap().swaps.retired == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p14_code_that_blocks_a_thread_in_a_factory_or_probe_holds_up_no_other_slot() {
     let slots: Vec<String> = (0..16)
         .map(|number| format!("adapter/slow{number}"))
         .collect();
     let mut candidates: Vec<(&str, &str, i64, &[&str])> = slots
         .iter()
-        .map(|name| (name.as_str(), "slow", 0, &[] as &[&str]))
+        .zip(["slow", "asked"].iter().cycle())
+        .map(|(name, provider)| (name.as_str(), *provider, 0, &[] as &[&str]))
         .collect();
     candidates.push((CACHE, "a", 0, &[]));
     let lab = Lab::new(&candidates);
-    let (build, open) = Act::thread_gate();
+    let (block, open) = Act::thread_gate();
     lab.book.script(
         "slow",
         Script {
-            build,
+            build: block.clone(),
             ..Script::default()
         },
     );
-    // More blocked builds than the runtime has workers.
+    lab.book.script(
+        "asked",
+        Script {
+            probe: block,
+            ..Script::default()
+        },
+    );
+    // More blocked builds and probes than the runtime has workers.
     let blocked: Vec<_> = slots
         .iter()
         .map(|name| {

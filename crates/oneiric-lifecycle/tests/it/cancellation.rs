@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 use oneiric_core::Coded;
 use oneiric_lifecycle::{Health, Limits, Outcome, SlotState, SwapRequest};
 
-use crate::support::{Act, CACHE, Lab, Script, provider, slot, until};
+use crate::support::{Act, CACHE, Lab, Script, provider, slot, soon, until};
+
+fn limits(limits: serde_json::Value) -> Limits {
+    serde_json::from_value(limits).unwrap()
+}
 
 fn impatient() -> Limits {
-    let limits = serde_json::json!({"activation_ms": 1, "probe_ms": 1, "retire_ms": 1});
-    serde_json::from_value(limits).unwrap()
+    limits(serde_json::json!({"activation_ms": 1, "probe_ms": 1, "retire_ms": 1}))
 }
 
 fn pair(limits: Limits) -> Lab {
@@ -149,12 +152,8 @@ async fn until_answered(lab: &Lab) {
 }
 
 #[tokio::test]
-async fn a_probe_that_hangs_rolls_back_and_a_retirement_that_hangs_does_not() {
-    let lab = pair(Limits::default());
-    assert_eq!(lab.who(CACHE).await, "a");
-    let lab = pair(impatient());
-    // The build has a millisecond here as well; on a busy machine that may be too short.
-    while lab.lifecycle.activate(&slot(CACHE)).await.is_err() {}
+async fn a_probe_that_hangs_rolls_back() {
+    let lab = pair(limits(serde_json::json!({"probe_ms": 20})));
     lab.book.script(
         "b",
         Script {
@@ -162,11 +161,73 @@ async fn a_probe_that_hangs_rolls_back_and_a_retirement_that_hangs_does_not() {
             ..Script::default()
         },
     );
+    // On a busy machine even the probe of `a` may take longer than that.
+    soon(async { while lab.lifecycle.activate(&slot(CACHE)).await.is_err() {} }).await;
     let request = SwapRequest::to_provider(slot(CACHE), provider("b"));
     let report = lab.lifecycle.swap(request).await.unwrap();
-    assert!(
-        matches!(report.outcome, Outcome::RolledBack { .. }),
-        "{report:?}"
+    let Outcome::RolledBack { failure } = report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(
+        (failure.stage.name(), failure.code),
+        ("probe", "lifecycle.probe_error")
     );
     assert_eq!(lab.who(CACHE).await, "a");
+}
+
+#[tokio::test]
+async fn p12_a_retirement_that_hangs_leaves_the_new_one_serving() {
+    let lab = pair(limits(serde_json::json!({"retire_ms": 1})));
+    lab.book.script(
+        "a",
+        Script {
+            retire: Act::Hang,
+            ..Script::default()
+        },
+    );
+    assert_eq!(lab.who(CACHE).await, "a");
+    let request = SwapRequest::to_provider(slot(CACHE), provider("b"));
+    let report = lab.lifecycle.swap(request).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Swapped);
+    assert_eq!(report.warnings[0].code, "lifecycle.timed_out");
+    assert_eq!(lab.who(CACHE).await, "b");
+}
+
+#[tokio::test]
+async fn an_answer_of_an_instance_that_was_exchanged_is_not_the_slots_health() {
+    let lab = pair(Limits::default());
+    assert_eq!(lab.who(CACHE).await, "a");
+    let (probe, gate) = Act::gate();
+    lab.book.script(
+        "b",
+        Script {
+            probe,
+            ..Script::default()
+        },
+    );
+    gate.add_permits(1);
+    let swap_to = |name: &str| {
+        let (lifecycle, to) = (lab.lifecycle.clone(), provider(name));
+        tokio::spawn(async move {
+            lifecycle
+                .swap(SwapRequest::to_provider(slot(CACHE), to))
+                .await
+                .unwrap()
+        })
+    };
+    assert!(soon(swap_to("b")).await.unwrap().serves());
+    let asked = tokio::spawn({
+        let lifecycle = lab.lifecycle.clone();
+        async move { lifecycle.probe(&slot(CACHE)).await.unwrap() }
+    });
+    let in_flight = || lab.lifecycle.status(&slot(CACHE)).unwrap().in_flight == 1;
+    until(in_flight).await;
+    let back = swap_to("a");
+    let published = || lab.lifecycle.status(&slot(CACHE)).unwrap().draining.len() == 1;
+    until(published).await;
+    gate.add_permits(1);
+    assert_eq!(soon(asked).await.unwrap().provider.as_str(), "b");
+    assert!(soon(back).await.unwrap().serves());
+    let health = lab.lifecycle.status(&slot(CACHE)).unwrap().health.unwrap();
+    assert_eq!(health.provider.as_str(), "a");
 }

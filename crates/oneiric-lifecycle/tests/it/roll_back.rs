@@ -1,14 +1,15 @@
 //! What fails before the new instance is published leads back; what fails after it does not.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
-use oneiric_core::BoxFuture;
+use oneiric_core::{BoxFuture, CandidateBuilder};
 use oneiric_lifecycle::{
-    Difference, Health, Limits, Outcome, SlotState, SwapContext, SwapHook, SwapRequest,
+    Difference, FacetProxy, Health, Lifecycle, Limits, Live, Outcome, SlotState, SwapContext,
+    SwapHook, SwapRequest,
 };
 
-use crate::support::{Act, CACHE, Lab, Named, Script, candidate, provider, slot};
+use crate::support::{Act, CACHE, Lab, Named, Script, candidate, provider, slot, soon};
 
 fn to_b() -> SwapRequest {
     SwapRequest::to_provider(slot(CACHE), provider("b"))
@@ -164,6 +165,28 @@ async fn p15_only_an_explicit_healthy_answer_is_swapped_in() {
 }
 
 #[tokio::test]
+async fn p15_an_instance_without_a_probe_may_serve_but_never_reads_ok() {
+    let lab = Lab::pair();
+    lab.book.script(
+        "a",
+        Script {
+            without_probe: true,
+            ..Script::default()
+        },
+    );
+    assert_eq!(lab.who(CACHE).await, "a");
+    let report = lab.lifecycle.probe(&slot(CACHE)).await.unwrap();
+    assert_eq!(report.health, None);
+    assert!(
+        lab.lifecycle
+            .status(&slot(CACHE))
+            .unwrap()
+            .health
+            .is_none_or(|one| one.health.is_none())
+    );
+}
+
+#[tokio::test]
 async fn p15_force_skips_a_failing_probe_and_says_so() {
     let lab = Lab::pair();
     lab.book.script(
@@ -314,14 +337,144 @@ async fn p12_a_hook_or_a_retirement_that_fails_after_the_publish_leaves_the_new_
     assert_eq!(lab.who(CACHE).await, "b", "usable");
     let status = lab.lifecycle.status(&slot(CACHE)).unwrap();
     assert_eq!(status.state, SlotState::Active);
+    let last = status.last_error.unwrap();
     assert_eq!(
-        status.last_error.unwrap().failure.code,
-        "lifecycle.hook_failed"
+        (last.provider.as_str(), last.failure.code),
+        ("b", "lifecycle.hook_failed")
     );
     assert_eq!(
         lab.book.records_of("a")[0].retired.load(Ordering::SeqCst),
         1
     );
+}
+
+#[tokio::test]
+async fn a_retirement_that_fails_is_about_the_instance_that_was_retired() {
+    let lab = Lab::pair();
+    lab.book.script(
+        "a",
+        Script {
+            retire: Act::Fail,
+            ..Script::default()
+        },
+    );
+    assert_eq!(lab.who(CACHE).await, "a");
+    assert!(lab.lifecycle.swap(to_b()).await.unwrap().serves());
+    let last = lab
+        .lifecycle
+        .status(&slot(CACHE))
+        .unwrap()
+        .last_error
+        .unwrap();
+    assert_eq!(
+        (last.provider.as_str(), last.failure.code),
+        ("a", "lifecycle.retire_failed")
+    );
+}
+
+/// Begins to rely on a facet when the new instance was checked already.
+struct LateConsumer {
+    lifecycle: Arc<Mutex<Option<Lifecycle>>>,
+    live: Mutex<Option<Live<dyn Named>>>,
+}
+
+impl SwapHook for LateConsumer {
+    fn before(&self, swap: SwapContext) -> BoxFuture<'_, Result<(), String>> {
+        if let Some(lifecycle) = &*self.lifecycle.lock().unwrap() {
+            *self.live.lock().unwrap() = Some(lifecycle.live(&swap.slot));
+        }
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test]
+async fn a_facet_that_comes_into_use_in_the_last_moment_is_seen() {
+    let candidates: [(&str, &str, i64, &[&str]); 2] = [(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])];
+    let later = Arc::new(Mutex::new(None));
+    let hook = LateConsumer {
+        lifecycle: Arc::clone(&later),
+        live: Mutex::default(),
+    };
+    let lab = Lab::with(&candidates, |builder| builder.hook(hook));
+    lab.book.script(
+        "b",
+        Script {
+            without_facet: true,
+            ..Script::default()
+        },
+    );
+    assert_eq!(lab.who(CACHE).await, "a");
+    *later.lock().unwrap() = Some(lab.lifecycle.clone());
+    let found = swap_to_b_rolls_back(&lab).await;
+    assert_eq!(found, ("facets".to_owned(), "lifecycle.facet_missing"));
+    *later.lock().unwrap() = None;
+}
+
+#[tokio::test]
+async fn an_instance_that_panics_when_asked_what_it_answers_is_retired_all_the_same() {
+    let candidates: [(&str, &str, i64, &[&str]); 2] = [(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])];
+    let lab = Lab::with(&candidates, |builder| {
+        builder.proxy(FacetProxy::new::<str>(["who"], |_| Arc::from("a facet")))
+    });
+    lab.book.script(
+        "b",
+        Script {
+            operations_panic: true,
+            ..Script::default()
+        },
+    );
+    let found = swap_to_b_rolls_back(&lab).await;
+    assert_eq!(found, ("build".to_owned(), "lifecycle.panicked"));
+    assert_eq!(lab.book.records_of("b").len(), 1, "it was built");
+}
+
+#[tokio::test]
+async fn a_candidate_that_changed_shows_and_is_built_anew() {
+    let lab = Lab::new(&[]);
+    let registration = lab.registry.register(candidate(CACHE, "a", 1, &[]));
+    assert_eq!(lab.who(CACHE).await, "a");
+    let differs = || lab.lifecycle.status(&slot(CACHE)).unwrap().differs;
+    registration
+        .update(|candidate| candidate.priority(7))
+        .unwrap();
+    assert_eq!(differs(), None, "only ranked anew");
+    let changes: [fn(CandidateBuilder) -> CandidateBuilder; 2] = [
+        |candidate| candidate.metadata("region", serde_json::json!("north")),
+        |candidate| candidate.requires(slot("service/other")),
+    ];
+    lab.registry
+        .register(candidate("service/other", "o", 1, &[]))
+        .keep();
+    for change in changes {
+        registration.update(change).unwrap();
+        assert_eq!(differs(), Some(Difference::NotApplied));
+        let report = lab
+            .lifecycle
+            .swap(SwapRequest::to_winner(slot(CACHE)))
+            .await
+            .unwrap();
+        assert_eq!(report.outcome, Outcome::Swapped);
+        assert_eq!(differs(), None);
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_of_the_publish_before_the_old_one_is_drained() {
+    let lab = Lab::pair();
+    let lease = lab.lifecycle.lease(&slot(CACHE)).await.unwrap();
+    let (told, published) = tokio::sync::oneshot::channel();
+    let told = Mutex::new(Some(told));
+    let request = to_b().when_published(move || {
+        told.lock().unwrap().take().unwrap().send(()).unwrap();
+    });
+    let swap = tokio::spawn({
+        let lifecycle = lab.lifecycle.clone();
+        async move { lifecycle.swap(request).await.unwrap() }
+    });
+    soon(published).await.unwrap();
+    assert!(!swap.is_finished(), "a lease on the old one is out");
+    drop(lease);
+    assert!(soon(swap).await.unwrap().serves());
 }
 
 #[tokio::test]
@@ -383,7 +536,7 @@ async fn a_call_in_flight_when_the_drain_deadline_passes_frees_its_caller() {
     crate::support::until(|| lab.book.records_of("a")[0].calls.load(Ordering::SeqCst) == 1).await;
     lab.lifecycle.swap(to_b()).await.unwrap();
     assert_eq!(
-        oneiric_core::Coded::code(&call.await.unwrap()),
+        oneiric_core::Coded::code(&soon(call).await.unwrap()),
         "lifecycle.retired"
     );
 }

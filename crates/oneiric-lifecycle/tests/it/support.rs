@@ -83,6 +83,8 @@ pub(crate) struct Script {
     pub(crate) call: Act,
     pub(crate) retire: Act,
     pub(crate) without_facet: bool,
+    pub(crate) without_probe: bool,
+    pub(crate) operations_panic: bool,
 }
 
 /// What happened to one instance.
@@ -187,6 +189,7 @@ impl Invoke for Part {
     }
 
     fn operations(&self) -> Vec<oneiric_lifecycle::Operation> {
+        assert!(!self.script.operations_panic, "operations told to panic");
         vec![oneiric_lifecycle::Operation::new("who", "-> the provider")]
     }
 }
@@ -245,16 +248,17 @@ impl Factory for PartFactory {
                 .lock()
                 .unwrap()
                 .push((provider.clone(), Arc::clone(&record)));
-            let without_facet = script.without_facet;
+            let (without_facet, without_probe) = (script.without_facet, script.without_probe);
             let part = Arc::new(Part {
                 provider,
                 script,
                 record,
                 book,
             });
-            let instance = Instance::new(part.clone())
-                .probe(part.clone())
-                .retire(part.clone());
+            let mut instance = Instance::new(part.clone()).retire(part.clone());
+            if !without_probe {
+                instance = instance.probe(part.clone());
+            }
             Ok(if without_facet {
                 instance
             } else {
@@ -325,15 +329,20 @@ pub(crate) fn candidate(of: &str, by: &str, priority: i64, requires: &[&str]) ->
         .build()
 }
 
+/// Waits for what must end by itself, far beyond any machine's slowness.
+pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(60), work)
+        .await
+        .unwrap()
+}
+
 /// Waits until `condition` holds; for what has no event of its own. Gives up far beyond any
 /// machine's slowness.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
-    let wait = async {
+    soon(async {
         while !condition() {
             tokio::task::yield_now().await;
         }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), wait)
-        .await
-        .unwrap();
+    })
+    .await;
 }
