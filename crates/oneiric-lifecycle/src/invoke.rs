@@ -91,7 +91,9 @@ impl Operation {
 
 /// Answers operations by name.
 ///
-/// Cancel-safety is the component's: a caller that stops waiting drops the future.
+/// Calls run on the caller's thread. One that blocks it blocks a worker of the async runtime; work that
+/// must block belongs into `tokio::task::spawn_blocking`. Cancel-safety is the component's: a caller
+/// that stops waiting, or whose instance is retired under the call, drops the future.
 pub trait Invoke: Send + Sync {
     /// Carries out `operation`.
     ///
