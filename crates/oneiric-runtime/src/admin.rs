@@ -5,20 +5,11 @@
 //! else is limits: on connections, headers, bodies and time, so that a broken client costs itself and nobody else.
 
 mod answer;
+mod breath;
 mod route;
+mod socket;
 
-use std::{
-    fs::{self, Permissions},
-    io,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::UnixStream as StdUnixStream,
-    },
-    path::{Path, PathBuf},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,8 +20,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::answer::Admin;
-use crate::{error::RuntimeError, runtime::Runtime, state_dir};
+use self::{answer::Admin, breath::Breath, socket::SocketFile};
+use crate::{error::RuntimeError, runtime::Runtime};
 
 /// Connections at one time; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
@@ -40,13 +31,11 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 /// For answers to be written once everything is retired.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Between attempts to accept when the system has no file descriptors left.
-const BREATH: Duration = Duration::from_millis(50);
 
 /// The server, from start to finish.
 #[derive(Debug)]
 pub(crate) struct Server {
-    socket: PathBuf,
+    socket: SocketFile,
     stop: CancellationToken,
     connections: TaskTracker,
     accepting: JoinHandle<()>,
@@ -55,18 +44,18 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the socket and begins to answer.
     pub(crate) fn start(runtime: Runtime, socket: &Path) -> Result<Self, RuntimeError> {
-        let (listener, owner) = bind(socket)?;
+        let (listener, socket) = SocketFile::bind(socket)?;
         let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
         let admin = Arc::new(Admin::new(runtime));
         let accepting = tokio::spawn(accept(
             listener,
-            owner,
+            socket.owner,
             admin,
             stop.clone(),
             connections.clone(),
         ));
         Ok(Self {
-            socket: socket.to_owned(),
+            socket,
             stop,
             connections,
             accepting,
@@ -74,7 +63,7 @@ impl Server {
     }
 
     pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+        self.socket.path()
     }
 
     /// Takes no new connections and no further requests on those there are; requests under way go on.
@@ -85,7 +74,7 @@ impl Server {
     /// Waits for the answers under way, a second at most, and removes the socket.
     pub(crate) async fn finish(self) {
         self.stop.cancel();
-        // Neither can fail in a way that anybody could do something about: the task was stopped, the file is ours.
+        // It was told to stop and has nothing to report.
         drop(self.accepting.await);
         self.connections.close();
         if tokio::time::timeout(FAREWELL, self.connections.wait())
@@ -97,40 +86,8 @@ impl Server {
                 "connections were cut off"
             );
         }
-        drop(fs::remove_file(&self.socket));
+        self.socket.remove();
     }
-}
-
-/// Opens the socket; returns it with the user it belongs to. Replaces one that nobody serves any more.
-fn bind(path: &Path) -> Result<(UnixListener, u32), RuntimeError> {
-    state_dir::fits_address(path).map_err(|(length, limit)| RuntimeError::SocketPathTooLong {
-        path: path.to_owned(),
-        length,
-        limit,
-    })?;
-    let unusable = |source| RuntimeError::Socket {
-        path: path.to_owned(),
-        source,
-    };
-    if let Ok(there) = fs::symlink_metadata(path) {
-        if !there.file_type().is_socket() {
-            return Err(unusable(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "something else is in its place",
-            )));
-        }
-        // The lock on the state directory says nothing about a socket that is set to lie elsewhere.
-        if StdUnixStream::connect(path).is_ok() {
-            return Err(RuntimeError::SocketInUse {
-                path: path.to_owned(),
-            });
-        }
-        fs::remove_file(path).map_err(unusable)?;
-    }
-    let listener = UnixListener::bind(path).map_err(unusable)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(unusable)?;
-    let owner = fs::symlink_metadata(path).map_err(unusable)?.uid();
-    Ok((listener, owner))
 }
 
 async fn accept(
@@ -141,6 +98,7 @@ async fn accept(
     connections: TaskTracker,
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut breath = Breath::default();
     loop {
         let next = async {
             let place = Arc::clone(&places)
@@ -155,15 +113,28 @@ async fn accept(
             next = next => next,
         };
         match next {
-            Ok((place, stream)) => match admitted(&stream, owner) {
-                Ok(peer) => {
-                    connections.spawn(serve(stream, peer, place, Arc::clone(&admin), stop.clone()));
+            Ok((place, stream)) => {
+                let failures = breath.succeeded();
+                if failures > 0 {
+                    tracing::info!(failures, "connections are accepted again");
                 }
-                Err(peer) => tracing::warn!(peer, "connection of another user refused"),
-            },
+                match admitted(&stream, owner) {
+                    Ok(peer) => {
+                        let admin = Arc::clone(&admin);
+                        connections.spawn(serve(stream, peer, place, admin, stop.clone()));
+                    }
+                    Err(peer) => tracing::warn!(peer, "connection of another user refused"),
+                }
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(BREATH).await;
+                let (wait, first) = breath.failed();
+                if first {
+                    tracing::warn!(%error, "cannot accept connections; trying again");
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
             }
         }
     }

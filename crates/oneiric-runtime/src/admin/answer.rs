@@ -203,11 +203,15 @@ fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Full<Bytes>> {
             allow: methods,
         } = problem;
         allow = methods;
-        // What a caller did wrong is for the caller; what we did wrong somebody has to look at.
-        if kind == ErrorKind::Internal {
-            tracing::error!(request_id = id, code, message, "request failed");
-        } else {
-            tracing::info!(request_id = id, code, message, "request refused");
+        // What a caller did wrong is for the caller; what is wrong here somebody has to look at.
+        match kind {
+            ErrorKind::Internal => {
+                tracing::error!(request_id = id, code, message, "request failed");
+            }
+            ErrorKind::Unavailable | ErrorKind::Timeout => {
+                tracing::warn!(request_id = id, code, message, "request not done");
+            }
+            _ => tracing::info!(request_id = id, code, message, "request refused"),
         }
         let error = ErrorFields {
             code: code.into(),
