@@ -9,7 +9,9 @@
 //! latest ones, and a checksum keeps a torn one from ever being given to anybody.
 
 mod entry;
+mod file;
 mod shelf;
+mod unfinished;
 
 use std::io;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -33,16 +35,21 @@ use crate::wall_clock::MachineClock;
 #[non_exhaustive]
 pub struct FileCacheSettings {
     /// Where the entries lie. Made, for its owner only, if it is not there. Not to be shared with
-    /// another cache that is in use.
+    /// another cache that is in use. A relative one begins in the working directory of the process,
+    /// wherever the settings are written down; a process that changes it must give an absolute one.
     pub directory: PathBuf,
-    /// How many entries are kept, 1 or more (10,000).
+    /// How many entries are kept, 1 or more (10,000). The index takes memory for those that are
+    /// there, not for those that may be.
     #[serde(default = "default_max_entries")]
     pub max_entries: NonZeroUsize,
-    /// How many bytes of files are kept, 1 or more (256 MiB).
+    /// How many bytes of files are kept, 1 or more (256 MiB): keys, values and 36 bytes an entry, not
+    /// what the file system rounds them up to. A get holds one entry in memory, which may be as
+    /// large as this.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: NonZeroU64,
     /// How long an entry is kept that was put without a time to live, in milliseconds; without it,
-    /// as long as the bounds allow.
+    /// as long as the bounds allow. 0 has run out at once: such an entry is never got. One that ends
+    /// beyond the end of time, as the largest values do, never ends.
     #[serde(default)]
     pub default_ttl_ms: Option<u64>,
 }
@@ -97,7 +104,9 @@ impl Coded for FileCacheError {
 /// Over a bound, expired entries go first, then those used longest ago; after a restart, those
 /// written longest ago. Time to live is measured on the wall clock, since it outlives the process,
 /// and rounded up to milliseconds. Files in the directory that are not this cache's are left alone;
-/// entries that are damaged count as not there.
+/// entries that are damaged count as not there, and so does whatever else stands under the name of
+/// one: pipes are not waited for and links not followed. A put replaces it; a directory is renamed to
+/// `set-aside-…`, with a warning in the log.
 ///
 /// All file work is done on the blocking pool of the tokio runtime that the caller runs in.
 pub struct FileCache {

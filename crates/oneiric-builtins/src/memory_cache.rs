@@ -30,7 +30,7 @@ pub struct MemoryCacheSettings {
     /// How many bytes of keys and values are kept, 1 or more (64 MiB).
     pub max_bytes: NonZeroU64,
     /// How long an entry is kept that was put without a time to live, in milliseconds; without it,
-    /// as long as the bounds allow.
+    /// as long as the bounds allow. 0 has run out at once: such an entry is never got.
     pub default_ttl_ms: Option<u64>,
 }
 

@@ -4,23 +4,24 @@
 //! new ones written out before it is taken: a rename is whole or not at all, so a reader needs no lock
 //! to see one version or the other.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::entry::{self, Entry, EntryName, HEADER_BYTES, Header};
+use super::entry::{self, Entry, EntryName, HEADER_BYTES};
+use super::file::{self, Listed, remove};
+use super::unfinished::{Names, Unfinished};
 use crate::bounded::{Bounded, Bounds};
 
-/// How files begin that were not yet renamed to what they are to be.
-const UNFINISHED: &str = "unfinished-";
+/// How directories begin that stood where an entry was to go.
+const SET_ASIDE: &str = "set-aside-";
 
-/// An unfinished file that was last written so long ago has nobody who will finish it.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+/// What a probe writes.
+const REHEARSAL: &[u8] = b"probe";
 
 /// What became of a put.
 #[derive(Debug, PartialEq)]
@@ -34,6 +35,7 @@ pub(super) enum Put {
 pub(super) struct Shelf {
     directory: PathBuf,
     bounds: Bounds,
+    names: Names,
     index: Mutex<Index>,
 }
 
@@ -46,7 +48,7 @@ struct Index {
 impl Shelf {
     /// Makes the directory if need be, clears what crashes left behind and takes stock of the rest.
     pub(super) fn open(directory: &Path, bounds: Bounds, now: Duration) -> io::Result<Self> {
-        make_private(directory)?;
+        file::make_private(directory)?;
         let index = Index {
             kept: Bounded::new(bounds),
             closed: false,
@@ -54,6 +56,7 @@ impl Shelf {
         let shelf = Self {
             directory: directory.to_owned(),
             bounds,
+            names: Names::new(),
             index: Mutex::new(index),
         };
         shelf.take_stock(now)?;
@@ -99,14 +102,15 @@ impl Shelf {
             return Ok(Put::TooLarge { bytes });
         }
         let file = entry::encode(key, value, expires).ok_or(ErrorKind::InvalidInput)?;
-        let unfinished = self.write_unfinished(|new| new.write_all(&file))?;
+        let (unfinished, mut new) = Unfinished::create(&self.directory, &self.names)?;
+        new.write_all(&file)?;
         let name = EntryName::of(key);
 
         let mut index = self.index();
         if index.closed {
             return Ok(Put::Closed);
         }
-        unfinished.rename(&self.path(name))?;
+        self.put_in_place(unfinished, &self.path(name))?;
         index.kept.insert(name, (), bytes, expires);
         self.trim(&mut index, now);
         Ok(Put::Done)
@@ -135,20 +139,16 @@ impl Shelf {
 
     /// Does all that a put, a get and a delete need of the directory, on a file of its own.
     pub(super) fn rehearse(&self) -> io::Result<()> {
-        const TEXT: &[u8] = b"probe";
+        read_back(self.write_rehearsal()?)
+    }
+
+    fn write_rehearsal(&self) -> io::Result<Unfinished> {
+        let (mut unfinished, mut new) = Unfinished::create(&self.directory, &self.names)?;
+        new.write_all(REHEARSAL)?;
         // Forced to the disk, or a full one would not be noticed before the file is gone again.
-        let begun =
-            self.write_unfinished(|new| new.write_all(TEXT).and_then(|()| new.sync_all()))?;
-        let written = Unfinished {
-            path: self.unfinished_path(),
-        };
-        begun.rename(&written.path)?;
-        if fs::read(&written.path)? != TEXT {
-            return Err(io::Error::other(
-                "a file read back differs from what was written",
-            ));
-        }
-        written.remove()
+        new.sync_all()?;
+        unfinished.rename_unfinished(&self.directory, &self.names)?;
+        Ok(unfinished)
     }
 
     /// Refuses every put and delete from now on; the one in progress is done when this returns.
@@ -156,25 +156,8 @@ impl Shelf {
         self.index().closed = true;
     }
 
-    /// Reads an entry's file; `None` when there is none, or something that is no file. One larger than the whole cache may be
-    /// is not ours to read: it comes back empty, which no entry is.
     fn read(&self, name: EntryName) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.path(name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Ok(None);
-        }
-        let bytes = metadata.len();
-        if !self.bounds.fit(bytes) {
-            return Ok(Some(Vec::new()));
-        }
-        let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
-        file.take(bytes).read_to_end(&mut content)?;
-        Ok(Some(content))
+        file::read(&self.path(name), self.bounds)
     }
 
     /// Makes index and directory agree on an entry that was missing, damaged or expired when it was
@@ -215,61 +198,37 @@ impl Shelf {
 
     fn take_stock(&self, now: Duration) -> io::Result<()> {
         let mut found = Vec::new();
-        for file in fs::read_dir(&self.directory)? {
-            let file = file?;
-            if !file.file_type()?.is_file() {
-                continue;
-            }
-            let name = file.file_name();
-            let written = |file: &fs::DirEntry| -> io::Result<Duration> {
-                let modified = file.metadata()?.modified()?;
-                Ok(modified
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .unwrap_or_default())
-            };
-            if let Some(name) = EntryName::parse(&name) {
-                match peek(&file.path())? {
-                    Some((header, bytes)) => found.push((written(&file)?, name, header, bytes)),
-                    None => remove(&file.path())?,
-                }
-            } else if name
-                .to_str()
-                .is_some_and(|name| name.starts_with(UNFINISHED))
-                && written(&file)? + ABANDONED_AFTER <= now
-            {
-                remove(&file.path())?;
+        for listed in fs::read_dir(&self.directory)? {
+            let listed = listed?;
+            match file::inspect(&listed, now)? {
+                Listed::Entry(stock) => found.push(stock),
+                Listed::Remove => remove(&listed.path())?,
+                Listed::Leave => {}
             }
         }
-        found.sort_unstable_by_key(|(written, name, ..)| (*written, *name));
+        found.sort_unstable_by_key(|stock| (stock.written, stock.name));
         let mut index = self.index();
-        for (_, name, header, bytes) in found {
-            index.kept.insert(name, (), bytes, header.expires);
+        for stock in found {
+            let kept = &mut index.kept;
+            kept.insert(stock.name, (), stock.bytes, stock.expires);
         }
         self.trim(&mut index, now);
         Ok(())
     }
 
-    fn write_unfinished(
-        &self,
-        write: impl FnOnce(&mut File) -> io::Result<()>,
-    ) -> io::Result<Unfinished> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let path = self.unfinished_path();
-        let mut file = options.open(&path)?;
-        let unfinished = Unfinished { path };
-        write(&mut file)?;
-        Ok(unfinished)
-    }
-
-    /// A name that nobody uses, in this process or another.
-    fn unfinished_path(&self) -> PathBuf {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let (process, count) = (std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        self.directory
-            .join(format!("{UNFINISHED}{process}-{count}"))
+    /// Renames a file to the entry that it is to be. A file in the way is replaced, whatever its kind;
+    /// a directory cannot be, and would refuse this key for ever if it stayed.
+    fn put_in_place(&self, mut unfinished: Unfinished, place: &Path) -> io::Result<()> {
+        match unfinished.rename(place) {
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                let aside = self.directory.join(self.names.next(SET_ASIDE));
+                fs::rename(place, &aside)?;
+                let (from, to) = (place.display(), aside.display());
+                tracing::warn!(%from, %to, "a directory stood in an entry's place and was renamed");
+                unfinished.rename(place)
+            }
+            renamed => renamed,
+        }
     }
 
     fn path(&self, name: EntryName) -> PathBuf {
@@ -282,63 +241,74 @@ impl Shelf {
     }
 }
 
-/// A file that is removed again unless it is renamed to what it is to be.
-#[derive(Debug)]
-struct Unfinished {
-    path: PathBuf,
+/// The second half of [`Shelf::rehearse`].
+fn read_back(written: Unfinished) -> io::Result<()> {
+    let mut content = Vec::new();
+    if let Some((file, _)) = file::open(written.path())? {
+        file.take(REHEARSAL.len() as u64 + 1)
+            .read_to_end(&mut content)?;
+    }
+    if content != REHEARSAL {
+        let message = "a file read back differs from what was written";
+        return Err(io::Error::other(message));
+    }
+    written.remove()
 }
 
-impl Unfinished {
-    fn rename(mut self, to: &Path) -> io::Result<()> {
-        fs::rename(&self.path, to)?;
-        self.path.clear();
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1_795_348_800);
+
+    fn open(directory: &Path) -> Shelf {
+        let bounds = Bounds {
+            entries: std::num::NonZeroUsize::MAX,
+            bytes: std::num::NonZeroU64::MAX,
+        };
+        Shelf::open(directory, bounds, NOW).unwrap()
     }
 
-    fn remove(mut self) -> io::Result<()> {
-        fs::remove_file(std::mem::take(&mut self.path))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            // The error that brought us here is the one to report; the file is swept at a start.
-            let _reported_already = fs::remove_file(&self.path);
+    #[test]
+    fn what_a_killed_process_left_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let killed = open(directory.path());
+        for _ in 0..20 {
+            std::mem::forget(Unfinished::create(&killed.directory, &killed.names).unwrap());
         }
+        // The same process id, and a count that begins anew.
+        let next = open(directory.path());
+        next.rehearse().unwrap();
+        assert_eq!(next.put("a", b"1", None, NOW).unwrap(), Put::Done);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 21);
     }
-}
 
-/// The header of an entry's file and its size; `None` if it is no whole entry.
-fn peek(path: &Path) -> io::Result<Option<(Header, u64)>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        // Another instance removed it since the directory was listed.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let bytes = file.metadata()?.len();
-    let mut header = [0; HEADER_BYTES];
-    match file.read_exact(&mut header) {
-        Ok(()) => Ok(Header::parse(&header, bytes).map(|header| (header, bytes))),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
+    #[test]
+    fn a_probe_says_no_when_what_it_reads_is_not_what_it_wrote() {
+        let directory = tempfile::tempdir().unwrap();
+        let shelf = open(directory.path());
+        let damages: [fn(&Path); 4] = [
+            |file| File::create(file).unwrap().write_all(b"prone").unwrap(),
+            |file| File::create(file).unwrap().set_len(3).unwrap(),
+            |file| {
+                File::options()
+                    .append(true)
+                    .open(file)
+                    .unwrap()
+                    .write_all(b"s")
+                    .unwrap()
+            },
+            |file| fs::remove_file(file).unwrap(),
+        ];
+        for damage in damages {
+            let written = shelf.write_rehearsal().unwrap();
+            damage(written.path());
+            let error = read_back(written).unwrap_err();
+            assert!(error.to_string().contains("differs"), "{error}");
+        }
+        shelf.rehearse().unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
-}
-
-/// Removes a file; one that is gone already is removed.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes a directory that only its owner can enter; one that is there is left as it is.
-fn make_private(directory: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
 }

@@ -231,7 +231,6 @@ async fn an_entry_under_the_name_of_another_is_not_given_away() {
 #[tokio::test]
 async fn a_huge_file_in_an_entrys_place_is_not_read() {
     let mut place = Place::new();
-    place.settings.max_bytes = NonZeroU64::new(1_000).unwrap();
     let grow = |file: &Path| {
         File::options()
             .write(true)
@@ -240,7 +239,10 @@ async fn a_huge_file_in_an_entrys_place_is_not_read() {
             .set_len(1 << 40)
             .unwrap()
     };
-    assert_eq!(after_damage(&place, false, grow).await, (None, 0));
+    for max_bytes in [1_000, u64::MAX] {
+        place.settings.max_bytes = NonZeroU64::new(max_bytes).unwrap();
+        assert_eq!(after_damage(&place, false, grow).await, (None, 0));
+    }
 }
 
 #[tokio::test]
@@ -271,6 +273,21 @@ async fn the_bound_on_bytes_holds_on_the_disk() {
         3,
         "nothing was pushed out for what cannot be kept"
     );
+}
+
+#[tokio::test]
+async fn a_default_time_to_live_of_0_has_run_out_and_the_largest_never_does() {
+    let mut place = Place::new();
+    place.settings.default_ttl_ms = Some(0);
+    let cache = place.open();
+    put(&cache, "a", "1").await;
+    assert_eq!(get(&cache, "a").await, None);
+
+    place.settings.default_ttl_ms = Some(u64::MAX);
+    let cache = place.open();
+    put(&cache, "a", "1").await;
+    place.clock.advance(Duration::from_hours(24 * 365 * 1_000));
+    assert_eq!(get(&place.open(), "a").await.as_deref(), Some("1"));
 }
 
 #[tokio::test]

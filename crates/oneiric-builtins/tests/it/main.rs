@@ -5,6 +5,8 @@ mod conformance;
 mod factories;
 mod file_cache;
 mod flaky;
+#[cfg(unix)]
+mod obstacles;
 mod probes;
 mod support;
 mod swap;
