@@ -5,13 +5,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::{poll_fn, ready},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
 };
 
-use oneiric_core::{BoxFuture, Provider, Slot};
-use tokio::sync::OwnedMutexGuard;
+use oneiric_core::{Provider, Slot};
 
 use crate::api::RevisionDoc;
 
@@ -41,23 +38,12 @@ pub(crate) struct Entry {
     pub(crate) at_unix_ms: u64,
 }
 
-/// A place in the queue of a slot; done when it is the turn of whoever holds it, which lasts as long as the guard.
-pub(crate) type Turn = BoxFuture<'static, OwnedMutexGuard<()>>;
-
 impl Revisions {
-    /// Queues up for changing the selection of `slot`: the place is taken when this returns, which is at once.
-    /// Ask only for slots that exist: each is remembered.
-    pub(crate) async fn queue(&self, slot: &Slot) -> Turn {
-        let lock = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(slot.clone()).or_default())
-        };
-        // The lock is fair by the order of first polls.
-        let mut turn: Turn = Box::pin(lock.lock_owned());
-        match poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await {
-            Poll::Ready(mine) => Box::pin(ready(mine)),
-            Poll::Pending => turn,
-        }
+    /// The lock that whoever changes the selection of `slot` holds, fair in the order in which it is asked for. Ask
+    /// only for slots that exist: each is remembered.
+    pub(crate) fn turn(&self, slot: &Slot) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(slot.clone()).or_default())
     }
 
     /// Writes a change down and gives it its number.
@@ -143,27 +129,6 @@ mod tests {
             (revisions.in_force().len(), revisions.history().len()),
             (0, 3)
         );
-    }
-
-    #[tokio::test]
-    async fn turns_come_in_the_order_of_queueing_and_not_of_waiting() {
-        let (revisions, slot) = (Revisions::default(), entry(None).slot);
-        let first = revisions.queue(&slot).await.await;
-        // A task that has used up its time slice gets its place too.
-        while tokio::task::coop::has_budget_remaining() {
-            tokio::task::coop::consume_budget().await;
-        }
-        let second = revisions.queue(&slot).await;
-        tokio::task::yield_now().await;
-        let mut third = revisions.queue(&slot).await;
-        drop(first);
-        tokio::select! {
-            biased;
-            _ = &mut third => panic!("the third waits first but is not next"),
-            () = ready(()) => {}
-        }
-        drop(second.await);
-        drop(third.await);
     }
 
     #[test]

@@ -19,7 +19,8 @@ impl Runtime {
     /// Exchanges what serves a slot, or says what that would do; see [`SwapRequestDoc`]. `who` is written down with
     /// the selection.
     ///
-    /// Swaps of one slot run in the order they were asked for. Cancel-safe: what was begun goes on.
+    /// Swaps of one slot run in the order they were asked for. Cancel-safe: what was begun goes on, what still waits
+    /// for its turn never begins.
     ///
     /// # Errors
     /// `core.no_candidate`, `core.tied`, `runtime.provider_unknown`, `runtime.request_invalid`, `lifecycle.stopped`;
@@ -39,11 +40,13 @@ impl Runtime {
         if request.dry_run {
             return self.plan(&request);
         }
-        // The place in the queue is taken here: spawned tasks need not begin in the order they were spawned.
-        let turn = self.inner.revisions.queue(&request.slot).await;
+        // The turn is awaited here and not in the task, for spawned tasks need not begin in the order they were
+        // spawned; a swap whose turn has not come when its caller leaves is not wanted any more.
+        let turn = self.inner.revisions.turn(&request.slot);
+        let mine = turn.lock_owned().await;
         let (runtime, who) = (self.clone(), who.to_owned());
         let swap = tokio::spawn(async move {
-            let _mine = turn.await;
+            let _mine = mine;
             runtime.swap_now(request, who).await
         });
         swap.await.unwrap_or_else(|error| {
