@@ -92,13 +92,7 @@ impl Runtime {
         if snapshot.selection(slot).is_none() {
             self.must_know(slot)?;
         }
-        let explanation = if what_if.is_empty() {
-            snapshot.explain(query)
-        } else {
-            snapshot
-                .what_if(query, what_if)
-                .map_err(RuntimeError::Change)?
-        };
+        let explanation = assuming(&snapshot, query, what_if)?;
         let status = self.lifecycle().status(slot);
         let active = status.as_ref().and_then(|status| status.active.as_ref());
         let serving = Serving {
@@ -263,6 +257,20 @@ impl Runtime {
     fn must_know(&self, slot: &Slot) -> Result<(), RuntimeError> {
         self.statuses(Some(slot)).map(drop)
     }
+}
+
+/// Explains, without talk of assumptions where there are none.
+fn assuming(
+    snapshot: &Snapshot,
+    query: &Query,
+    changes: &[Change],
+) -> Result<Explanation, RuntimeError> {
+    if changes.is_empty() {
+        return Ok(snapshot.explain(query));
+    }
+    snapshot
+        .what_if(query, changes)
+        .map_err(RuntimeError::Change)
 }
 
 fn no_candidate(slot: &Slot) -> ResolveError {

@@ -1,12 +1,12 @@
 //! What a swap would do, without doing any of it.
 
 use oneiric_core::{
-    Change, Query, Registered, ResolveError, Score, Slot,
-    precedence::{self},
+    Change, Explanation, Outcome, Query, Registered, ResolveError, SelectionLayer, Snapshot,
+    Verdict,
 };
 use oneiric_lifecycle::SwapReport;
 
-use super::{no_candidate, unresolved};
+use super::{assuming, no_candidate, unresolved};
 use crate::{
     api::{PlanDoc, SwapDoc, SwapRequestDoc, schema},
     error::RuntimeError,
@@ -19,37 +19,24 @@ impl Runtime {
         request: &SwapRequestDoc,
     ) -> Result<SwapDoc<SwapReport>, RuntimeError> {
         let slot = &request.slot;
-        let query = Query::new(slot.clone());
         let selected = self
             .inner
             .revisions
             .of(slot)
             .and_then(|revision| revision.provider);
-        let (to, after, text) = if request.clear {
-            let winner = self.winner_without_operator(slot)?;
-            let text = format!("without an operator's selection, {winner} ranks best in {slot}\n");
-            (winner, None, text)
-        } else if let Some(provider) = &request.provider {
-            let assumed = [Change::Select(provider.clone())];
-            let text = self
-                .registry()
-                .what_if(&query, &assumed)
-                .map_err(RuntimeError::Change)?
-                .to_string();
-            let query = query.provider(provider.clone());
-            (
-                self.registry().resolve(&query).map_err(unresolved)?,
+        let (change, after) = match &request.provider {
+            _ if request.clear => (Some(Change::Unselect(SelectionLayer::Operator)), None),
+            Some(provider) => (
+                Some(Change::Select(provider.clone())),
                 Some(provider.clone()),
-                text,
-            )
-        } else {
-            let text = self.registry().explain(&query).to_string();
-            (
-                self.registry().resolve(&query).map_err(unresolved)?,
-                selected.clone(),
-                text,
-            )
+            ),
+            None => (None, selected.clone()),
         };
+        let snapshot = self.registry().snapshot();
+        let query = Query::new(slot.clone());
+        let explanation = assuming(&snapshot, &query, change.as_slice())?;
+        let to = winner(&snapshot, &query, &explanation).map_err(unresolved)?;
+        let text = explanation.to_string();
         let status = self.lifecycle().status(slot);
         let active = status.as_ref().and_then(|status| status.active.as_ref());
         let stays = active.is_some_and(|active| active.sequence == to.sequence());
@@ -74,42 +61,28 @@ impl Runtime {
             error: None,
         })
     }
+}
 
-    /// Who would win if the operator selected nobody: the registry's order under the selection that the settings
-    /// file makes.
-    fn winner_without_operator(&self, slot: &Slot) -> Result<Registered, RuntimeError> {
-        let settings = self.settings();
-        let selected = settings
-            .selections
-            .iter()
-            .rev()
-            .find(|(of, _)| of == slot)
-            .map(|(_, provider)| provider);
-        let scored = |held: Registered| {
-            (
-                Score {
-                    selected: selected == Some(held.provider()),
-                    ..held.score()
-                },
-                held,
-            )
-        };
-        let all = self.registry().resolve_all(&Query::new(slot.clone()));
-        let mut all: Vec<(Score, Registered)> = all.into_iter().map(scored).collect();
-        all.sort_by(|(left, _), (right, _)| precedence::compare(right, left, settings.ties).0);
-        let Some((best, winner)) = all.first() else {
-            return Err(unresolved(no_candidate(slot)));
-        };
-        let tied = all
-            .iter()
-            .filter(|(score, _)| precedence::is_tie(best, score, settings.ties));
-        let tied: Vec<Registered> = tied.map(|(_, held)| held.clone()).collect();
-        if tied.len() > 1 {
-            return Err(unresolved(ResolveError::Tied {
-                slot: slot.clone(),
-                among: tied,
-            }));
-        }
-        Ok(winner.clone())
+/// Finds who wins by an explanation, which names registrations by number.
+fn winner(
+    snapshot: &Snapshot,
+    query: &Query,
+    explanation: &Explanation,
+) -> Result<Registered, ResolveError> {
+    let tied = explanation.candidates.iter();
+    let tied = tied.filter(|one| one.verdict == Verdict::Tied);
+    let tied: Vec<u64> = tied.map(|one| one.score.4).collect();
+    let best = explanation.winner.as_ref().map(|winner| winner.sequence);
+    let held = snapshot.resolve_all(query).into_iter();
+    if explanation.outcome == Outcome::Tied {
+        return Err(ResolveError::Tied {
+            slot: query.slot().clone(),
+            among: held
+                .filter(|held| tied.contains(&held.sequence()))
+                .collect(),
+        });
     }
+    held.into_iter()
+        .find(|held| Some(held.sequence()) == best)
+        .ok_or_else(|| no_candidate(query.slot()))
 }

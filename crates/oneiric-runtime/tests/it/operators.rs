@@ -208,6 +208,9 @@ async fn a_dry_run_says_what_would_happen_and_touches_nothing() {
         ("first", "second")
     );
     assert_eq!(plan.selection_after, None);
+    let why = "what if unselect=operator: first wins instead of second\n\n\
+               adapter/cache -> first   (from settings)\n  won over 3 others by priority: 10 beats 5";
+    assert!(plan.text.starts_with(why), "{}", plan.text);
     let plan = swap(
         &mut client,
         &dry(SwapRequestDoc::to_winner(slot("adapter/cache"))),
