@@ -69,7 +69,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// A facet for instances that only speak `Invoke`. Those of `oneiric-domains` are there already.
+    /// A facet for instances that only speak `Invoke`. Those of `oneiric-domains` are there already; one for the same
+    /// facet takes its place.
     #[must_use]
     pub fn proxy(self, proxy: FacetProxy) -> Self {
         self.extend(|builder| builder.proxy(proxy))
@@ -161,6 +162,10 @@ impl RuntimeBuilder {
         let lifecycle = extend
             .into_iter()
             .fold(lifecycle, |lifecycle, step| step(lifecycle));
+        // Last, because of two proxies for one facet the first is taken.
+        let lifecycle = oneiric_domains::proxies()
+            .into_iter()
+            .fold(lifecycle, LifecycleBuilder::proxy);
         Ok(Runtime::new(lifecycle.build(), settings, version, clock))
     }
 }

@@ -173,6 +173,38 @@ async fn health_is_what_was_heard_last_and_a_probe_asks_now() {
 }
 
 #[tokio::test]
+async fn p15_an_instance_without_a_probe_reads_unknown() {
+    let mute = CAST.replace(
+        r#"{ name = "first" }"#,
+        r#"{ name = "first", probe = "none" }"#,
+    );
+    let scene = Scene::start(&mute).await;
+    let mut client = scene.client().await;
+    for probe in [false, true, false] {
+        let health = if probe {
+            soon(client.probe(None)).await.unwrap().doc
+        } else {
+            soon(client.health(None)).await.unwrap().doc
+        };
+        let [cache] = &health.slots[..] else {
+            panic!("{health:?}")
+        };
+        assert_eq!(
+            (cache.state.as_str(), cache.verdict),
+            ("active", Verdict::Unknown)
+        );
+        assert!(
+            cache
+                .report
+                .as_ref()
+                .is_none_or(|report| report.health.is_none()),
+            "{cache:?}"
+        );
+    }
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn a_call_answers_with_the_output_and_who_gave_it() {
     let scene = Scene::start(CAST).await;
     let mut client = scene.client().await;
@@ -209,7 +241,7 @@ async fn a_call_answers_with_the_output_and_who_gave_it() {
         .unwrap_err();
     assert_eq!(
         refused(error),
-        ("lifecycle.panicked".into(), ErrorKind::Internal, 500)
+        ("lifecycle.panicked".into(), ErrorKind::Unavailable, 503)
     );
     let nobody = CallRequest {
         slot: slot("adapter/nothing"),
@@ -294,7 +326,7 @@ async fn metrics_count_calls_swaps_and_requests() {
         "oneiric_calls_total{slot=\"adapter/cache\",outcome=\"failed\"} 1",
         "oneiric_swaps_total{slot=\"adapter/cache\",outcome=\"activated\"} 1",
         "oneiric_admin_requests_total{route=\"/v1/call\",status=\"200\"} 2",
-        "oneiric_admin_requests_total{route=\"/v1/call\",status=\"500\"} 1",
+        "oneiric_admin_requests_total{route=\"/v1/call\",status=\"503\"} 1",
         "oneiric_selections_unknown 0",
     ];
     for line in lines {

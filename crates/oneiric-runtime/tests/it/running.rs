@@ -1,9 +1,17 @@
 //! A runtime from start to shutdown.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::PathBuf,
+    sync::Arc,
+};
 
-use oneiric_core::{Coded, ErrorKind};
-use oneiric_runtime::{Client, ClientError, Settings};
+use oneiric_core::{BoxFuture, Coded, ErrorKind};
+use oneiric_domains::Cache;
+use oneiric_lifecycle::{
+    CallError, FactoryTable, Instance, Invoke, Operation, Payload, factory_fn,
+};
+use oneiric_runtime::{Client, ClientError, RuntimeBuilder, Settings};
 use tokio::net::UnixStream;
 
 use crate::support::{CAST, Scene, Stage, build, slot, soon};
@@ -43,7 +51,9 @@ async fn a_socket_left_by_a_crash_is_replaced_and_a_file_in_its_place_is_not() {
     let (stage, dir) = (Stage::new(), tempfile::tempdir().unwrap());
     let runtime = build(&stage, CAST, dir.path());
     let socket = runtime.settings().socket_path();
-    std::fs::create_dir(socket.parent().unwrap()).unwrap();
+    let mut private = std::fs::DirBuilder::new();
+    private.mode(0o700);
+    private.create(socket.parent().unwrap()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let scene = Scene::run(stage, runtime, dir).await;
     assert_eq!(
@@ -219,4 +229,45 @@ fn nothing_is_touched_before_it_runs() {
         Settings::default().socket_path(),
         PathBuf::from(".oneiric/admin.sock")
     );
+}
+
+/// A cache that can only be called by name, as a sandboxed one is.
+struct ByName;
+
+impl Invoke for ByName {
+    fn invoke<'a>(
+        &'a self,
+        operation: &'a str,
+        _: Payload,
+    ) -> BoxFuture<'a, Result<Payload, CallError>> {
+        Box::pin(async move {
+            match operation {
+                "get" => Payload::json(&"by name"),
+                other => Err(CallError::unknown_operation(other, self)),
+            }
+        })
+    }
+
+    fn operations(&self) -> Vec<Operation> {
+        ["get", "put", "delete"]
+            .map(|name| Operation::new(name, "as every cache"))
+            .to_vec()
+    }
+}
+
+#[tokio::test]
+async fn a_component_called_by_name_has_the_facets_of_the_domains_without_asking() {
+    let text = "[[candidates]]\nslot = 'adapter/cache'\nprovider = 'p'\nfactory = 'oneiric.test:by_name'\n";
+    let mut table = FactoryTable::new();
+    let by_name =
+        factory_fn(|_, _: serde_json::Value| async { Ok(Instance::new(Arc::new(ByName))) });
+    table.insert("oneiric.test:by_name".parse().unwrap(), by_name);
+    let settings = Settings::parse(text, "oneiric.toml").unwrap();
+    let runtime = RuntimeBuilder::new(settings).factories(table).build();
+    let runtime = runtime.unwrap();
+    let lease = soon(runtime.lifecycle().lease(&slot("adapter/cache"))).await;
+    let lease = lease.unwrap();
+    let cache = lease.get::<dyn Cache>().unwrap();
+    let value = soon(cache.get("a")).await.unwrap();
+    assert_eq!(value.as_deref(), Some(&b"by name"[..]));
 }

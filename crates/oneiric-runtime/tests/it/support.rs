@@ -66,9 +66,11 @@ impl Stage {
                 }
                 stage.note(format!("built {}", part.name));
                 let actor = Arc::new(Actor { stage, part });
-                Ok(Instance::new(actor.clone())
-                    .probe(actor.clone())
-                    .retire(actor))
+                let instance = Instance::new(actor.clone()).retire(actor.clone());
+                Ok(match actor.part.probe.as_str() {
+                    "none" => instance,
+                    _ => instance.probe(actor),
+                })
             }
         });
         table.insert("oneiric.test:actor".parse().unwrap(), actor);
@@ -82,6 +84,7 @@ struct Part {
     name: String,
     #[serde(default)]
     build: String,
+    /// `critical`, `none` for no probe at all; otherwise it is well.
     #[serde(default)]
     probe: String,
 }
