@@ -41,6 +41,14 @@ pub enum RuntimeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The state directory can be entered by other users than its own.
+    #[error("the state directory {} is open to other users (mode {mode:o})", path.display())]
+    StateDirOpen {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The path of the admin socket does not fit into a socket address.
     #[error(
         "the path of the admin socket is {length} bytes long, the system takes {limit}: {}", path.display()
@@ -124,6 +132,9 @@ impl RuntimeError {
             }
             Self::SocketInUse { .. } => "set `admin.socket` to another path".to_owned(),
             Self::StateDir { .. } => "choose another state directory (`state_dir`, ONEIRIC_STATE_DIR)".to_owned(),
+            Self::StateDirOpen { path, .. } => {
+                format!("close it to others: chmod 700 {}", path.display())
+            }
             Self::Lifecycle(LifecycleError::Unresolved(_)) => "`oneiric list` shows the slots there are".to_owned(),
             _ => return None,
         })
@@ -137,7 +148,7 @@ impl Coded for RuntimeError {
             Self::AlreadyRunning { .. } => "runtime.already_running",
             Self::SocketInUse { .. } => "runtime.socket_in_use",
             Self::RunBefore => "runtime.run_before",
-            Self::StateDir { .. } => "runtime.state_dir_unusable",
+            Self::StateDir { .. } | Self::StateDirOpen { .. } => "runtime.state_dir_unusable",
             Self::SocketPathTooLong { .. } => "runtime.socket_path_too_long",
             Self::Socket { .. } => "runtime.socket_unusable",
             Self::ProviderUnknown { .. } => "runtime.provider_unknown",
@@ -153,9 +164,10 @@ impl Coded for RuntimeError {
         match self {
             Self::Settings(error) => error.kind(),
             Self::AlreadyRunning { .. } | Self::SocketInUse { .. } => ErrorKind::Busy,
-            Self::StateDir { .. } | Self::SocketPathTooLong { .. } | Self::Socket { .. } => {
-                ErrorKind::Config
-            }
+            Self::StateDir { .. }
+            | Self::StateDirOpen { .. }
+            | Self::SocketPathTooLong { .. }
+            | Self::Socket { .. } => ErrorKind::Config,
             Self::ProviderUnknown { .. } => ErrorKind::NotFound,
             Self::RunBefore | Self::RequestInvalid { .. } => ErrorKind::Usage,
             Self::Change(error) => error.kind(),

@@ -1,11 +1,11 @@
-//! The state directory: private to its user, and locked by one process at a time.
+//! The state directory: private to its user (0700), and locked by one process at a time.
 //!
 //! The lock is the operating system's on an open file, so that it is gone with the process however that ends; the
 //! file's content (a process id) is only for the message that the second process prints.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
+    io::{Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -65,13 +65,13 @@ impl StateDir {
             .metadata()
             .map_err(|error| unusable("looking at it", path, error))?
             .mode();
-        // Whoever may write there could put another socket in place of ours.
-        if mode & 0o022 != 0 {
-            let others = io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "other users may write there",
-            );
-            return Err(unusable("it must be private (chmod 700)", path, others));
+        // Whoever may write there could put another socket in place of ours; whoever may read there could see what is
+        // kept. It is the user's directory, so the user closes it, not we.
+        if mode & 0o077 != 0 {
+            return Err(RuntimeError::StateDirOpen {
+                path: path.to_owned(),
+                mode: mode & 0o7777,
+            });
         }
         let lock_path = path.join(LOCK_NAME);
         let mut options = OpenOptions::new();
@@ -132,12 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_may_write_is_refused() {
+    fn a_directory_that_is_open_to_others_is_refused_with_its_mode_and_the_remedy() {
         let parent = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(parent.path(), Permissions::from_mode(0o777)).unwrap();
-        let refused = StateDir::enter(parent.path()).unwrap_err();
-        assert_eq!(refused.code(), "runtime.state_dir_unusable");
-        assert!(refused.to_string().contains("chmod 700"), "{refused}");
+        let path = parent.path();
+        for mode in [0o777, 0o755, 0o750, 0o710, 0o701, 0o1770] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            let refused = StateDir::enter(path).unwrap_err();
+            assert_eq!(refused.code(), "runtime.state_dir_unusable", "{mode:o}");
+            let text = refused.to_string();
+            assert!(text.ends_with(&format!("(mode {mode:o})")), "{text}");
+            let remedy = format!("chmod 700 {}", path.display());
+            assert!(refused.hint().unwrap().ends_with(&remedy));
+            assert_eq!(path.read_dir().unwrap().count(), 0, "nothing was written");
+        }
+        std::fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+        StateDir::enter(path).unwrap();
     }
 
     #[test]
