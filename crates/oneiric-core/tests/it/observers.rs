@@ -45,6 +45,26 @@ fn an_observer_hears_every_change_after_its_subscription_in_order() {
 }
 
 #[test]
+fn an_observer_does_not_hear_of_a_change_before_it_that_is_told_after_it() {
+    let registry = Registry::new();
+    let late = Arc::new(Notes::default());
+    let subscriptions = Arc::new(Mutex::new(Vec::new()));
+    let (inner, heard, kept) = (registry.clone(), late.clone(), subscriptions.clone());
+    let first = Calls(move |delta: &Delta| {
+        if delta.generation == 1 {
+            // Told when this call is done, and by then there is another observer.
+            inner.register(cache("two", "settings").build()).keep();
+            kept.lock().unwrap().push(inner.subscribe(heard.clone()));
+            inner.register(cache("three", "settings").build()).keep();
+        }
+    });
+    let _first = registry.subscribe(Arc::new(first));
+    registry.register(cache("one", "settings").build()).keep();
+    assert_eq!(*late.0.lock().unwrap(), [3]);
+    subscriptions.lock().unwrap().clear();
+}
+
+#[test]
 fn an_observer_may_change_the_registry() {
     let registry = Registry::new();
     let notes = Arc::new(Notes::default());
