@@ -39,13 +39,31 @@ use crate::{
     state::State,
 };
 
-/// What a registry is told when it is made.
+/// What a registry is told when it is made. Begin with the default and change what differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct RegistryConfig {
     /// The priority of candidates that state none.
     pub default_priority: i64,
     /// What decides between equals.
     pub ties: TiePolicy,
+}
+
+impl RegistryConfig {
+    /// Sets the priority of candidates that state none.
+    #[must_use]
+    pub const fn with_default_priority(self, default_priority: i64) -> Self {
+        Self {
+            default_priority,
+            ..self
+        }
+    }
+
+    /// Sets what decides between equals.
+    #[must_use]
+    pub const fn with_ties(self, ties: TiePolicy) -> Self {
+        Self { ties, ..self }
+    }
 }
 
 /// Candidates, selections and the winners that follow from them. Cloning gives another handle to the same registry.

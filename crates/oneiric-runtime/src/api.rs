@@ -4,6 +4,10 @@
 //! know. Documents that carry what the lifecycle says are generic over it: the server fills in the lifecycle's own
 //! types, so that nothing it learns to say is lost on the way, and a client reads the mirrors in [`slot`], which hold
 //! the part that this version knows. A test sends every document from one form to the other.
+//!
+//! Documents are for reading, so they are non-exhaustive. Requests are written by callers, field by field: a new
+//! field is a new question, and whoever asks should see it. A reader has to decide on every [`Verdict`] and
+//! [`Encoding`], so these are complete.
 
 pub mod kind;
 pub mod query;
@@ -37,6 +41,7 @@ pub mod schema {
 
 /// Every slot with its candidates, best first: `GET /v1/list[?domain=adapter]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListDoc {
     /// [`schema::LIST`].
     pub schema: String,
@@ -46,6 +51,7 @@ pub struct ListDoc {
 
 /// One slot in a [`ListDoc`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListedSlot {
     /// The slot.
     pub slot: Slot,
@@ -66,6 +72,7 @@ pub struct ListedSlot {
 
 /// One candidate in a [`ListedSlot`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListedCandidate {
     /// The provider.
     pub provider: Provider,
@@ -92,6 +99,7 @@ pub struct ListedCandidate {
 
 /// The selection that holds for a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListedSelection {
     /// The provider it names.
     pub provider: Provider,
@@ -106,6 +114,7 @@ pub struct ListedSelection {
 /// The fields of the registry's explanation stand at the top level; they are documented with
 /// [`oneiric_core::Explanation`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ExplainDoc<E = Value, D = slot::Difference> {
     /// The explanation; its `schema` is [`schema::EXPLAIN`].
     #[serde(flatten)]
@@ -118,6 +127,7 @@ pub struct ExplainDoc<E = Value, D = slot::Difference> {
 
 /// What serves a slot, and why it is not the winner where it is not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Serving<D = slot::Difference> {
     /// Where the slot is in its life.
     pub state: String,
@@ -139,6 +149,7 @@ const fn none<T>() -> Option<T> {
 
 /// The process and its slots: `GET /v1/status[?slot=..]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StatusDoc<S = slot::SlotStatus> {
     /// [`schema::STATUS`].
     pub schema: String,
@@ -154,6 +165,7 @@ pub struct StatusDoc<S = slot::SlotStatus> {
 
 /// The process that answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ProcessDoc {
     /// Its process id.
     pub pid: u32,
@@ -170,6 +182,7 @@ pub struct ProcessDoc {
 
 /// A selection that names a provider nobody registered for the slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UnknownSelectionDoc {
     /// The slot.
     pub slot: Slot,
@@ -181,6 +194,7 @@ pub struct UnknownSelectionDoc {
 
 /// One numbered change of the operator's selections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RevisionDoc {
     /// From 1, in the order they were made.
     pub revision: u64,
@@ -203,6 +217,7 @@ pub struct RevisionDoc {
 
 /// How the instances that serve are: `GET /v1/health[?slot=..]` as last heard, `POST /v1/health` asked now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HealthDoc<H = slot::HealthReport> {
     /// [`schema::HEALTH`].
     pub schema: String,
@@ -216,6 +231,7 @@ pub struct HealthDoc<H = slot::HealthReport> {
 
 /// One slot in a [`HealthDoc`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SlotHealth<H = slot::HealthReport> {
     /// The slot.
     pub slot: Slot,
@@ -271,6 +287,7 @@ pub struct CallRequest {
 
 /// What an operation gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CallDoc {
     /// [`schema::CALL`].
     pub schema: String,
@@ -347,6 +364,7 @@ impl SwapRequestDoc {
 
 /// What came of a swap, or would. A rolled back one is answered with status 409 and carries the error's fields too.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SwapDoc<R = slot::SwapReport> {
     /// [`schema::SWAP`].
     pub schema: String,
@@ -368,6 +386,7 @@ pub struct SwapDoc<R = slot::SwapReport> {
 
 /// What a swap would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PlanDoc {
     /// Who serves now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -394,6 +413,7 @@ pub struct PlanDoc {
 
 /// Whether every slot serves: `GET /readyz`, status 503 when not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReadyDoc {
     /// [`schema::READY`].
     pub schema: String,
@@ -405,6 +425,7 @@ pub struct ReadyDoc {
 
 /// A slot that does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NotActiveDoc {
     /// The slot.
     pub slot: Slot,
@@ -417,6 +438,7 @@ pub struct NotActiveDoc {
 
 /// That the process answers: `GET /healthz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AliveDoc {
     /// [`schema::ALIVE`].
     pub schema: String,
@@ -426,6 +448,7 @@ pub struct AliveDoc {
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ErrorDoc {
     /// [`schema::ERROR`].
     pub schema: String,
@@ -436,6 +459,7 @@ pub struct ErrorDoc {
 
 /// What an error says, whichever document carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ErrorFields {
     /// The code, `layer.reason`.
     pub code: String,

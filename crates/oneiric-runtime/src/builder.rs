@@ -129,10 +129,10 @@ impl RuntimeBuilder {
         if !faults.is_empty() {
             return Err(invalid(faults));
         }
-        let registry = Registry::with_config(RegistryConfig {
-            default_priority: settings.default_priority,
-            ties: settings.ties,
-        });
+        let config = RegistryConfig::default()
+            .with_default_priority(settings.default_priority)
+            .with_ties(settings.ties);
+        let registry = Registry::with_config(config);
         let candidates = settings
             .candidates
             .iter()

@@ -33,7 +33,7 @@ use crate::state_dir;
 /// The longest answer a client reads: 64 MiB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// An answer: the document as this version knows it, and the JSON as it was sent.
+/// An answer: the document as this version knows it, and the JSON as it was sent. A pair with names: it is complete.
 #[derive(Debug, Clone)]
 pub struct Reply<T> {
     /// The document.
@@ -44,6 +44,7 @@ pub struct Reply<T> {
 
 /// What to ask `explain`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ExplainQuery {
     /// The slot.
     pub slot: Slot,

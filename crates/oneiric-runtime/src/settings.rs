@@ -34,6 +34,7 @@ pub(crate) const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// When slots are activated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Activate {
     /// All at start, in parallel; one that fails does not keep the process from running.
     #[default]

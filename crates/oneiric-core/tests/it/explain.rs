@@ -126,10 +126,7 @@ adapter/cache -> b   (from settings)
 #[test]
 fn a_tie_names_the_tied_and_what_would_end_it() {
     let ties = TiePolicy::Error;
-    let registry = Registry::with_config(RegistryConfig {
-        ties,
-        ..RegistryConfig::default()
-    });
+    let registry = Registry::with_config(RegistryConfig::default().with_ties(ties));
     registry.register(cache("a", "settings").build()).keep();
     registry.register(cache("b", "code:x").build()).keep();
     check(

@@ -183,10 +183,9 @@ struct Pair {
 }
 
 fn run(ties: TiePolicy, default_priority: i64, steps: &[Step]) -> Pair {
-    let config = RegistryConfig {
-        default_priority,
-        ties,
-    };
+    let config = RegistryConfig::default()
+        .with_default_priority(default_priority)
+        .with_ties(ties);
     let registry = Registry::with_config(config);
     let model = Model {
         config,

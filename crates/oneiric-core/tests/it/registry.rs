@@ -209,6 +209,30 @@ fn the_operator_selects_over_the_settings_and_taking_it_back_restores_them() {
 }
 
 #[test]
+fn a_selection_of_nobody_is_told_even_where_the_other_layer_holds() {
+    let registry = Registry::new();
+    let slot = slot("adapter/cache");
+    registry.register(cache("redis", "settings").build()).keep();
+    registry.select(SelectionLayer::Settings, &slot, Some(provider("ghost")));
+    registry.select(SelectionLayer::Operator, &slot, Some(provider("redis")));
+    let unknown = || {
+        let unknown = registry.snapshot().unknown_selections();
+        let told = unknown.into_iter();
+        told.map(|one| (one.provider.to_string(), one.layer))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(unknown(), [("ghost".to_owned(), SelectionLayer::Settings)]);
+    registry.select(SelectionLayer::Operator, &slot, Some(provider("spirit")));
+    assert_eq!(
+        unknown(),
+        [
+            ("ghost".to_owned(), SelectionLayer::Settings),
+            ("spirit".to_owned(), SelectionLayer::Operator)
+        ]
+    );
+}
+
+#[test]
 fn a_fallback_loses_to_everybody_unless_a_selection_names_it() {
     let registry = Registry::new();
     registry
@@ -234,10 +258,7 @@ fn a_fallback_loses_to_everybody_unless_a_selection_names_it() {
 #[test]
 fn the_oldest_may_win_a_tie() {
     let ties = TiePolicy::Oldest;
-    let registry = Registry::with_config(RegistryConfig {
-        ties,
-        ..RegistryConfig::default()
-    });
+    let registry = Registry::with_config(RegistryConfig::default().with_ties(ties));
     registry.register(cache("redis", "settings").build()).keep();
     registry.register(cache("memory", "code:a").build()).keep();
     assert_eq!(winner(&registry).as_deref(), Some("redis"));
@@ -246,10 +267,7 @@ fn the_oldest_may_win_a_tie() {
 #[test]
 fn a_tie_may_be_an_error_that_names_the_tied() {
     let ties = TiePolicy::Error;
-    let registry = Registry::with_config(RegistryConfig {
-        ties,
-        ..RegistryConfig::default()
-    });
+    let registry = Registry::with_config(RegistryConfig::default().with_ties(ties));
     let redis = registry.register(cache("redis", "settings").capability("kv").build());
     registry.register(cache("memory", "code:a").build()).keep();
     registry

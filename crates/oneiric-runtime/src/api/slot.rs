@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Everything about one slot at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SlotStatus {
     /// The slot.
     pub slot: Slot,
@@ -57,6 +58,7 @@ pub struct SlotStatus {
 
 /// The instance that serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ActiveStatus {
     /// Whose.
     pub provider: Provider,
@@ -73,6 +75,7 @@ pub struct ActiveStatus {
 
 /// Whether a slot takes work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Activity {
     /// `running`, `paused` or `draining`.
     pub activity: String,
@@ -89,6 +92,7 @@ pub struct Activity {
 
 /// An instance that finishes its work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Draining {
     /// Whose.
     pub provider: Provider,
@@ -100,6 +104,7 @@ pub struct Draining {
 
 /// Why active and winner differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Difference {
     /// `swap_failed`, `held`, `withdrawn`, `not_applied`.
     pub why: String,
@@ -113,6 +118,7 @@ pub struct Difference {
 
 /// One step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Failure {
     /// The step.
     pub stage: String,
@@ -124,6 +130,7 @@ pub struct Failure {
 
 /// The last step that failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LastError {
     /// Whose instance it was about.
     pub provider: Provider,
@@ -137,6 +144,7 @@ pub struct LastError {
 /// Calls that ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Calls {
     /// Did their work.
     pub succeeded: u64,
@@ -147,6 +155,7 @@ pub struct Calls {
 /// Transitions that ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Swaps {
     /// First instances put in service.
     pub activated: u64,
@@ -164,6 +173,7 @@ pub struct Swaps {
 
 /// Percentiles of durations, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Percentiles {
     /// How many values.
     pub count: u64,
@@ -179,6 +189,7 @@ pub struct Percentiles {
 
 /// What an instance said when probed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HealthReport {
     /// The slot.
     pub slot: Slot,
@@ -200,6 +211,7 @@ pub struct HealthReport {
 
 /// What came of a swap.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SwapReport {
     /// The slot.
     pub slot: Slot,
