@@ -79,10 +79,9 @@ mod tests {
 
     #[test]
     fn places_far_into_a_text_are_those_that_counting_gives() {
-        let mut text = "ä".repeat(300);
-        text.push('\n');
-        text.push_str(&"xö".repeat(1_000));
-        for text in [&text, &text[..600], &text[..512], "", "\n"] {
+        let full = "ä".repeat(STRIDE);
+        let long = format!("{full}\n{}", "xö".repeat(1_000));
+        for text in [&long, &full, "", "\n"] {
             let places = Places::new(text);
             let (mut line, mut column) = (1, 1);
             for (at, char) in text.char_indices() {

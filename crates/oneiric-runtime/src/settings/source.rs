@@ -165,8 +165,8 @@ impl<'t> Source<'t> {
 /// values many.
 enum Path<'p> {
     Key(&'p str),
-    Item(&'p Path<'p>, usize),
-    In(&'p Path<'p>, &'p str),
+    Item(&'p Self, usize),
+    In(&'p Self, &'p str),
 }
 
 impl fmt::Display for Path<'_> {
