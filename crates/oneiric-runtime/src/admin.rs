@@ -6,8 +6,10 @@
 
 mod answer;
 mod breath;
+mod request_log;
 mod route;
 mod socket;
+mod stream;
 
 use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 
@@ -20,7 +22,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{answer::Admin, breath::Breath, socket::SocketFile};
+use self::{answer::Admin, breath::Breath, socket::SocketFile, stream::Stream};
 use crate::{error::RuntimeError, runtime::Runtime};
 
 /// Connections at one time; further ones wait.
@@ -161,6 +163,8 @@ async fn serve(
     admin: Arc<Admin>,
     stop: CancellationToken,
 ) {
+    let id = admin.next_id();
+    let stream = Stream::new(stream, id.clone());
     let service = service_fn(move |request| {
         let admin = Arc::clone(&admin);
         async move { admin.answer(peer, request).await }
@@ -178,8 +182,24 @@ async fn serve(
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+    match ended {
+        Ok(()) => {}
+        Err(error) if error.is_parse() => {
+            let code = if error.is_parse_too_large() {
+                "runtime.header_too_large"
+            } else {
+                "runtime.request_unreadable"
+            };
+            let reason = error.to_string();
+            tracing::info!(
+                request_id = id,
+                uid = peer,
+                code,
+                reason,
+                "admin request refused"
+            );
+        }
+        Err(error) => tracing::debug!(reason = error.to_string(), "connection ended"),
     }
     drop(place);
 }

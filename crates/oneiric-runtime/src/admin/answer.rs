@@ -20,16 +20,23 @@ use hyper::{
 };
 use oneiric_core::{Coded, ErrorKind};
 use serde::Serialize;
+use tokio::sync::Semaphore;
+use tracing::Level;
 
-use super::route;
+use super::{
+    request_log::{Called, Line, cut},
+    route,
+};
 use crate::{
     api::{ErrorDoc, ErrorFields, kind, schema},
     error::RuntimeError,
     runtime::Runtime,
 };
 
-const REQUEST_ID: &str = "x-request-id";
+pub(super) const REQUEST_ID: &str = "x-request-id";
 const MAX_REQUEST_ID: usize = 64;
+/// The longest message; what a client sent may be quoted in one.
+const MAX_MESSAGE_BYTES: usize = 2 << 10;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub(super) struct Admin {
     /// Tells the ids of this process from those of others in one log.
     process: u32,
     requests: AtomicU64,
+    /// Places for calls of components.
+    pub(super) calls: Semaphore,
 }
 
 /// What a handler gives back.
@@ -55,6 +64,9 @@ pub(super) struct Problem {
     pub(super) message: String,
     pub(super) hint: Option<String>,
     pub(super) allow: Option<&'static str>,
+    /// Client mistakes are information; a warning is something that an operator should look at.
+    pub(super) level: Level,
+    pub(super) called: Option<Box<Called>>,
 }
 
 /// One request as handlers see it.
@@ -88,9 +100,11 @@ impl Problem {
             status,
             code,
             kind,
-            message: message.into(),
+            message: cut(&message.into(), MAX_MESSAGE_BYTES).into_owned(),
             hint: None,
             allow: None,
+            level: Level::INFO,
+            called: None,
         }
     }
 
@@ -109,8 +123,14 @@ impl Problem {
 impl From<RuntimeError> for Problem {
     fn from(error: RuntimeError) -> Self {
         let (code, kind) = (error.code(), error.kind());
+        let level = match &error {
+            RuntimeError::Call(call) if call.is_components_fault() => Level::WARN,
+            _ if kind == ErrorKind::Internal => Level::ERROR,
+            _ => Level::INFO,
+        };
         Self {
             hint: error.hint(),
+            level,
             ..Self::new(kind::status(kind), code, kind, error.to_string())
         }
     }
@@ -124,6 +144,7 @@ impl Admin {
             runtime,
             process,
             requests: AtomicU64::new(0),
+            calls: Semaphore::new(route::MAX_CALLS),
         }
     }
 
@@ -150,14 +171,23 @@ impl Admin {
             Ok(Err(panic)) => Err(Problem::internal(format!("the handler panicked: {panic}"))),
             Err(_) => Err(late(&method, limit)),
         };
-        let response = respond(&id, result);
-        let status = response.status().as_u16();
-        // The path of an unknown route is whatever somebody typed.
+        let status = match &result {
+            Ok(answer) => answer.status,
+            Err(problem) => problem.status,
+        };
         let name = route.map_or("unknown", |route| route.path);
-        tracing::info!(request_id = id, %method, route = name, status, uid = peer, "admin request");
+        let line = Line {
+            id: &id,
+            method: method.as_str(),
+            route: name,
+            status,
+            peer,
+            problem: result.as_ref().err(),
+        };
+        line.log();
         #[cfg(feature = "metrics")]
         self.runtime.inner.metrics.request(name, status);
-        Ok(response)
+        Ok(respond(&id, result))
     }
 
     /// The caller's id if it is harmless in a log, else one of our own.
@@ -172,12 +202,14 @@ impl Admin {
             .filter(harmless)
         {
             Some(theirs) => theirs.to_owned(),
-            None => format!(
-                "{:08x}-{}",
-                self.process,
-                self.requests.fetch_add(1, Ordering::Relaxed) + 1
-            ),
+            None => self.next_id(),
         }
+    }
+
+    /// An id that nobody had before.
+    pub(super) fn next_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("{:08x}-{number}", self.process)
     }
 }
 
@@ -188,45 +220,17 @@ fn late(method: &Method, limit: std::time::Duration) -> Problem {
         ""
     };
     let message = format!("not done within {} ms{goes_on}", limit.as_millis());
-    Problem::new(504, "runtime.request_late", ErrorKind::Timeout, message)
+    Problem {
+        level: Level::WARN,
+        ..Problem::new(504, "runtime.request_late", ErrorKind::Timeout, message)
+    }
 }
 
 fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Full<Bytes>> {
     let mut allow = None;
     let answer = result.or_else(|problem| {
-        let Problem {
-            status,
-            code,
-            kind,
-            message,
-            hint,
-            allow: methods,
-        } = problem;
-        allow = methods;
-        // What a caller did wrong is for the caller; what is wrong here somebody has to look at.
-        match kind {
-            ErrorKind::Internal => {
-                tracing::error!(request_id = id, code, message, "request failed");
-            }
-            ErrorKind::Unavailable | ErrorKind::Timeout => {
-                tracing::warn!(request_id = id, code, message, "request not done");
-            }
-            _ => tracing::info!(request_id = id, code, message, "request refused"),
-        }
-        let error = ErrorFields {
-            code: code.into(),
-            kind: kind::name(kind).into(),
-            message,
-            request_id: id.into(),
-            hint,
-        };
-        Answer::json(
-            status,
-            &ErrorDoc {
-                schema: schema::ERROR.into(),
-                error,
-            },
-        )
+        allow = problem.allow;
+        Answer::json(problem.status, &document(id, problem))
     });
     // A document of texts always has a JSON form; if that should ever change, the status still says it.
     let answer = answer.unwrap_or(Answer {
@@ -249,6 +253,39 @@ fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Full<Bytes>> {
         headers.insert(REQUEST_ID, id);
     }
     response
+}
+
+fn document(id: &str, problem: Problem) -> ErrorDoc {
+    ErrorDoc {
+        schema: schema::ERROR.into(),
+        error: ErrorFields {
+            code: problem.code.into(),
+            kind: kind::name(problem.kind).into(),
+            message: problem.message,
+            request_id: id.into(),
+            hint: problem.hint,
+        },
+    }
+}
+
+/// The whole answer, head and body, to what is no request.
+pub(super) fn unreadable(id: &str, status: u16) -> Vec<u8> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let (code, message) = if status == StatusCode::BAD_REQUEST {
+        ("runtime.request_unreadable", "this is no HTTP/1 request")
+    } else {
+        let message = "the head of the request is longer than 64 KiB";
+        ("runtime.header_too_large", message)
+    };
+    let problem = Problem::new(status.as_u16(), code, ErrorKind::Usage, message);
+    // A document of texts always has a JSON form.
+    let body = serde_json::to_string(&document(id, problem)).unwrap_or_default();
+    let length = body.len() + 1;
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+         {REQUEST_ID}: {id}\r\nconnection: close\r\n\r\n{body}\n"
+    )
+    .into_bytes()
 }
 
 /// Runs a future; a panic in it is an error with the panic's message.

@@ -10,16 +10,27 @@ use hyper::{
 use oneiric_core::{Change, Coded, Domain, ErrorKind, Provider, Query, Slot, query};
 use oneiric_lifecycle::{Outcome, SwapReport};
 use serde::de::DeserializeOwned;
+use tracing::Level;
 
-use super::answer::{Admin, Answer, Asked, Problem};
+use super::{
+    answer::{Admin, Answer, Asked, Problem},
+    request_log::Called,
+};
 use crate::api::{
     self, AliveDoc, CallRequest, ErrorFields, HealthRequest, SwapDoc, SwapRequestDoc, kind, schema,
 };
 
+/// Calls at one time. Fewer than connections, so that while components hang the swap that cures them gets in.
+pub(super) const MAX_CALLS: usize = 48;
 /// The longest request body: 1 MiB.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// For a request body to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
+
+/// The longest reason of a swap. A thousand of them are kept, and each is in the log.
+const MAX_REASON_BYTES: usize = 1 << 10;
+/// The longest name of an operation.
+const MAX_OPERATION_BYTES: usize = 128;
 
 /// One path with the methods it takes.
 #[derive(Debug)]
@@ -156,10 +167,16 @@ pub(super) async fn handle(
         }
         Action::Call => {
             let call: CallRequest = body(request).await?;
-            Answer::json(200, &runtime.call(call).await?)
+            at_most(&call.operation, MAX_OPERATION_BYTES, "`operation`")?;
+            called(admin, call).await
         }
         Action::Swap => {
             let swap: SwapRequestDoc = body(request).await?;
+            at_most(
+                swap.reason.as_deref().unwrap_or(""),
+                MAX_REASON_BYTES,
+                "`reason`",
+            )?;
             swapped(runtime.swap(swap, &format!("uid:{peer}")).await?, id)
         }
         Action::Alive => Answer::json(
@@ -180,6 +197,47 @@ pub(super) async fn handle(
             body: runtime.metrics().into_bytes(),
         }),
     }
+}
+
+/// Calls a component, if not too many calls are under way already.
+async fn called(admin: &Admin, call: CallRequest) -> Result<Answer, Problem> {
+    let Ok(_place) = admin.calls.try_acquire() else {
+        let message = format!("{MAX_CALLS} calls are under way, more are not taken");
+        let hint = "wait for some of them to end; if their component hangs, swap its slot to another provider";
+        let status = kind::status(ErrorKind::Busy);
+        return Err(Problem {
+            hint: Some(hint.to_owned()),
+            level: Level::WARN,
+            ..Problem::new(status, "runtime.calls_exhausted", ErrorKind::Busy, message)
+        });
+    };
+    let (slot, operation) = (call.slot.clone(), call.operation.clone());
+    match admin.runtime.call(call).await {
+        Ok(answer) => Answer::json(200, &answer),
+        Err(error) => {
+            let status = admin.runtime.lifecycle().status(&slot);
+            let active = status.and_then(|status| status.active);
+            Err(Problem {
+                called: Some(Box::new(Called {
+                    slot,
+                    operation,
+                    provider: active.map(|active| active.provider),
+                })),
+                ..Problem::from(error)
+            })
+        }
+    }
+}
+
+fn at_most(text: &str, most: usize, name: &str) -> Result<(), Problem> {
+    if text.len() <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "{name} is {} bytes long, at most {most} are taken",
+        text.len()
+    );
+    Err(Problem::invalid(message))
 }
 
 /// A swap that was rolled back is a document like any other, and an error too.

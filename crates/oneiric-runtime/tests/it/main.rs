@@ -7,6 +7,7 @@
 
 mod client;
 mod hostile;
+mod limits;
 mod operators;
 mod routes;
 mod running;

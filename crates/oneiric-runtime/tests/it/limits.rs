@@ -1,0 +1,147 @@
+//! What one client, or all of them together, can take from the others: time, places, memory. The process must stay
+//! operable whatever they do.
+
+use tokio::{io::AsyncWriteExt, net::UnixStream};
+
+use crate::support::{CAST, Scene, soon};
+
+const WAIT: &str = r#"{"slot": "adapter/cache", "operation": "wait"}"#;
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_ask_and_never_read_give_their_places_back() {
+    let scene = Scene::start(CAST).await;
+    let request = b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2_000);
+    let mut deaf = Vec::new();
+    for _ in 0..64 {
+        let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+        soon(stream.write_all(&request)).await.unwrap();
+        deaf.push(stream);
+    }
+    scene.still_serves().await;
+    drop(deaf);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_answered_with_a_document() {
+    let scene = Scene::start(CAST).await;
+    let answer = scene.raw(b"\x16\x03\x01 hello tls\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
+    assert!(answer.contains("\"oneiric.error/1\""), "{answer:?}");
+    assert!(
+        answer.contains("\"runtime.request_unreadable\""),
+        "{answer:?}"
+    );
+    // After an answer of the API on the same connection, too.
+    let two = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nnonsense\r\n\r\n";
+    let answer = scene.raw(two).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    assert!(
+        answer.contains("\"runtime.request_unreadable\""),
+        "{answer:?}"
+    );
+    let mut long = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-big: ".to_vec();
+    long.resize(1 << 20, b'a');
+    let answer = scene.raw(&long).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
+    assert!(
+        answer.contains("\"runtime.header_too_large\""),
+        "{answer:?}"
+    );
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn calls_that_hang_leave_room_for_the_swap_that_cures_them() {
+    let scene = Scene::start(CAST).await;
+    let head = format!(
+        "POST /v1/call HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{WAIT}",
+        WAIT.len()
+    );
+    let mut hanging = Vec::new();
+    for _ in 0..48 {
+        let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+        soon(stream.write_all(head.as_bytes())).await.unwrap();
+        hanging.push(stream);
+    }
+    soon(scene.stage.begun.acquire_many(48))
+        .await
+        .unwrap()
+        .forget();
+    let refused = scene.post("/v1/call", WAIT).await;
+    assert!(refused.starts_with("HTTP/1.1 423 "), "{refused:?}");
+    assert!(
+        refused.contains("\"runtime.calls_exhausted\"") && refused.contains("\"hint\""),
+        "{refused:?}"
+    );
+    let status = scene.get("/v1/status").await;
+    assert!(status.starts_with("HTTP/1.1 200 "), "{status:?}");
+    // A client that leaves gives the place of its call back.
+    hanging.pop();
+    let mut next = UnixStream::connect(&scene.socket).await.unwrap();
+    loop {
+        soon(next.write_all(head.as_bytes())).await.unwrap();
+        tokio::select! {
+            begun = scene.stage.begun.acquire() => {
+                begun.unwrap().forget();
+                break;
+            }
+            ready = next.readable() => {
+                ready.unwrap();
+                drop(next.try_read(&mut [0; 4096]));
+            }
+        }
+    }
+    scene.stage.gate.add_permits(48);
+    drop(hanging);
+    scene.still_serves().await;
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn reasons_and_operations_that_are_too_long_are_refused() {
+    let scene = Scene::start(CAST).await;
+    let swap = |length| {
+        let reason = "r".repeat(length);
+        format!(r#"{{"slot": "adapter/cache", "provider": "second", "reason": "{reason}"}}"#)
+    };
+    let refused = scene.post("/v1/swap", &swap(1_025)).await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused:?}");
+    assert!(
+        refused.contains("\"runtime.request_invalid\""),
+        "{refused:?}"
+    );
+    assert!(scene.runtime.revisions().is_empty());
+    let done = scene.post("/v1/swap", &swap(1_024)).await;
+    assert!(done.starts_with("HTTP/1.1 200 "), "{done:?}");
+    let call = |length| {
+        let operation = "o".repeat(length);
+        format!(r#"{{"slot": "adapter/cache", "operation": "{operation}"}}"#)
+    };
+    let refused = scene.post("/v1/call", &call(129)).await;
+    assert!(
+        refused.contains("\"runtime.request_invalid\""),
+        "{refused:?}"
+    );
+    let unknown = scene.post("/v1/call", &call(128)).await;
+    assert!(
+        unknown.contains("\"lifecycle.unknown_operation\""),
+        "{unknown:?}"
+    );
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_client_sent_is_not_sent_back_in_full() {
+    let scene = Scene::start(CAST).await;
+    let name = "n".repeat(500_000);
+    for body in [
+        format!(r#"{{"slot": "adapter/{name}", "operation": "who"}}"#),
+        format!(r#"{{"slot": "adapter/cache", "operation": "who", "{name}": 1}}"#),
+    ] {
+        let refused = scene.post("/v1/call", &body).await;
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{refused:?}");
+        assert!(refused.len() < 4_096, "{} bytes", refused.len());
+    }
+    scene.stop().await;
+}
