@@ -5,10 +5,12 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use rustix::{fs::OFlags, process::geteuid};
 
 use crate::error::RuntimeError;
 
@@ -61,28 +63,25 @@ impl StateDir {
             .mode(0o700)
             .create(path)
             .map_err(|error| unusable("making it", path, error))?;
-        let mode = path
+        let directory = path
             .metadata()
-            .map_err(|error| unusable("looking at it", path, error))?
-            .mode();
+            .map_err(|error| unusable("looking at it", path, error))?;
+        // The owner may open it to anybody at any time, and put what they like into it.
+        if !trusted(directory.uid(), geteuid().as_raw()) {
+            let owner = format!("it belongs to user {}", directory.uid());
+            let error = io::Error::new(io::ErrorKind::PermissionDenied, owner);
+            return Err(unusable("it is another user's", path, error));
+        }
         // Whoever may write there could put another socket in place of ours; whoever may read there could see what is
         // kept. It is the user's directory, so the user closes it, not we.
+        let mode = directory.mode();
         if mode & 0o077 != 0 {
             return Err(RuntimeError::StateDirOpen {
                 path: path.to_owned(),
                 mode: mode & 0o7777,
             });
         }
-        let lock_path = path.join(LOCK_NAME);
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        let mut lock = options
-            .open(&lock_path)
+        let mut lock = open_lock(&path.join(LOCK_NAME))
             .map_err(|error| unusable("opening the lock", path, error))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -103,6 +102,32 @@ impl StateDir {
         noted.map_err(|error| unusable("writing the lock", path, error))?;
         Ok(Self { _lock: lock })
     }
+}
+
+/// Opens the lock, which must be a file of its own: through a link the process id would be written over whatever it
+/// points to. Nothing of it is changed before the lock is held.
+fn open_lock(path: &Path) -> io::Result<File> {
+    // Neither waiting for the other end of a pipe nor following a link.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        let other = "something that is no file is in its place";
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, other))
+    }
+}
+
+/// Only this user's directory will do, even for root: its owner decides what lies in it.
+const fn trusted(owner: u32, user: u32) -> bool {
+    owner == user
 }
 
 #[cfg(test)]
@@ -158,5 +183,45 @@ mod tests {
             StateDir::enter(&path).unwrap_err().code(),
             "runtime.state_dir_unusable"
         );
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_what_it_points_to_is_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("precious");
+        File::create(&elsewhere).unwrap().write_all(b"kept").unwrap();
+        let state = dir.path().join("state");
+        DirBuilder::new().mode(0o700).create(&state).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, state.join(LOCK_NAME)).unwrap();
+        let refused = StateDir::enter(&state).unwrap_err();
+        assert_eq!(refused.code(), "runtime.state_dir_unusable");
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "kept");
+    }
+
+    #[test]
+    fn a_lock_that_is_no_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join(LOCK_NAME);
+        let _socket = std::os::unix::net::UnixListener::bind(&lock).unwrap();
+        let refused = StateDir::enter(dir.path()).unwrap_err();
+        assert_eq!(refused.code(), "runtime.state_dir_unusable");
+        std::fs::remove_file(&lock).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &lock, mode).unwrap();
+        let refused = StateDir::enter(dir.path()).unwrap_err();
+        assert_eq!(refused.code(), "runtime.state_dir_unusable");
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_refused() {
+        assert!(trusted(1000, 1000) && !trusted(1001, 1000) && !trusted(0, 1000));
+        assert!(!trusted(1000, 0));
+        let dir = tempfile::tempdir().unwrap();
+        // Only root can give a directory away.
+        if std::os::unix::fs::chown(dir.path(), Some(12_345), None).is_ok() {
+            let refused = StateDir::enter(dir.path()).unwrap_err();
+            assert_eq!(refused.code(), "runtime.state_dir_unusable");
+            assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+        }
     }
 }
