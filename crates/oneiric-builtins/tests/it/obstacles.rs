@@ -36,9 +36,9 @@ fn cache(directory: &Path) -> Arc<FileCache> {
 async fn unhindered<T>(pipe: &Path, call: impl Future<Output = T>) -> T {
     let answer = tokio::time::timeout(Duration::from_secs(60), call).await;
     if answer.is_err() {
-        // Opened at both ends, it lets go of the call, without which the runtime does not end.
+        // Open at both ends it lets go of every call, without which the runtime would not end.
         let mut both_ends = fs::File::options();
-        drop(both_ends.read(true).write(true).open(pipe));
+        std::mem::forget(both_ends.read(true).write(true).open(pipe));
     }
     answer.expect("a call waits for what stands in an entry's place")
 }
@@ -86,7 +86,10 @@ async fn what_is_no_file_is_not_there_and_a_put_takes_its_place() {
         let before = cache(directory.path());
         fs::remove_file(&entry).unwrap();
         obstacle(&entry);
-        for cache in [before, cache(directory.path())] {
+        let path = directory.path().to_owned();
+        let opening = tokio::task::spawn_blocking(move || cache(&path));
+        let after = unhindered(&entry, opening).await.unwrap();
+        for cache in [before, after] {
             let calls = async {
                 assert_eq!(cache.get(KEY).await.unwrap(), None);
                 assert!(!cache.delete(KEY).await.unwrap());
