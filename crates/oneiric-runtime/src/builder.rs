@@ -158,7 +158,8 @@ impl RuntimeBuilder {
             .policy(policy)
             .settings(provider_settings)
             .limits(settings.limits.clone())
-            .wall_clock(Arc::clone(&clock));
+            .wall_clock(Arc::clone(&clock))
+            .observer(crate::swap_log::log);
         let lifecycle = extend
             .into_iter()
             .fold(lifecycle, |lifecycle, step| step(lifecycle));

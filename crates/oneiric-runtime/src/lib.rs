@@ -66,6 +66,7 @@ mod runtime;
 mod service;
 mod settings;
 mod state_dir;
+mod swap_log;
 
 pub use crate::{
     builder::RuntimeBuilder,

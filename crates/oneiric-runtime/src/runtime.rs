@@ -15,7 +15,7 @@ use std::{
     time::SystemTime,
 };
 
-use oneiric_core::{Registry, Slot, WallClock};
+use oneiric_core::{Coded, Registry, Slot, WallClock};
 use oneiric_lifecycle::{Lifecycle, LifecycleError, ShutdownReport, SwapReport};
 use tokio::task::JoinSet;
 
@@ -138,7 +138,13 @@ impl Runtime {
         operators.stop_admitting();
         let report = self.inner.lifecycle.shutdown(settings.grace).await;
         for unfinished in &report.unfinished {
-            tracing::error!(slot = %unfinished.slot, failure = %unfinished.failure, "not shut down cleanly");
+            tracing::error!(
+                slot = %unfinished.slot,
+                stage = unfinished.failure.stage.name(),
+                code = unfinished.failure.code,
+                reason = unfinished.failure.message,
+                "not shut down cleanly"
+            );
         }
         operators.dismiss().await;
         drop(state_dir);
@@ -162,7 +168,12 @@ impl Runtime {
         for (slot, result) in &results {
             match result {
                 Ok(report) => tracing::info!(%slot, provider = %report.to, "active"),
-                Err(error) => tracing::error!(%slot, %error, "not activated"),
+                // Logged when it happened.
+                Err(LifecycleError::ActivationFailed { .. }) => {}
+                Err(error) => {
+                    let (code, reason) = (error.code(), error.to_string());
+                    tracing::error!(%slot, code, reason, "not activated");
+                }
             }
         }
         results

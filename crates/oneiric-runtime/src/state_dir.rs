@@ -189,7 +189,10 @@ mod tests {
     fn a_lock_that_is_a_link_is_refused_and_what_it_points_to_is_untouched() {
         let dir = tempfile::tempdir().unwrap();
         let elsewhere = dir.path().join("precious");
-        File::create(&elsewhere).unwrap().write_all(b"kept").unwrap();
+        File::create(&elsewhere)
+            .unwrap()
+            .write_all(b"kept")
+            .unwrap();
         let state = dir.path().join("state");
         DirBuilder::new().mode(0o700).create(&state).unwrap();
         std::os::unix::fs::symlink(&elsewhere, state.join(LOCK_NAME)).unwrap();

@@ -8,6 +8,7 @@
 mod client;
 mod hostile;
 mod limits;
+mod logs;
 mod operators;
 mod routes;
 mod running;

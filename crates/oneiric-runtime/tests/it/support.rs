@@ -106,6 +106,7 @@ impl Invoke for Actor {
                 "echo" => Ok(input),
                 "bytes" => Ok(Payload::Bytes(bytes::Bytes::from_static(b"\xff\xfe"))),
                 "boom" => panic!("boom"),
+                "forge" => panic!("\n2026-01-01T00:00:00Z ERROR forged"),
                 "wait" => {
                     self.stage.begun.add_permits(1);
                     self.stage.gate.acquire().await.unwrap().forget();

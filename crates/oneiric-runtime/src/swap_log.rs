@@ -1,0 +1,58 @@
+//! What goes wrong in a swap, in the log: one warning each, whoever asked for the swap and whatever becomes of their
+//! answer. What goes well is in the events and in the revisions.
+//!
+//! What components say is a field of type text, which subscribers write quoted, so that it cannot forge a line.
+
+use oneiric_lifecycle::{Happening, SwapEvent};
+
+/// The code under which a drain that was given up is a warning as well as an event of its own.
+const DRAIN_ABANDONED: &str = "lifecycle.drain_abandoned";
+
+/// Is an observer of the lifecycle.
+pub(crate) fn log(event: &SwapEvent) {
+    let slot = event.slot.to_string();
+    let slot = slot.as_str();
+    match &event.what {
+        Happening::RolledBack {
+            active,
+            provider,
+            failure,
+        } => tracing::warn!(
+            slot,
+            from = active.as_str(),
+            to = provider.as_str(),
+            stage = failure.stage.name(),
+            code = failure.code,
+            reason = failure.message,
+            "swap rolled back"
+        ),
+        Happening::ActivationFailed { provider, failure } => tracing::warn!(
+            slot,
+            provider = provider.as_str(),
+            stage = failure.stage.name(),
+            code = failure.code,
+            reason = failure.message,
+            "activation failed"
+        ),
+        Happening::DrainAbandoned {
+            provider,
+            instance,
+            in_flight,
+        } => tracing::warn!(
+            slot,
+            provider = provider.as_str(),
+            instance,
+            in_flight,
+            code = DRAIN_ABANDONED,
+            "retired with work under way"
+        ),
+        Happening::Warned { failure } if failure.code != DRAIN_ABANDONED => tracing::warn!(
+            slot,
+            stage = failure.stage.name(),
+            code = failure.code,
+            reason = failure.message,
+            "swapped, with a failure"
+        ),
+        _ => {}
+    }
+}
