@@ -219,6 +219,11 @@ impl Transition {
             }
         };
         claim.settle();
+        if let Some(told) = &self.when_published
+            && catch_unwind(AssertUnwindSafe(|| told())).is_err()
+        {
+            tracing::error!(slot = %self.cell.slot, "whoever waits for the publish panicked");
+        }
         let mut ledger = self.cell.ledger();
         ledger.step(Move::Publish, self.inner.clock.now());
         ledger.attempts += 1;
@@ -247,11 +252,6 @@ impl Transition {
             to: self.candidate.provider().clone(),
             instance,
         });
-        if let Some(told) = &self.when_published
-            && catch_unwind(AssertUnwindSafe(|| told())).is_err()
-        {
-            tracing::error!(slot = %self.cell.slot, "whoever waits for the publish panicked");
-        }
         let outcome = match skipped {
             Some(failure) => Outcome::Forced { failure },
             None => Outcome::Swapped,

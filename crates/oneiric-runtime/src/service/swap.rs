@@ -4,7 +4,7 @@
 //! serves; a swap that is rolled back changes neither. Were the selection written first, a process restarted after a
 //! failed swap would bring up the very component that had just failed.
 
-use oneiric_core::{Query, SelectionLayer, Slot};
+use oneiric_core::{Provider, Query, SelectionLayer, Slot};
 use oneiric_lifecycle::{SwapReport, SwapRequest};
 
 use super::unix_ms;
@@ -14,6 +14,15 @@ use crate::{
     revisions::Entry,
     runtime::Runtime,
 };
+
+/// A provider that an operator chooses for a slot.
+#[derive(Clone)]
+struct Chosen {
+    slot: Slot,
+    provider: Provider,
+    who: String,
+    reason: Option<String>,
+}
 
 impl Runtime {
     /// Exchanges what serves a slot, or says what that would do; see [`SwapRequestDoc`]. `who` is written down with
@@ -93,24 +102,48 @@ impl Runtime {
             Some(provider) => SwapRequest::to_provider(slot.clone(), provider.clone()),
             None => SwapRequest::to_winner(slot.clone()),
         };
+        let chosen = provider.map(|provider| Chosen {
+            slot,
+            provider,
+            who,
+            reason,
+        });
+        // Written in the moment of publishing. Draining the old instance can take long, and all that time `status`
+        // would say that nobody asked for what serves.
+        let swap = match chosen.clone() {
+            Some(chosen) => {
+                let runtime = self.clone();
+                swap.when_published(move || {
+                    runtime.select(&chosen);
+                })
+            }
+            None => swap,
+        };
         let report = self
             .lifecycle()
             .swap(swap.force(force))
             .await
             .map_err(RuntimeError::Lifecycle)?;
-        let Some(provider) = provider.filter(|_| report.serves()) else {
-            return Ok((report, None));
-        };
-        let selected = self.inner.revisions.of(&slot);
+        // What serves already was not published; it may still have to be selected.
+        let revision = chosen
+            .filter(|_| report.serves())
+            .map(|chosen| self.select(&chosen));
+        Ok((report, revision))
+    }
+
+    /// Selects `chosen` unless that is what is selected already; gives the revision in force.
+    fn select(&self, chosen: &Chosen) -> RevisionDoc {
+        let selected = self.inner.revisions.of(&chosen.slot);
         if let Some(revision) =
-            selected.filter(|revision| revision.provider.as_ref() == Some(&provider))
+            selected.filter(|revision| revision.provider.as_ref() == Some(&chosen.provider))
         {
-            return Ok((report, Some(revision)));
+            return revision;
         }
+        let provider = Some(chosen.provider.clone());
         self.registry()
-            .select(SelectionLayer::Operator, &slot, Some(provider.clone()));
-        let revision = self.record(slot, Some(provider), who, reason);
-        Ok((report, Some(revision)))
+            .select(SelectionLayer::Operator, &chosen.slot, provider.clone());
+        let (who, reason) = (chosen.who.clone(), chosen.reason.clone());
+        self.record(chosen.slot.clone(), provider, who, reason)
     }
 
     /// Who wins without the selection is only known without it, so here the selection goes first and comes back if
@@ -150,7 +183,7 @@ impl Runtime {
     fn record(
         &self,
         slot: Slot,
-        provider: Option<oneiric_core::Provider>,
+        provider: Option<Provider>,
         who: String,
         reason: Option<String>,
     ) -> RevisionDoc {

@@ -289,27 +289,25 @@ async fn p10_swaps_of_a_slot_run_in_the_order_they_were_asked_for() {
 /// One thread, so that yielding to it often enough lets everything go as far as it can.
 #[tokio::test]
 async fn p10_a_swap_sees_the_selection_of_the_one_before_it() {
-    let scene = Scene::start(CAST).await;
-    // A call holds the first swap between publishing its instance and selecting it.
-    let mut caller = scene.client().await;
-    let request =
-        serde_json::from_str(r#"{"slot": "adapter/cache", "operation": "wait"}"#).unwrap();
-    let held = tokio::spawn(async move { caller.call(&request).await });
-    soon(scene.stage.begun.acquire()).await.unwrap().forget();
-    let mut events = scene.runtime.lifecycle().events();
+    let cast = CAST.replace(
+        r#"name = "second" }"#,
+        r#"name = "second", build = "wait" }"#,
+    );
+    assert_ne!(cast, CAST);
+    let scene = Scene::start(&cast).await;
     let ask = |request| {
         let runtime = scene.runtime.clone();
         tokio::spawn(async move { runtime.swap(request, "test").await })
     };
+    // The first swap is held before it publishes and selects.
     let earlier = ask(to("second"));
-    while !format!("{:?}", soon(events.next()).await.unwrap()).contains("Published") {}
+    soon(scene.stage.begun.acquire()).await.unwrap().forget();
     let later = ask(clear());
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     assert_eq!(scene.runtime.revisions(), [], "nothing is selected yet");
     scene.stage.gate.add_permits(1);
-    soon(held).await.unwrap().unwrap();
     soon(earlier).await.unwrap().unwrap();
     soon(later).await.unwrap().unwrap();
 
@@ -322,6 +320,26 @@ async fn p10_a_swap_sees_the_selection_of_the_one_before_it() {
     let events = events.iter().filter(|event| event.starts_with("built"));
     assert_eq!(events.collect::<Vec<_>>(), built);
     assert_eq!(state(&scene).await, is("first", "first", None));
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_serves_is_selected_while_the_old_one_still_finishes_its_work() {
+    let scene = Scene::start(CAST).await;
+    let mut caller = scene.client().await;
+    let request =
+        serde_json::from_str(r#"{"slot": "adapter/cache", "operation": "wait"}"#).unwrap();
+    let held = tokio::spawn(async move { caller.call(&request).await });
+    soon(scene.stage.begun.acquire()).await.unwrap().forget();
+    let mut events = scene.runtime.lifecycle().events();
+    let mut operator = scene.client().await;
+    let asked = tokio::spawn(async move { operator.swap(&to("second")).await });
+    while !format!("{:?}", soon(events.next()).await.unwrap()).contains("Published") {}
+    assert_eq!(state(&scene).await, is("second", "second", Some("second")));
+    assert!(!asked.is_finished(), "the old one still works");
+    scene.stage.gate.add_permits(1);
+    soon(held).await.unwrap().unwrap();
+    soon(asked).await.unwrap().unwrap();
     scene.stop().await;
 }
 
