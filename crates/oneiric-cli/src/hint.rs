@@ -12,7 +12,13 @@ pub(crate) fn of(code: &str) -> Option<&'static str> {
             "name the settings file with --config FILE; examples/quickstart/oneiric.toml is one"
         }
         "runtime.socket_denied" => "run this as the user who started the process",
-        "core.tied" => "select one with `oneiric swap SLOT PROVIDER`, or raise one's priority",
+        "core.tied" => {
+            "see who is tied with `oneiric explain SLOT`, and select one with `oneiric swap SLOT \
+             PROVIDER`"
+        }
+        "lifecycle.retired" => {
+            "it was replaced while this call ran longer than lifecycle.drain_ms; call again"
+        }
         "core.invalid_slot" => "a slot is a domain and a key, such as adapter/cache",
         "core.stack_order_invalid" => "correct or unset the variable ONEIRIC_STACK_ORDER",
         _ => return None,

@@ -1,6 +1,8 @@
 //! What every command that asks a running process needs: where it listens, how to colour, and what
 //! time it is.
 
+use std::fs::{File, TryLockError};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +20,7 @@ const STATE_DIR: &str = ".oneiric";
 #[derive(Debug)]
 pub(crate) struct Session {
     socket: PathBuf,
+    state_dir: PathBuf,
     pub(crate) paint: Paint,
 }
 
@@ -25,13 +28,34 @@ impl Session {
     pub(crate) fn new(global: &Global, env: &Env, paint: Paint) -> Self {
         Self {
             socket: socket(global, env),
+            state_dir: named_state_dir(global, env)
+                .unwrap_or(Path::new(STATE_DIR))
+                .to_owned(),
             paint,
         }
     }
 
     /// Connects to the process.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
-        Client::connect(&self.socket).await.map_err(failure)
+        let error = match Client::connect(&self.socket).await {
+            Ok(client) => return Ok(client),
+            Err(error) => error,
+        };
+        let holder = matches!(error, ClientError::NotRunning { .. })
+            .then(|| holder(&self.state_dir))
+            .flatten();
+        let mut failure = failure(error);
+        if let Some(process) = holder {
+            failure.message.push_str(&format!(
+                ", although {process} holds the state directory {}",
+                self.state_dir.display()
+            ));
+            failure.hint = Some(
+                "it is starting or stopping, or its settings name another socket: --socket PATH"
+                    .to_owned(),
+            );
+        }
+        Err(failure)
     }
 
     /// Now, in milliseconds since 1970, to say how long ago something was.
@@ -62,10 +86,30 @@ fn socket(global: &Global, env: &Env) -> PathBuf {
     global.socket.clone().unwrap_or_else(in_state_dir)
 }
 
+/// Who holds the lock of a state directory, if anybody does.
+fn holder(state_dir: &Path) -> Option<String> {
+    let lock = File::open(state_dir.join("lock")).ok()?;
+    // Shared, and let go at once, it keeps nobody out but a process that starts at this very moment.
+    if !matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return None;
+    }
+    let mut id = String::new();
+    lock.take(20).read_to_string(&mut id).ok()?;
+    let id = id.trim();
+    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    Some(if is_number {
+        format!("process {id}")
+    } else {
+        "a process".to_owned()
+    })
+}
+
 /// Why a request has no answer, with the process' own code, hint and request id where it has them.
 pub(crate) fn failure(error: ClientError) -> Failure {
     let mut failure = Failure::new(error.code(), error.kind(), error.to_string());
-    failure.hint = error.hint().map(str::to_owned);
+    // About any slot that cannot be resolved the process says one thing; about a tie there is more to say.
+    let hint = error.hint().filter(|_| error.code() != "core.tied");
+    failure.hint = hint.map(str::to_owned);
     failure.request_id = error.request_id().map(str::to_owned);
     failure
 }
