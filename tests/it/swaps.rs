@@ -210,6 +210,8 @@ fn what_is_not_there_is_not_found_and_what_is_no_name_is_said() {
             .failed_json(exit);
         assert_eq!(document["code"], code, "{words:?}");
     }
+    let said = process.oneiric(&["call", "adapter/cache", "gte"]).failed(4);
+    assert!(said.starts_with("error: adapter/cache gte: "), "{said}");
     process
         .oneiric(&["call", "adapter/cache", "get", "key=a"])
         .ok();

@@ -21,8 +21,24 @@ pub(super) async fn run(
         input: input.unwrap_or(Value::Null),
     };
     let mut client = session.client().await?;
-    let reply = client.call(&request).await.map_err(session::failure)?;
+    let reply = client.call(&request).await.map_err(|error| {
+        let mut failure = session::failure(error);
+        failure.message = about(&request, &failure.message);
+        failure
+    })?;
     Ok(Output::new(shown(&reply.doc), reply.json))
+}
+
+/// What went wrong, and with which call: components know neither their slot nor who asked.
+fn about(request: &CallRequest, message: &str) -> String {
+    let CallRequest {
+        slot, operation, ..
+    } = request;
+    if message.contains(slot.as_str()) {
+        message.to_owned()
+    } else {
+        format!("{slot} {operation}: {message}")
+    }
 }
 
 /// JSON stays JSON, so that the answer can be piped on; bytes that are text are printed as text.
@@ -45,6 +61,21 @@ mod tests {
             "instance": 1, "encoding": encoding, "output": output,
         });
         shown(&serde_json::from_value(doc).unwrap())
+    }
+
+    #[test]
+    fn an_error_names_the_call_it_is_about() {
+        let request = CallRequest {
+            slot: "adapter/cache".parse().unwrap(),
+            operation: "gte".to_owned(),
+            input: Value::Null,
+        };
+        assert_eq!(
+            about(&request, "no operation named 'gte'"),
+            "adapter/cache gte: no operation named 'gte'"
+        );
+        let says_so = "adapter/cache could not be activated";
+        assert_eq!(about(&request, says_so), says_so);
     }
 
     #[test]
