@@ -30,6 +30,48 @@ retire = "{behaviour}"
 }
 
 #[test]
+fn a_process_that_serves_another_socket_is_not_taken_for_none() {
+    let place = Place::with(&format!("{CACHES}\n[admin]\nsocket = \"other.sock\"\n"));
+    let process = Process::start_in(place, &["run"]);
+    let said = process.oneiric(&["status"]).failed(8);
+    assert!(said.contains(", although process "), "{said}");
+    assert!(
+        said.contains(" holds the state directory .oneiric (runtime.not_running)"),
+        "{said}"
+    );
+    assert!(said.contains("--socket PATH"), "{said}");
+    process.oneiric(&["status", "--socket", "other.sock"]).ok();
+    let (code, _, place) = process.stop_in_place();
+    assert_eq!(code, Some(0));
+    // A lock that nobody holds any more names nobody.
+    let said = place.oneiric(&["status"]).failed(8);
+    assert!(!said.contains("although"), "{said}");
+}
+
+#[test]
+fn a_start_that_activates_nothing_says_so_and_names_selections_of_nobody() {
+    let settings = "[[candidates]]\nslot = \"adapter/cache\"\nprovider = \"flaky\"\n\
+                    factory = \"oneiric.builtins:flaky_cache\"\n\
+                    [providers.\"adapter/cache\".flaky]\nbuild = \"fail\"\n\
+                    [selections]\n\"adapter/cache\" = \"flakey\"\n";
+    let process = Process::start(settings);
+    process.wait_for_line("stop it with");
+    let said = process.stderr();
+    assert!(
+        said.contains("oneiric is running: 0 of 1 slot active\n"),
+        "{said}"
+    );
+    let warning = "  warning: adapter/cache: the settings selection flakey names nobody";
+    assert!(said.contains(warning), "{said}");
+    let answer = process.oneiric(&["health"]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(
+        answer.stdout.contains("see `oneiric status adapter/cache`"),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn p22_without_a_process_every_command_says_so_and_writes_nothing() {
     for words in [
         &["list"][..],

@@ -56,6 +56,7 @@ fn row(slot: &SlotHealth, now_unix_ms: u64) -> [Cell; 6] {
             (Some(health), None) => health.clone(),
             (None, _) => "it has no probe".to_owned(),
         },
+        None if slot.state == "failed" => format!("failed: see `oneiric status {}`", slot.slot),
         None => slot.state.clone(),
     };
     [
@@ -90,6 +91,7 @@ mod tests {
                 {"slot": "a/b", "state": "active", "provider": "x", "verdict": "good",
                  "report": report("ok", None)},
                 {"slot": "a/c", "state": "inactive", "verdict": "inactive"},
+                {"slot": "a/d", "state": "failed", "verdict": "bad"},
             ],
         }))
         .unwrap();
@@ -98,6 +100,7 @@ slot           provider  health    asked    took  says
 adapter/cache  file      bad       3 s ago  1 ms  critical: disk full
 a/b            x         good      3 s ago  1 ms  ok
 a/c            -         inactive  -        -     inactive
+a/d            -         bad       -        -     failed: see `oneiric status a/d`
 ";
         assert_eq!(shown(&doc, 4_000, Paint::new(false)), expected);
     }

@@ -45,9 +45,6 @@ pub(super) fn run(
     let builder = RuntimeBuilder::new(settings(args, global, env)?)
         .factories(oneiric_builtins::factories())
         .version(env!("CARGO_PKG_VERSION"));
-    let builder = oneiric_domains::proxies()
-        .into_iter()
-        .fold(builder, RuntimeBuilder::proxy);
     let runtime = builder.build().map_err(|error| failure(&error))?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -218,6 +215,7 @@ impl Said<'_> {
                 format!("{} wait to be used", slots(known))
             }
             (some, all) if some == all => format!("{} active", active.join(", ")),
+            (0, all) => format!("0 of {} active", slots(all)),
             (some, all) => {
                 let list = active.join(", ");
                 format!("{some} of {} active: {list}", slots(all))
@@ -234,6 +232,12 @@ impl Said<'_> {
             .collect();
         if !failed.is_empty() {
             text.push_str(&format!("  not active: {}\n", failed.join(", ")));
+        }
+        for one in runtime.registry().snapshot().unknown_selections() {
+            text.push_str(&format!(
+                "  warning: {}: the {} selection {} names nobody who is registered\n",
+                one.slot, one.layer, one.provider
+            ));
         }
         text.push_str("  look at it with `oneiric status`");
         if let Some(socket) = &started.socket {
