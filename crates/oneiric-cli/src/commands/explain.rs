@@ -22,22 +22,13 @@ pub(super) async fn run(args: &Explain, session: &mut Session) -> Result<Output,
     query.what_if.clone_from(&args.what_if);
     let mut client = session.client().await?;
     let reply = client.explain(&query).await.map_err(session::failure)?;
-    let slot = if is_as_expected(&reply.doc) {
-        None
-    } else {
-        status_of(&query, &mut client).await?
-    };
+    let slot = status_of(&query, &mut client).await?;
     let aside = aside(&reply.doc, slot.as_ref(), !query.what_if.is_empty());
     let text = shown(&reply.doc, aside.as_deref(), session.paint);
     Ok(Output::new(text, reply.json))
 }
 
-/// Whether the winner serves.
-fn is_as_expected(doc: &ExplainDoc) -> bool {
-    doc.serving.provider.is_some() && doc.serving.differs.is_none()
-}
-
-/// What failed and who wins without assumptions; `None` when there is nothing but a selection.
+/// What serves, what failed and who wins without assumptions; `None` when there is nothing but a selection.
 async fn status_of(
     query: &ExplainQuery,
     client: &mut Client,
@@ -49,15 +40,20 @@ async fn status_of(
     }
 }
 
-/// Who serves in the winner's place and why, where it is not the winner.
+/// Who serves, where that is not the winner or not as it should be.
 fn aside(doc: &ExplainDoc, slot: Option<&SlotStatus>, assuming: bool) -> Option<String> {
-    if is_as_expected(doc) {
-        return None;
-    }
-    // The slot goes on living between the two answers. The later one counts.
-    let said = match slot {
-        Some(slot) if slot.active.is_some() => status::difference(slot, slot.differs.as_ref()?),
-        Some(slot) => nothing_serves(&slot.state, Some(slot)),
+    let said = match slot.map(|slot| (slot, &slot.active, &slot.differs)) {
+        Some((slot, Some(_), Some(differs))) => status::difference(slot, differs),
+        Some((_, Some(active), None)) => match &active.forced {
+            Some(forced) => {
+                let forced = words::failed(forced);
+                format!("{} serves, forced past {forced}", active.provider)
+            }
+            // Narrowed or hypothetical questions have winners of their own.
+            None if assuming || winner(doc) == Some(active.provider.as_str()) => return None,
+            None => format!("{} serves", active.provider),
+        },
+        Some((slot, None, _)) => nothing_serves(&slot.state, Some(slot)),
         None => nothing_serves(&doc.serving.state, None),
     };
     Some(if assuming {
@@ -65,6 +61,11 @@ fn aside(doc: &ExplainDoc, slot: Option<&SlotStatus>, assuming: bool) -> Option<
     } else {
         said
     })
+}
+
+/// Who wins the question that was asked.
+fn winner(doc: &ExplainDoc) -> Option<&str> {
+    doc.explanation.get("winner")?.get("provider")?.as_str()
 }
 
 fn nothing_serves(state: &str, slot: Option<&SlotStatus>) -> String {
@@ -102,9 +103,11 @@ mod tests {
 
     use super::*;
 
-    fn doc(serving: Value) -> ExplainDoc {
-        serde_json::from_value(json!({"text": "adapter/cache -> memory\n", "serving": serving}))
-            .unwrap()
+    fn doc(winner: &str, serving: Value) -> ExplainDoc {
+        serde_json::from_value(json!({
+            "text": "adapter/cache -> memory\n", "winner": {"provider": winner}, "serving": serving,
+        }))
+        .unwrap()
     }
 
     fn slot(changes: Value) -> SlotStatus {
@@ -123,21 +126,44 @@ mod tests {
         json!({"stage": "probe", "code": "lifecycle.probe_failed", "message": "critical: no\n\u{7}disk"})
     }
 
-    fn text(serving: Value, changes: Value, assuming: bool) -> String {
-        let (doc, slot) = (doc(serving), slot(changes));
+    /// The account of `winner`, and what is below it.
+    fn below(winner: &str, changes: Value, assuming: bool) -> String {
+        let (doc, slot) = (doc(winner, json!({"state": "active"})), slot(changes));
         let aside = aside(&doc, Some(&slot), assuming);
-        shown(&doc, aside.as_deref(), Paint::new(false))
+        let text = shown(&doc, aside.as_deref(), Paint::new(false));
+        text.strip_prefix("adapter/cache -> memory\n")
+            .unwrap()
+            .to_owned()
     }
 
     #[test]
     fn where_the_winner_serves_there_is_nothing_to_add() {
-        let serving = json!({"state": "active", "provider": "memory", "instance": 1});
-        assert_eq!(text(serving, json!({}), false), "adapter/cache -> memory\n");
+        assert_eq!(below("file", json!({}), false), "");
+    }
+
+    #[test]
+    fn a_narrowed_question_may_have_another_winner_than_the_one_who_serves() {
+        assert_eq!(below("memory", json!({}), false), "\n  file serves\n");
+        assert_eq!(
+            below("memory", json!({}), true),
+            "",
+            "what if says already that things are otherwise"
+        );
+    }
+
+    #[test]
+    fn force_is_not_forgotten() {
+        let mut active = json!({"provider": "file", "origin": "settings", "sequence": 2});
+        active["instance"] = json!(1);
+        active["forced"] = failure();
+        assert_eq!(
+            below("file", json!({"active": active}), false),
+            "\n  file serves, forced past probe: critical: no \\u{7}disk (lifecycle.probe_failed)\n"
+        );
     }
 
     #[test]
     fn who_serves_in_the_winners_place_is_said_with_the_reason() {
-        let serving = |why: &Value| json!({"state": "active", "provider": "file", "differs": why});
         for (differs, expected) in [
             (
                 json!({"why": "swap_failed", "failure": failure()}),
@@ -154,8 +180,8 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                text(serving(&differs), json!({"differs": differs}), false),
-                format!("adapter/cache -> memory\n\n  memory wins but file serves: {expected}\n")
+                below("memory", json!({"differs": differs}), false),
+                format!("\n  memory wins but file serves: {expected}\n")
             );
         }
     }
@@ -183,36 +209,24 @@ mod tests {
             ("dreaming", "nothing serves: the slot is dreaming"),
         ] {
             let changes = json!({"state": state, "active": null, "last_error": error});
-            assert_eq!(
-                text(json!({"state": state}), changes, false),
-                format!("adapter/cache -> memory\n\n  {expected}\n")
-            );
+            assert_eq!(below("memory", changes, false), format!("\n  {expected}\n"));
         }
     }
 
     #[test]
     fn beside_an_assumption_the_truth_is_told_apart() {
-        let changes = json!({"state": "inactive", "active": null});
         assert_eq!(
-            text(json!({"state": "inactive"}), changes, true),
-            "adapter/cache -> memory\n\n  as things are, nothing serves yet: the first call \
-             activates it\n"
+            below("memory", json!({"state": "inactive", "active": null}), true),
+            "\n  as things are, nothing serves yet: the first call activates it\n"
         );
     }
 
     #[test]
     fn a_slot_that_is_nothing_but_a_selection_has_no_status() {
-        let aside = aside(&doc(json!({"state": "inactive"})), None, false);
+        let aside = aside(&doc("memory", json!({"state": "inactive"})), None, false);
         assert_eq!(
             aside.as_deref(),
             Some("nothing serves: the slot is inactive")
         );
-    }
-
-    #[test]
-    fn a_winner_that_took_over_meanwhile_needs_no_word() {
-        let serving =
-            json!({"state": "active", "provider": "file", "differs": {"why": "not_applied"}});
-        assert_eq!(text(serving, json!({}), false), "adapter/cache -> memory\n");
     }
 }
