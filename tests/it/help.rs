@@ -34,7 +34,7 @@ fn the_help_lists_every_command_exit_code_and_variable() {
             "{command}: {help}"
         );
     }
-    for code in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 70] {
+    for code in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 70] {
         assert!(help.contains(&format!("\n  {code:<2}  ")), "{code}: {help}");
     }
     for variable in [

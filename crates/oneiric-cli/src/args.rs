@@ -10,11 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "oneiric", version, max_term_width = 100, after_help = EXAMPLES)]
 #[command(after_long_help = crate::help::long())]
-#[command(
-    disable_help_subcommand = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -127,12 +123,13 @@ pub(crate) struct List {
 #[command(after_help = "\
 Examples:
   oneiric explain adapter/cache
-  oneiric explain adapter/cache --what-if down=memory      who takes over?
+  oneiric explain adapter/cache --what-if down=memory        who takes over?
+  oneiric explain adapter/cache --what-if unselect=operator  who wins after `swap --clear`?
   oneiric explain adapter/cache --what-if select=file --what-if priority:flaky=99
-  oneiric explain adapter/cache --capability ttl --capability durable --any
+  oneiric explain adapter/cache --provider file              only this provider's candidates
 
 A --what-if is assumed, never done: select=PROVIDER, priority:PROVIDER=N, without=PROVIDER,
-down=PROVIDER; several are assumed together.")]
+down=PROVIDER, unselect=operator or settings; several are assumed together.")]
 pub(crate) struct Explain {
     /// The slot, such as `adapter/cache`
     pub(crate) slot: String,

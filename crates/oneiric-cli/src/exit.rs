@@ -26,15 +26,18 @@ impl Exit {
     pub const BUSY: Self = Self(6);
     /// A swap failed and was undone; what served before serves still.
     pub const ROLLED_BACK: Self = Self(7);
-    /// It could not be reached or took too long; nothing is running.
+    /// Nothing is running, the process could not be reached, or what was asked for cannot be had now: a
+    /// component failed, could not be activated, or took too long.
     pub const UNAVAILABLE: Self = Self(8);
     /// The process ended, and something was not retired cleanly or in time.
     pub const UNCLEAN: Self = Self(9);
+    /// What was asked for was done; only the answer could not be written.
+    pub const UNTOLD: Self = Self(10);
     /// A defect of ours.
     pub const INTERNAL: Self = Self(70);
 
     /// Every code with what it means, for the help text.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::DONE, "done"),
         (
             Self::CHECK_FAILED,
@@ -57,11 +60,15 @@ impl Exit {
         ),
         (
             Self::UNAVAILABLE,
-            "nothing is running, it could not be reached, or it took too long",
+            "nothing is running; or it is, and a component failed, did not start or took too long",
         ),
         (
             Self::UNCLEAN,
             "the process ended, but not everything was retired cleanly in time",
+        ),
+        (
+            Self::UNTOLD,
+            "what was asked for was done, but the answer could not be written",
         ),
         (Self::INTERNAL, "a defect in oneiric itself"),
     ];
@@ -101,7 +108,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_contract() {
         let numbers: Vec<u8> = Exit::ALL.iter().map(|(exit, _)| exit.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 70]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 70]);
     }
 
     #[test]

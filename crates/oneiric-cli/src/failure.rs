@@ -21,6 +21,8 @@ pub(crate) struct Failure {
     pub(crate) request_id: Option<String>,
     /// More for programs, such as the report of a swap that was rolled back.
     pub(crate) details: Option<Box<Value>>,
+    /// Where the kind does not say how the process should end.
+    pub(crate) exit: Option<Exit>,
 }
 
 impl Failure {
@@ -37,6 +39,7 @@ impl Failure {
             hint: None,
             request_id: None,
             details: None,
+            exit: None,
         }
     }
 
@@ -60,8 +63,8 @@ impl Failure {
         self
     }
 
-    pub(crate) const fn exit(&self) -> Exit {
-        Exit::of(self.kind)
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit.unwrap_or(Exit::of(self.kind))
     }
 
     fn best_hint(&self) -> Option<&str> {

@@ -68,8 +68,10 @@ fn finish(output: &Output, json: bool, io: &mut Io<'_>, paint: Paint) -> Exit {
         // Whoever reads has seen enough, which is no error of anybody's.
         Err(error) if error.kind() == IoKind::BrokenPipe => Exit::DONE,
         Err(error) => {
-            let message = format!("the answer cannot be written: {error}");
-            let failure = Failure::new("cli.output_failed", ErrorKind::Unavailable, message);
+            let message =
+                format!("what was asked for was done, but the answer cannot be written: {error}");
+            let mut failure = Failure::new("cli.output_failed", ErrorKind::Unavailable, message);
+            failure.exit = Some(Exit::UNTOLD);
             refuse(&failure, json, io, paint)
         }
     }
@@ -98,8 +100,14 @@ fn not_a_command(error: &clap::Error, args: &[OsString], io: &mut Io<'_>) -> Exi
         return Exit::DONE;
     }
     if args.iter().any(|arg| arg == "--json") {
-        let first = text.lines().next().unwrap_or_default();
-        let message = first.strip_prefix("error: ").unwrap_or(first);
+        // What is wrong, up to the first empty line; tips and the usage follow.
+        let said: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        let message = said.join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
         let failure = Failure::new("cli.usage", ErrorKind::Usage, message)
             .hint("`oneiric --help` and `oneiric COMMAND --help` show what can be said");
         return refuse(&failure, true, io, Paint::new(false));
@@ -181,6 +189,24 @@ mod tests {
         );
     }
 
+    #[test]
+    fn with_json_a_missing_word_is_named() {
+        let (code, _, stderr) = oneiric(&["--json", "explain"]);
+        let document: serde_json::Value = serde_json::from_str(&stderr).unwrap();
+        assert_eq!(code, 2);
+        assert_eq!(
+            document["message"],
+            "the following required arguments were not provided: <SLOT>"
+        );
+    }
+
+    #[test]
+    fn help_is_a_command_too() {
+        let (code, stdout, stderr) = oneiric(&["help", "swap"]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert!(stdout.contains("oneiric swap"), "{stdout}");
+    }
+
     /// A stream that fails in one way.
     struct Broken(IoKind);
 
@@ -216,7 +242,8 @@ mod tests {
     #[test]
     fn an_answer_that_cannot_be_written_is_an_error() {
         let (exit, stderr) = finish_on(IoKind::StorageFull);
-        assert_eq!(exit, Exit::UNAVAILABLE);
+        assert_eq!(exit, Exit::UNTOLD);
         assert!(stderr.contains("(cli.output_failed)"), "{stderr}");
+        assert!(stderr.contains("was done"), "{stderr}");
     }
 }
