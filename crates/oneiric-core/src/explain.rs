@@ -51,7 +51,7 @@ pub struct Explanation {
     pub candidates: Vec<RankedCandidate>,
     /// Who could not take part.
     pub excluded: Vec<Excluded>,
-    /// Who takes over if the winner dies.
+    /// Who is next in line: who wins if the winner dies.
     pub successor: Option<Contender>,
     /// What was assumed, if anything was.
     pub what_if: Option<WhatIf>,

@@ -42,17 +42,21 @@ impl Display for Explanation {
         }
         match (&self.winner, &self.successor) {
             (Some(winner), Some(next)) if winner.provider == next.provider => {
-                write!(f, "\n\n  if {winner} dies: {next} takes over")
+                write!(f, "\n\n  if {winner} dies: {next} is next in line")
             }
             (Some(winner), Some(next)) => {
                 write!(
                     f,
-                    "\n\n  if {} dies: {} takes over",
+                    "\n\n  if {} dies: {} is next in line",
                     winner.provider, next.provider
                 )
             }
             (Some(winner), None) => {
-                write!(f, "\n\n  if {} dies: nobody takes over", winner.provider)
+                write!(
+                    f,
+                    "\n\n  if {} dies: nobody is next in line",
+                    winner.provider
+                )
             }
             (None, _) => Ok(()),
         }

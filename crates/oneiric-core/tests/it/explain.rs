@@ -64,7 +64,7 @@ adapter/cache -> redis   (from settings)
   4  null      code:builtins  yes       99           0      2    lost on fallback class: it is a fallback
        would win with a selection of null
 
-  if redis dies: memory takes over",
+  if redis dies: memory is next in line",
     );
 }
 
@@ -99,7 +99,7 @@ adapter/cache -> memory   (from code:builtins)
   out of the question:
      null (code:builtins, #2): lacks kv, ttl
 
-  if memory dies: redis takes over",
+  if memory dies: redis is next in line",
     );
 }
 
@@ -119,7 +119,7 @@ adapter/cache -> b   (from settings)
   2  a         settings  0 (default)  0      1    lost on sequence: #1 is earlier than #2
        would win with being registered again, or stack level 1, or priority 1, or a selection of a
 
-  if b dies: a takes over",
+  if b dies: a is next in line",
     );
 }
 
@@ -169,7 +169,7 @@ adapter/cache -> redis   (from settings)
   #  provider  origin    priority     stack  seq  verdict
   1  redis     settings  0 (default)  0      1    wins
 
-  if redis dies: nobody takes over",
+  if redis dies: nobody is next in line",
     );
 }
 
@@ -195,7 +195,7 @@ adapter/cache -> memory   (from code:builtins)
   out of the question:
      redis (settings, #3): down (what if)
 
-  if memory dies: file takes over",
+  if memory dies: file is next in line",
     );
     let first = |changes: &[&str]| {
         let changes: Vec<Change> = changes.iter().map(|text| text.parse().unwrap()).collect();
@@ -318,7 +318,7 @@ fn one_of_several_registrations_of_a_provider_is_named_by_number() {
         "{text}"
     );
     assert!(
-        text.contains("if redis (code:a, #1) dies: redis (code:b, #2) takes over"),
+        text.contains("if redis (code:a, #1) dies: redis (code:b, #2) is next in line"),
         "{text}"
     );
 }

@@ -19,7 +19,7 @@ service/greeter -> french   (from settings)
   2  english   settings  -         20        0      1    lost on selection: french is selected
        would win with a selection of english
 
-  if french dies: english takes over
+  if french dies: english is next in line
 ";
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(printed.trim_end(), expected.trim_end());
