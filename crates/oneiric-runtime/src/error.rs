@@ -92,8 +92,13 @@ pub enum RuntimeError {
     #[error(transparent)]
     Lifecycle(LifecycleError),
     /// The component says no.
-    #[error(transparent)]
-    Call(CallError),
+    #[error("{error}")]
+    Call {
+        /// Whose instance was called.
+        provider: Provider,
+        /// What it says.
+        error: CallError,
+    },
     /// A defect of ours.
     #[error("internal error: {message}")]
     Internal {
@@ -155,7 +160,7 @@ impl Coded for RuntimeError {
             Self::RequestInvalid { .. } => "runtime.request_invalid",
             Self::Change(error) => error.code(),
             Self::Lifecycle(error) => error.code(),
-            Self::Call(error) => error.code(),
+            Self::Call { error, .. } => error.code(),
             Self::Internal { .. } => "runtime.internal",
         }
     }
@@ -172,7 +177,7 @@ impl Coded for RuntimeError {
             Self::RunBefore | Self::RequestInvalid { .. } => ErrorKind::Usage,
             Self::Change(error) => error.kind(),
             Self::Lifecycle(error) => error.kind(),
-            Self::Call(error) => error.kind(),
+            Self::Call { error, .. } => error.kind(),
             Self::Internal { .. } => ErrorKind::Internal,
         }
     }

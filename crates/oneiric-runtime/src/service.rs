@@ -203,7 +203,10 @@ impl Runtime {
         let answer = lease
             .invoke(&operation, Payload::Json(input))
             .await
-            .map_err(RuntimeError::Call)?;
+            .map_err(|error| RuntimeError::Call {
+                provider: lease.provider().clone(),
+                error,
+            })?;
         let (encoding, output) = encode::payload(answer);
         Ok(CallDoc {
             schema: schema::CALL.into(),

@@ -124,7 +124,7 @@ impl From<RuntimeError> for Problem {
     fn from(error: RuntimeError) -> Self {
         let (code, kind) = (error.code(), error.kind());
         let level = match &error {
-            RuntimeError::Call(call) if call.is_components_fault() => Level::WARN,
+            RuntimeError::Call { error, .. } if error.is_components_fault() => Level::WARN,
             _ if kind == ErrorKind::Internal => Level::ERROR,
             _ => Level::INFO,
         };

@@ -18,7 +18,7 @@ const MAX_METHOD_BYTES: usize = 16;
 pub(super) struct Called {
     pub(super) slot: Slot,
     pub(super) operation: String,
-    /// Who serves the slot by now, usually whoever was called.
+    /// Absent where nobody was there to be called.
     pub(super) provider: Option<Provider>,
 }
 

@@ -16,8 +16,12 @@ use super::{
     answer::{Admin, Answer, Asked, Problem},
     request_log::Called,
 };
-use crate::api::{
-    self, AliveDoc, CallRequest, ErrorFields, HealthRequest, SwapDoc, SwapRequestDoc, kind, schema,
+use crate::{
+    api::{
+        self, AliveDoc, CallRequest, ErrorFields, HealthRequest, SwapDoc, SwapRequestDoc, kind,
+        schema,
+    },
+    error::RuntimeError,
 };
 
 /// Calls at one time. Fewer than connections, so that while components hang the swap that cures them gets in.
@@ -215,13 +219,15 @@ async fn called(admin: &Admin, call: CallRequest) -> Result<Answer, Problem> {
     match admin.runtime.call(call).await {
         Ok(answer) => Answer::json(200, &answer),
         Err(error) => {
-            let status = admin.runtime.lifecycle().status(&slot);
-            let active = status.and_then(|status| status.active);
+            let provider = match &error {
+                RuntimeError::Call { provider, .. } => Some(provider.clone()),
+                _ => None,
+            };
             Err(Problem {
                 called: Some(Box::new(Called {
                     slot,
                     operation,
-                    provider: active.map(|active| active.provider),
+                    provider,
                 })),
                 ..Problem::from(error)
             })
