@@ -12,6 +12,7 @@ mod help;
 mod load;
 mod processes;
 mod readme;
+mod settings_page;
 mod swaps;
 
 /// A file that nobody lists is a file of tests that never run.
