@@ -17,7 +17,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -48,7 +48,7 @@ impl Server {
     pub(crate) fn start(runtime: Runtime, socket: &Path) -> Result<Self, RuntimeError> {
         let (listener, socket) = SocketFile::bind(socket)?;
         let (stop, connections) = (CancellationToken::new(), TaskTracker::new());
-        let admin = Arc::new(Admin::new(runtime));
+        let admin = Arc::new(Admin::new(runtime, MAX_CONNECTIONS));
         let accepting = tokio::spawn(accept(
             listener,
             socket.owner,
@@ -99,11 +99,10 @@ async fn accept(
     stop: CancellationToken,
     connections: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut breath = Breath::default();
     loop {
         let next = async {
-            let place = Arc::clone(&places)
+            let place = Arc::clone(&admin.places)
                 .acquire_owned()
                 .await
                 .map_err(io::Error::other)?;

@@ -7,7 +7,10 @@ use std::{
     hash::{BuildHasher, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
 };
 
@@ -35,6 +38,8 @@ use crate::{
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
 const MAX_REQUEST_ID: usize = 64;
+/// With fewer places left for connections than this, none is kept open for a next request: as many as calls leave.
+const FEW_PLACES: usize = 16;
 /// The longest message; what a client sent may be quoted in one.
 const MAX_MESSAGE_BYTES: usize = 2 << 10;
 
@@ -45,6 +50,8 @@ pub(super) struct Admin {
     /// Tells the ids of this process from those of others in one log.
     process: u32,
     requests: AtomicU64,
+    /// Places for connections.
+    pub(super) places: Arc<Semaphore>,
     /// Places for calls of components.
     pub(super) calls: Semaphore,
 }
@@ -137,13 +144,14 @@ impl From<RuntimeError> for Problem {
 }
 
 impl Admin {
-    pub(super) fn new(runtime: Runtime) -> Self {
+    pub(super) fn new(runtime: Runtime, places: usize) -> Self {
         let random = std::hash::RandomState::new().build_hasher().finish();
         let process = u32::try_from(random >> 32).unwrap_or_default();
         Self {
             runtime,
             process,
             requests: AtomicU64::new(0),
+            places: Arc::new(Semaphore::new(places)),
             calls: Semaphore::new(route::MAX_CALLS),
         }
     }
@@ -187,7 +195,13 @@ impl Admin {
         line.log();
         #[cfg(feature = "metrics")]
         self.runtime.inner.metrics.request(name, status);
-        Ok(respond(&id, result))
+        let mut response = respond(&id, result);
+        // Idle connections are a convenience as long as nobody waits for their places.
+        if self.places.available_permits() < FEW_PLACES {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(response)
     }
 
     /// The caller's id if it is harmless in a log, else one of our own.
