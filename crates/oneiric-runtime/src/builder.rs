@@ -4,7 +4,7 @@
 //! allowed, and accept the provider's settings. What a component finds out only when it is built (a port that is
 //! taken, a disk that is full) is found by activation and does not keep the process from starting.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::SystemTime};
 
 use oneiric_core::{
     FactoryPolicy, Origin, Provider, Registry, RegistryConfig, SelectionLayer, Slot, WallClock,
@@ -220,11 +220,13 @@ fn check(settings: &Settings, factories: &FactoryTable, policy: &FactoryPolicy) 
 
 /// Not a fault, because candidates may come from elsewhere later; silent it must not be either.
 fn warn_of_settings_without_candidate(settings: &Settings) {
+    let declared = settings.candidates.iter().map(|declared| {
+        let candidate = &declared.candidate;
+        (candidate.slot(), candidate.provider())
+    });
+    let declared: BTreeSet<_> = declared.collect();
     for ((slot, provider), configured) in &settings.providers {
-        let declared = |one: &crate::settings::Declared| {
-            one.candidate.slot() == slot && one.candidate.provider() == provider
-        };
-        if !settings.candidates.iter().any(declared) {
+        if !declared.contains(&(slot, provider)) {
             tracing::warn!(%slot, %provider, line = configured.place.line, "settings for a provider nobody declares");
         }
     }

@@ -286,9 +286,12 @@ fn document(id: &str, problem: Problem) -> ErrorDoc {
 pub(super) fn unreadable(id: &str, status: u16) -> Vec<u8> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     let (code, message) = if status == StatusCode::BAD_REQUEST {
-        ("runtime.request_unreadable", "this is no HTTP/1 request")
+        (
+            "runtime.request_unreadable",
+            "this is no valid HTTP/1 request",
+        )
     } else {
-        let message = "the head of the request is longer than 64 KiB";
+        let message = "the head of the request is longer than 64 KiB, or announces too long a body";
         ("runtime.header_too_large", message)
     };
     let problem = Problem::new(status.as_u16(), code, ErrorKind::Usage, message);
