@@ -147,7 +147,14 @@ impl Inner {
         self.book_retired(cell, running);
         if let Err(failure) = retired {
             // Why it was discarded is what the caller needs; this is for the log.
-            tracing::warn!(slot = %cell.slot, %failure, "a discarded instance was not retired cleanly");
+            // Quoted: the message may be a component's own words, line ends and all.
+            tracing::warn!(
+                slot = %cell.slot,
+                stage = failure.stage.name(),
+                code = failure.code,
+                reason = ?failure.message,
+                "a discarded instance was not retired cleanly"
+            );
         }
     }
 

@@ -64,6 +64,10 @@ impl Stage {
                 if part.build == "fail" {
                     return Err(BuildError::failed("told to fail"));
                 }
+                if part.build == "wait" {
+                    stage.begun.add_permits(1);
+                    stage.gate.acquire().await.unwrap().forget();
+                }
                 stage.note(format!("built {}", part.name));
                 let actor = Arc::new(Actor { stage, part });
                 let instance = Instance::new(actor.clone()).retire(actor.clone());
