@@ -78,7 +78,7 @@ pub(crate) enum Command {
 pub(crate) enum Ask {
     /// Lists the candidates that win, and with --shadowed those that lose
     List(List),
-    /// Says who wins a slot and why, what would make the others win, and who takes over
+    /// Says who wins a slot and why, what would make the others win, and who is next in line
     Explain(Explain),
     /// Shows what each slot is doing: who serves, since when, calls, swaps, the last error
     Status(Status),
