@@ -61,6 +61,7 @@ mod encode;
 mod error;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod offload;
 mod revisions;
 mod runtime;
 mod service;

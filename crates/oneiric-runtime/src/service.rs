@@ -20,6 +20,7 @@ use crate::{
     },
     encode,
     error::RuntimeError,
+    offload::off_the_workers,
     runtime::Runtime,
     settings::Activate,
 };
@@ -185,7 +186,8 @@ impl Runtime {
 
     /// Calls an operation on whatever serves a slot, which is activated if nothing does.
     ///
-    /// Dropped half-way, the component's work is dropped too.
+    /// Dropped half-way, the component's work is dropped too, at its next await. A component that blocks its thread
+    /// holds up no other request.
     ///
     /// # Errors
     /// `core.no_candidate`, `lifecycle.busy`, why it could not be activated, or what the component answers.
@@ -200,13 +202,20 @@ impl Runtime {
             .lease(&slot)
             .await
             .map_err(RuntimeError::Lifecycle)?;
-        let answer = lease
-            .invoke(&operation, Payload::Json(input))
-            .await
-            .map_err(|error| RuntimeError::Call {
-                provider: lease.provider().clone(),
-                error,
-            })?;
+        let call = async move {
+            let answer = lease.invoke(&operation, Payload::Json(input)).await;
+            (lease, operation, answer)
+        };
+        let (lease, operation, answer) =
+            off_the_workers(call)
+                .await
+                .ok_or_else(|| RuntimeError::Internal {
+                    message: "the process is ending".to_owned(),
+                })?;
+        let answer = answer.map_err(|error| RuntimeError::Call {
+            provider: lease.provider().clone(),
+            error,
+        })?;
         let (encoding, output) = encode::payload(answer);
         Ok(CallDoc {
             schema: schema::CALL.into(),

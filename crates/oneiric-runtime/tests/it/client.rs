@@ -56,7 +56,7 @@ async fn an_answer_that_is_no_document_of_ours_is_unreadable() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_client_waits_no_longer_than_it_was_told() {
     let scene = Scene::start(CAST).await;
     let mut client = scene.client().await.timeout(Duration::from_millis(50));

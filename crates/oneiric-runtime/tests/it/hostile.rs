@@ -100,7 +100,7 @@ async fn silent_connections_give_their_places_back() {
     scene.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_answered_with_504() {
     let scene = Scene::start(&format!("[admin]\nrequest_timeout_ms = 500\n{CAST}")).await;
     let answer = scene

@@ -388,3 +388,29 @@ async fn p22_without_a_running_process_a_client_says_so_and_writes_nothing() {
     );
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p14_calls_that_block_their_thread_hold_up_no_other_request() {
+    let scene = Scene::start(CAST).await;
+    let block: oneiric_runtime::api::CallRequest =
+        serde_json::from_str(r#"{"slot": "adapter/cache", "operation": "block"}"#).unwrap();
+    let mut calls = Vec::new();
+    // More than there are workers.
+    for _ in 0..4 {
+        let (mut client, block) = (scene.client().await, block.clone());
+        calls.push(tokio::spawn(async move { client.call(&block).await }));
+        soon(scene.stage.begun.acquire()).await.unwrap().forget();
+    }
+    assert_eq!(state(&scene).await, is("first", "first", None));
+    let mut events = scene.runtime.lifecycle().events();
+    let mut operator = scene.client().await;
+    let cure = tokio::spawn(async move { operator.swap(&to("second")).await });
+    while !format!("{:?}", soon(events.next()).await.unwrap()).contains("Published") {}
+    assert_eq!(state(&scene).await, is("second", "second", Some("second")));
+    scene.stage.door.open();
+    for call in calls {
+        soon(call).await.unwrap().unwrap();
+    }
+    soon(cure).await.unwrap().unwrap();
+    scene.stop().await;
+}

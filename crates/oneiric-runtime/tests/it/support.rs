@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
 
@@ -36,6 +36,29 @@ pub(crate) struct Stage {
     pub(crate) begun: Arc<Semaphore>,
     /// Lets calls of `wait` end.
     pub(crate) gate: Arc<Semaphore>,
+    /// Holds the threads of calls of `block`.
+    pub(crate) door: Door,
+}
+
+/// Blocks threads until it is opened.
+#[derive(Clone, Default)]
+pub(crate) struct Door(Arc<(Mutex<bool>, Condvar)>);
+
+impl Door {
+    fn wait(&self) {
+        let (open, opened) = &*self.0;
+        drop(
+            opened
+                .wait_while(open.lock().unwrap(), |open| !*open)
+                .unwrap(),
+        );
+    }
+
+    pub(crate) fn open(&self) {
+        let (open, opened) = &*self.0;
+        *open.lock().unwrap() = true;
+        opened.notify_all();
+    }
 }
 
 impl Stage {
@@ -44,6 +67,7 @@ impl Stage {
             events: Arc::default(),
             begun: Arc::new(Semaphore::new(0)),
             gate: Arc::new(Semaphore::new(0)),
+            door: Door::default(),
         }
     }
 
@@ -109,6 +133,11 @@ impl Invoke for Actor {
                 "who" => Payload::json(&self.part.name),
                 "echo" => Ok(input),
                 "bytes" => Ok(Payload::Bytes(bytes::Bytes::from_static(b"\xff\xfe"))),
+                "block" => {
+                    self.stage.begun.add_permits(1);
+                    self.stage.door.wait();
+                    Ok(Payload::empty())
+                }
                 "boom" => panic!("boom"),
                 "forge" => panic!("\n2026-01-01T00:00:00Z ERROR forged"),
                 "wait" => {
