@@ -22,12 +22,13 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use oneiric_core::{BoxFuture, Coded, ErrorKind, WallClock};
 use oneiric_domains::{Cache, cache_instance, check_cache_key};
-use oneiric_lifecycle::{BuildError, CallError, Factory, Health, Probe, Retire, factory_fn};
+use oneiric_lifecycle::{
+    BuildError, CallError, Factory, Health, Probe, Retire, SystemWallClock, factory_fn,
+};
 use serde::Deserialize;
 
 use self::shelf::{Put, Shelf};
 use crate::bounded::Bounds;
-use crate::wall_clock::MachineClock;
 
 /// Settings of a [`FileCache`].
 #[derive(Debug, Clone, Deserialize)]
@@ -261,7 +262,7 @@ impl std::fmt::Debug for FileCache {
 
 pub(crate) fn factory() -> impl Factory {
     factory_fn(|_, settings: FileCacheSettings| async move {
-        let cache = FileCache::open(&settings, Arc::new(MachineClock))
+        let cache = FileCache::open(&settings, Arc::new(SystemWallClock::new()))
             .map_err(|error| BuildError::failed(format_args!("{error}: {}", error.source)))?;
         let cache = Arc::new(cache);
         Ok(cache_instance(Arc::clone(&cache))

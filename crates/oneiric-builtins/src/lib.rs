@@ -36,8 +36,6 @@ mod flaky_cache;
 mod memory_cache;
 #[cfg(feature = "clock")]
 mod system_clock;
-#[cfg(any(feature = "cache-file", feature = "clock"))]
-mod wall_clock;
 
 use oneiric_lifecycle::FactoryTable;
 

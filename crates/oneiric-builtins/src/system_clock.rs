@@ -6,10 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use oneiric_core::{BoxFuture, WallClock};
 use oneiric_domains::{Clock, clock_instance};
-use oneiric_lifecycle::{CallError, Factory, Health, Probe, factory_fn};
+use oneiric_lifecycle::{CallError, Factory, Health, Probe, SystemWallClock, factory_fn};
 use serde::Deserialize;
-
-use crate::wall_clock::MachineClock;
 
 /// 2025-01-01: this program did not exist before, so a clock that says so was never set.
 const NOT_BEFORE: Duration = Duration::from_secs(1_735_689_600);
@@ -90,7 +88,10 @@ impl fmt::Debug for SystemClock {
 
 pub(crate) fn factory() -> impl Factory {
     factory_fn(|_, settings: SystemClockSettings| async move {
-        let clock = Arc::new(SystemClock::new(&settings, Arc::new(MachineClock)));
+        let clock = Arc::new(SystemClock::new(
+            &settings,
+            Arc::new(SystemWallClock::new()),
+        ));
         Ok(clock_instance(Arc::clone(&clock)).probe(clock))
     })
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use oneiric_core::{FactoryPolicy, Provider, Registry, Slot, WallClock};
 use serde_json::Value;
 
+use crate::clock::SystemWallClock;
 use crate::facet::FacetProxy;
 use crate::factory::FactoryTable;
 use crate::hook::SwapHook;
@@ -32,20 +32,6 @@ impl<F: Fn(&Slot, &Provider) -> Option<Value> + Send + Sync> ProviderSettings fo
 
 fn _provider_settings_is_dyn_safe(_: &dyn ProviderSettings) {}
 
-/// The machine's clock.
-#[derive(Debug, Clone, Copy, Default)]
-struct SystemWallClock;
-
-impl WallClock for SystemWallClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where this crate asks the machine"
-    )]
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-}
-
 /// Puts a [`Lifecycle`] together.
 pub struct LifecycleBuilder {
     registry: Registry,
@@ -70,7 +56,7 @@ impl LifecycleBuilder {
             proxies: Vec::new(),
             hooks: Vec::new(),
             observers: Vec::new(),
-            clock: Arc::new(SystemWallClock),
+            clock: Arc::new(SystemWallClock::new()),
         }
     }
 

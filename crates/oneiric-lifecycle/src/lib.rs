@@ -57,6 +57,7 @@ mod activity;
 mod builder;
 mod care;
 mod cell;
+mod clock;
 #[cfg(feature = "entry-points")]
 mod entry;
 mod epoch;
@@ -90,6 +91,7 @@ mod wiring;
 
 pub use activity::{Activity, ActivityState};
 pub use builder::{LifecycleBuilder, ProviderSettings};
+pub use clock::SystemWallClock;
 #[cfg(feature = "entry-points")]
 pub use entry::{EntryPoint, EntryPointError};
 pub use error::{Failure, LifecycleError, Stage};

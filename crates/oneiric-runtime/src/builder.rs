@@ -4,13 +4,13 @@
 //! allowed, and accept the provider's settings. What a component finds out only when it is built (a port that is
 //! taken, a disk that is full) is found by activation and does not keep the process from starting.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use oneiric_core::{
     FactoryPolicy, Origin, Provider, Registry, RegistryConfig, SelectionLayer, Slot, WallClock,
 };
 use oneiric_lifecycle::{
-    FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapHook, SwapObserver,
+    FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapHook, SwapObserver, SystemWallClock,
 };
 use serde_json::Value;
 
@@ -19,19 +19,6 @@ use crate::{
     runtime::Runtime,
     settings::{Fault, Place, Settings, SettingsError, nearest},
 };
-
-/// The machine's clock.
-struct SystemWallClock;
-
-impl WallClock for SystemWallClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where this crate asks the machine"
-    )]
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-}
 
 /// Puts a [`Runtime`] together.
 pub struct RuntimeBuilder {
@@ -50,7 +37,7 @@ impl RuntimeBuilder {
             settings,
             factories: FactoryTable::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            clock: Arc::new(SystemWallClock),
+            clock: Arc::new(SystemWallClock::new()),
             extend: Vec::new(),
         }
     }
