@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use oneiric_core::{FactoryPolicy, Provider, Registry, Slot, WallClock};
 use serde_json::Value;
 
@@ -121,9 +122,9 @@ impl LifecycleBuilder {
         Lifecycle::from_inner(Inner {
             registry: self.registry,
             factories: self.factories,
-            policy: self.policy,
+            policy: ArcSwap::from_pointee(self.policy),
             settings: self.settings,
-            limits: self.limits,
+            limits: ArcSwap::from_pointee(self.limits),
             proxies: self.proxies,
             hooks: self.hooks,
             announcer: Announcer::new(self.observers, EVENTS_KEPT),

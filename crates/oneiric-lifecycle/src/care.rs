@@ -34,7 +34,7 @@ impl Inner {
     /// Asks an instance how it is; `None` when it has no probe.
     pub(crate) async fn ask(&self, running: &Arc<Running>) -> Option<HealthReport> {
         let probe = Arc::clone(running.probe.as_ref()?);
-        let limit = self.limits.probe;
+        let limit = self.limits().probe;
         let begun = Instant::now();
         let turn = Arc::clone(&running.probe_turn).lock_owned();
         let health = match tokio::time::timeout(limit, turn).await {
@@ -105,7 +105,7 @@ impl Inner {
 
     /// Lets an instance clean up. Does nothing the second time.
     pub(crate) async fn retire(&self, running: &Running) -> Result<(), Failure> {
-        self.retire_within(running, self.limits.retire).await
+        self.retire_within(running, self.limits().retire).await
     }
 
     pub(crate) async fn retire_within(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use oneiric_core::{FactoryPolicy, Query, Registry, Slot, WallClock};
 
@@ -21,9 +22,9 @@ use crate::observe::Announcer;
 pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) factories: FactoryTable,
-    pub(crate) policy: FactoryPolicy,
+    pub(crate) policy: ArcSwap<FactoryPolicy>,
     pub(crate) settings: Arc<dyn ProviderSettings>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ArcSwap<Limits>,
     pub(crate) proxies: Vec<FacetProxy>,
     pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
     pub(crate) announcer: Announcer,
@@ -35,6 +36,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// The limits that hold now. Each step takes its own when it begins: new ones hold from the next step on.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::clone(&self.limits.load())
+    }
+
     /// The slot's cell, made if need be: for names that the program itself states.
     pub(crate) fn cell(&self, slot: &Slot) -> Arc<SlotCell> {
         if let Some(cell) = self.existing_cell(slot) {

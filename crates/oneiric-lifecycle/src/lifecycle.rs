@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{Registry, Slot};
+use oneiric_core::{FactoryPolicy, Registry, Slot};
 
 use crate::activity::{Activity, ActivityState};
 use crate::builder::LifecycleBuilder;
@@ -12,6 +12,7 @@ use crate::error::LifecycleError;
 use crate::factory::FactoryTable;
 use crate::inner::Inner;
 use crate::lease::Lease;
+use crate::limits::Limits;
 use crate::live::Live;
 use crate::observe::{EventStream, Happening};
 use crate::report::{SwapReport, SwapRequest};
@@ -50,6 +51,22 @@ impl Lifecycle {
     /// The factories it builds with.
     pub fn factories(&self) -> &FactoryTable {
         &self.inner.factories
+    }
+
+    /// How long each step may take now.
+    pub fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    /// Says how long each step may take from now on. A step under way keeps the limit with which it began.
+    pub fn set_limits(&self, limits: Limits) {
+        self.inner.limits.store(Arc::new(limits));
+    }
+
+    /// Says which factory names are allowed from now on. What serves is left alone: a factory is asked for when
+    /// something is built.
+    pub fn set_policy(&self, policy: FactoryPolicy) {
+        self.inner.policy.store(Arc::new(policy));
     }
 
     /// A handle to one slot, for those who call it often.

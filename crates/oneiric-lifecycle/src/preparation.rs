@@ -72,7 +72,7 @@ impl Transition {
                 format_args!("candidate {} names no factory", self.candidate.provider()),
             ));
         };
-        if let Err(denied) = self.inner.policy.check(path) {
+        if let Err(denied) = self.inner.policy.load().check(path) {
             return Err(Failure::new(Stage::Factory, denied.code(), denied));
         }
         self.inner.factories.get(path).cloned().ok_or_else(|| {
@@ -128,7 +128,7 @@ impl Transition {
             wiring: Wiring::of(&self.inner),
             cancelled: cancelled.clone(),
         };
-        let limit = self.inner.limits.activation;
+        let limit = self.inner.limits().activation;
         let admission = Admission {
             inner: Arc::clone(&self.inner),
             candidate: self.candidate.clone(),
@@ -210,7 +210,7 @@ impl Transition {
 
     async fn before_swap(&self) -> Result<(), Failure> {
         for hook in &self.inner.hooks {
-            let (limit, context) = (self.inner.limits.hook, self.context());
+            let (limit, context) = (self.inner.limits().hook, self.context());
             let hook = Arc::clone(hook);
             let call = move || async move { hook.before(context).await };
             let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;

@@ -123,12 +123,12 @@ async fn stop(
         let left = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
         failures.extend(
             inner
-                .drain(&cell, published, left(inner.limits.drain))
+                .drain(&cell, published, left(inner.limits().drain))
                 .await,
         );
         failures.extend(
             inner
-                .retire_within(&running, left(inner.limits.retire))
+                .retire_within(&running, left(inner.limits().retire))
                 .await
                 .err(),
         );

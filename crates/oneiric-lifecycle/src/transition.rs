@@ -180,7 +180,7 @@ impl Transition {
 
     async fn after_swap(&self, warnings: &mut Vec<Failure>) {
         for hook in &self.inner.hooks {
-            let (limit, context) = (self.inner.limits.hook, self.context());
+            let (limit, context) = (self.inner.limits().hook, self.context());
             let hook = Arc::clone(hook);
             let call = move || async move { hook.after(context).await };
             let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
@@ -260,7 +260,7 @@ impl Transition {
     }
 
     async fn drain_and_retire(&self, old: Arc<Published>, warnings: &mut Vec<Failure>) {
-        let limit = self.inner.limits.drain;
+        let limit = self.inner.limits().drain;
         if let Some(failure) = self.inner.drain(&self.cell, old, limit).await {
             self.warn(failure, warnings);
         }

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::{
     error::RuntimeError,
+    reload::Current,
     runtime::Runtime,
     settings::{Fault, Place, Settings, SettingsError, nearest},
 };
@@ -134,9 +135,13 @@ impl RuntimeBuilder {
             settings.selections.iter().cloned(),
         );
         warn_of_settings_without_candidate(&settings);
-        let providers = settings.providers.clone();
+        let limits = settings.limits.clone();
+        let current = Current::new(settings);
+        let settings = current.clone();
         let provider_settings = move |slot: &Slot, provider: &Provider| -> Option<Value> {
-            providers
+            let settings = settings.load();
+            settings
+                .providers
                 .get(&(slot.clone(), provider.clone()))
                 .map(|configured| configured.value.clone())
         };
@@ -144,7 +149,7 @@ impl RuntimeBuilder {
             .factories(factories)
             .policy(policy)
             .settings(provider_settings)
-            .limits(settings.limits.clone())
+            .limits(limits)
             .wall_clock(Arc::clone(&clock))
             .observer(crate::swap_log::log);
         let lifecycle = extend
@@ -154,7 +159,7 @@ impl RuntimeBuilder {
         let lifecycle = oneiric_domains::proxies()
             .into_iter()
             .fold(lifecycle, LifecycleBuilder::proxy);
-        Ok(Runtime::new(lifecycle.build(), settings, version, clock))
+        Ok(Runtime::new(lifecycle.build(), current, version, clock))
     }
 }
 

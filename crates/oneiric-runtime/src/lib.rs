@@ -62,6 +62,7 @@ mod error;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod offload;
+mod reload;
 mod revisions;
 mod runtime;
 mod service;

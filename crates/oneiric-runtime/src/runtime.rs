@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     error::RuntimeError,
+    reload::Current,
     revisions::Revisions,
     settings::{Activate, Settings},
     state_dir::StateDir,
@@ -34,7 +35,7 @@ pub struct Runtime {
 
 pub(crate) struct Inner {
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Current,
     pub(crate) version: String,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) since: SystemTime,
@@ -57,7 +58,7 @@ pub struct Started {
 impl Runtime {
     pub(crate) fn new(
         lifecycle: Lifecycle,
-        settings: Settings,
+        settings: Current,
         version: String,
         clock: Arc<dyn WallClock>,
     ) -> Self {
@@ -89,10 +90,10 @@ impl Runtime {
         self.inner.lifecycle.registry()
     }
 
-    /// Returns the settings it was built with.
+    /// Returns the settings in force. A reload puts others in their place; what was returned stays as it is.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.inner.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        self.inner.settings.load()
     }
 
     /// Runs until `shutdown` is done, and then for at most the grace period and a second.
@@ -123,7 +124,7 @@ impl Runtime {
         if self.inner.run.swap(true, Ordering::AcqRel) {
             return Err(RuntimeError::RunBefore);
         }
-        let settings = &self.inner.settings;
+        let settings = self.settings();
         let state_dir = StateDir::enter(&settings.state_dir)?;
         let operators = Operators::admit(self, &settings.socket_path())?;
         let mut shutdown = pin!(shutdown);
@@ -136,7 +137,7 @@ impl Runtime {
         }
         tracing::info!("shutting down");
         operators.stop_admitting();
-        let report = self.inner.lifecycle.shutdown(settings.grace).await;
+        let report = self.inner.lifecycle.shutdown(self.settings().grace).await;
         for unfinished in &report.unfinished {
             tracing::error!(
                 slot = %unfinished.slot,
@@ -152,7 +153,7 @@ impl Runtime {
     }
 
     async fn activate_all(&self) -> Vec<(Slot, Result<SwapReport, LifecycleError>)> {
-        if self.inner.settings.activate == Activate::OnUse {
+        if self.settings().activate == Activate::OnUse {
             return Vec::new();
         }
         let mut activations = JoinSet::new();

@@ -1,0 +1,5 @@
+//! Settings that change while the process runs.
+
+mod current;
+
+pub(crate) use self::current::Current;
