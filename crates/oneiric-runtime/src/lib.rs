@@ -74,7 +74,10 @@ pub use crate::{
     builder::RuntimeBuilder,
     error::RuntimeError,
     runtime::{Runtime, Started},
-    settings::{Activate, Fault, Settings, SettingsError},
+    settings::{
+        Activate, AdminSettings, ErrorMode, Fault, LogFormat, LogSettings, ReloadSettings, Role,
+        SecretsSettings, Settings, SettingsError, Sources, TcpSettings, TokenSettings,
+    },
     state_dir::{SOCKET_NAME, socket_in},
 };
 #[cfg(feature = "client")]

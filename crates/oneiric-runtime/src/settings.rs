@@ -8,10 +8,12 @@
 //! process' working directory, not to the file: the same file can serve several instances side by side.
 
 mod fault;
+mod parts;
 mod places;
 mod read;
 mod section;
 mod source;
+mod sources;
 
 use std::{
     collections::BTreeMap,
@@ -25,8 +27,15 @@ use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
 use oneiric_lifecycle::Limits;
 use serde_json::Value;
 
-pub use self::fault::{Fault, SettingsError};
 pub(crate) use self::fault::{Place, nearest};
+pub use self::{
+    fault::{Fault, SettingsError},
+    parts::{
+        AdminSettings, ErrorMode, LogFormat, LogSettings, ReloadSettings, Role, SecretsSettings,
+        TcpSettings, TokenSettings,
+    },
+    sources::Sources,
+};
 use crate::state_dir;
 
 /// The longest settings file: 1 MiB.
@@ -49,10 +58,8 @@ pub enum Activate {
 pub struct Settings {
     /// `state_dir`: the directory of the socket and the lock (`.oneiric`).
     pub state_dir: PathBuf,
-    /// `admin.socket`: where operators connect; absent, [`socket_in`](crate::socket_in) the state directory.
-    pub socket: Option<PathBuf>,
-    /// `admin.request_timeout_ms`: how long a request may take; absent, 30 s more than all steps of a swap.
-    pub request_timeout: Option<Duration>,
+    /// `[admin]`: where operators connect, and who they may be.
+    pub admin: AdminSettings,
     /// `lifecycle.*_ms`: time limits of a swap's steps.
     pub limits: Limits,
     /// `security.factory_allowlist`: which factories candidates may name (`oneiric.`).
@@ -65,6 +72,14 @@ pub struct Settings {
     pub activate: Activate,
     /// `run.grace_ms`: how long a shutdown may take (45 s).
     pub grace: Duration,
+    /// `run.error_mode`: how much errors tell clients (`production`).
+    pub error_mode: ErrorMode,
+    /// `[log]`: what is logged, and how.
+    pub log: LogSettings,
+    /// `[secrets]`: where secrets come from and how long they are kept.
+    pub secrets: SecretsSettings,
+    /// `[reload]`: when changed settings are put in force.
+    pub reload: ReloadSettings,
     /// What errors call these settings.
     pub(crate) name: String,
     pub(crate) file: Option<PathBuf>,
@@ -93,14 +108,17 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             state_dir: ".oneiric".into(),
-            socket: None,
-            request_timeout: None,
+            admin: AdminSettings::default(),
             limits: Limits::default(),
             factory_allowlist: DEFAULT_ALLOWLIST.map(String::from).to_vec(),
             ties: TiePolicy::default(),
             default_priority: 0,
             activate: Activate::default(),
             grace: Duration::from_secs(45),
+            error_mode: ErrorMode::default(),
+            log: LogSettings::default(),
+            secrets: SecretsSettings::default(),
+            reload: ReloadSettings::default(),
             name: "settings".to_owned(),
             file: None,
             candidates: Vec::new(),
@@ -156,9 +174,17 @@ impl Settings {
     /// Returns the path of the admin socket.
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
-        self.socket
+        self.admin
+            .socket
             .clone()
             .unwrap_or_else(|| state_dir::socket_in(&self.state_dir))
+    }
+
+    /// Returns the directory of the secrets that are files.
+    #[must_use]
+    pub fn secrets_dir(&self) -> PathBuf {
+        let below = || self.state_dir.join("secrets");
+        self.secrets.directory.clone().unwrap_or_else(below)
     }
 
     /// Returns how long one request may take.
@@ -173,7 +199,8 @@ impl Settings {
             ..
         } = self.limits;
         let steps = activation + probe + hook * 2 + drain + retire;
-        self.request_timeout
+        self.admin
+            .request_timeout
             .unwrap_or(steps + Duration::from_secs(30))
     }
 }

@@ -71,7 +71,7 @@ fn settings(args: &Run, global: &Global, env: &Env) -> Result<Settings, Failure>
         settings.state_dir = state_dir.to_owned();
     }
     if let Some(socket) = &global.socket {
-        settings.socket = Some(socket.clone());
+        settings.admin.socket = Some(socket.clone());
     }
     if let Some(list) = text(env, env_vars::FACTORY_ALLOWLIST)? {
         settings.factory_allowlist = FactoryPolicy::parse_env(Some(list));

@@ -1,10 +1,11 @@
 //! Which keys a settings file has and what they mean. The reference for people is generated from none of this: it is
 //! short enough to be read here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    Activate, Configured, Declared, Settings,
+    Activate, Configured, Declared, ErrorMode, LogFormat, Role, Settings, TcpSettings,
+    TokenSettings,
     fault::{Fault, Faults, Place},
     section::Section,
     source::{Found, Source},
@@ -54,22 +55,139 @@ pub(super) fn settings(text: &str) -> Result<Settings, Faults> {
 }
 
 type ReadSection = fn(&mut Section<'_, '_>, &mut Settings);
-const SECTIONS: [(&str, ReadSection); 5] = [
+const SECTIONS: [(&str, ReadSection); 8] = [
     ("admin", admin),
     ("lifecycle", lifecycle),
+    ("log", log),
+    ("reload", reload),
     ("resolution", resolution),
     ("run", run),
+    ("secrets", secrets),
     ("security", security),
 ];
 
 fn admin(section: &mut Section<'_, '_>, settings: &mut Settings) {
-    if let Some(found) = section.string("socket") {
-        if found.value.is_empty() {
-            section.invalid(found.place, &found.key, "it is empty");
+    let admin = &mut settings.admin;
+    admin.socket = path(section, "socket");
+    admin.request_timeout = section.millis("request_timeout_ms", 100..=MAX_MS);
+    if let Some(found) = section.integer("max_connections") {
+        match usize::try_from(found.value) {
+            Ok(count @ 1..=10_000) => admin.max_connections = count,
+            _ => section.invalid(
+                found.place,
+                &found.key,
+                format!("expected 1 to 10000, found {}", found.value),
+            ),
         }
-        settings.socket = Some(found.value.into());
     }
-    settings.request_timeout = section.millis("request_timeout_ms", 100..=MAX_MS);
+    if let Some(mut section) = section.table("tcp") {
+        admin.tcp = tcp(&mut section);
+        section.end();
+    }
+    for mut section in section.tables("tokens") {
+        admin.tokens.extend(token(&mut section));
+        section.end();
+    }
+    if let Some(section) = section.table("client_roles") {
+        for (subject, value) in section.into_words(&ROLES) {
+            admin.client_roles.push((subject, value));
+        }
+    }
+}
+
+const ROLES: [(&str, Role); 2] = [("read", Role::Read), ("operate", Role::Operate)];
+
+fn tcp(section: &mut Section<'_, '_>) -> Option<TcpSettings> {
+    let listen = section.string("listen").and_then(|found| {
+        let address = found.value.parse().ok();
+        if address.is_none() {
+            let message = format!(
+                "expected an address and a port such as \"127.0.0.1:8443\", found {:?}",
+                found.value
+            );
+            section.invalid(found.place, &found.key, message);
+        }
+        address
+    });
+    let (certificate, key) = (path(section, "certificate"), path(section, "key"));
+    let client_ca = path(section, "client_ca");
+    let missing = [
+        ("listen", listen.is_none()),
+        ("certificate", certificate.is_none()),
+        ("key", key.is_none()),
+    ];
+    for (key, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+        section.missing(key);
+    }
+    Some(TcpSettings {
+        listen: listen?,
+        certificate: certificate?,
+        key: key?,
+        client_ca,
+    })
+}
+
+fn token(section: &mut Section<'_, '_>) -> Option<TokenSettings> {
+    let name = section.string("name");
+    let role = section.word("role", &ROLES);
+    let token = section.string("token").and_then(|found| {
+        if found.value.starts_with("secret://") {
+            return Some(found.value);
+        }
+        let message = "expected a reference such as \"secret://file/NAME\": a token does not belong into settings";
+        section.invalid(found.place, &found.key, message);
+        None
+    });
+    let missing = [
+        ("name", name.is_none()),
+        ("role", role.is_none()),
+        ("token", token.is_none()),
+    ];
+    for (key, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+        section.missing(key);
+    }
+    Some(TokenSettings {
+        name: name?.value,
+        role: role?,
+        token: token?,
+    })
+}
+
+/// A path that is not empty.
+fn path(section: &mut Section<'_, '_>, key: &'static str) -> Option<PathBuf> {
+    let found = section.string(key)?;
+    if found.value.is_empty() {
+        section.invalid(found.place, &found.key, "it is empty");
+    }
+    Some(found.value.into())
+}
+
+fn log(section: &mut Section<'_, '_>, settings: &mut Settings) {
+    settings.log.filter = section.string("filter").map(|found| found.value);
+    let words = [("human", LogFormat::Human), ("json", LogFormat::Json)];
+    if let Some(format) = section.word("format", &words) {
+        settings.log.format = format;
+    }
+}
+
+fn reload(section: &mut Section<'_, '_>, settings: &mut Settings) {
+    let reload = &mut settings.reload;
+    if let Some(watch) = section.boolean("watch") {
+        reload.watch = watch;
+    }
+    if let Some(debounce) = section.millis("debounce_ms", 0..=MAX_MS) {
+        reload.debounce = debounce;
+    }
+    if let Some(retry) = section.millis("retry_ms", 10..=MAX_MS) {
+        reload.retry = retry;
+    }
+}
+
+fn secrets(section: &mut Section<'_, '_>, settings: &mut Settings) {
+    if let Some(ttl) = section.millis("ttl_ms", 0..=MAX_MS) {
+        settings.secrets.ttl = ttl;
+    }
+    settings.secrets.directory = path(section, "directory");
 }
 
 fn lifecycle(section: &mut Section<'_, '_>, settings: &mut Settings) {
@@ -110,6 +228,13 @@ fn run(section: &mut Section<'_, '_>, settings: &mut Settings) {
     }
     if let Some(grace) = section.millis("grace_ms", 0..=MAX_MS) {
         settings.grace = grace;
+    }
+    let words = [
+        ("production", ErrorMode::Production),
+        ("development", ErrorMode::Development),
+    ];
+    if let Some(mode) = section.word("error_mode", &words) {
+        settings.error_mode = mode;
     }
 }
 

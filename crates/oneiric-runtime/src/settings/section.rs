@@ -159,7 +159,21 @@ impl<'s, 't> Section<'s, 't> {
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let found = self.string(key)?;
+        let found = self.take(key)?;
+        self.one_of(found, words)
+    }
+
+    fn one_of<T: Copy>(&self, found: Found<DeValue<'t>>, words: &[(&str, T)]) -> Option<T> {
+        let Found {
+            place,
+            key,
+            value: DeValue::String(value),
+        } = found
+        else {
+            self.source.mismatch(&found, "a string");
+            return None;
+        };
+        let found = Found { value, place, key };
         let meant = words
             .iter()
             .find(|(word, _)| *word == found.value)
@@ -263,6 +277,24 @@ impl<'s, 't> Section<'s, 't> {
             Some(Value::Object(entries)) => Some(entries),
             _ => None,
         }
+    }
+
+    /// Every entry of a section whose keys are free and whose values are one of a few words.
+    pub(super) fn into_words<T: Copy>(mut self, words: &[(&str, T)]) -> Vec<(String, T)> {
+        let names: Vec<_> = self
+            .left
+            .keys()
+            .map(|name| name.get_ref().to_string())
+            .collect();
+        let mut read = Vec::new();
+        for name in names {
+            let Some(value) = self.left.remove(name.as_str()) else {
+                continue;
+            };
+            let found = self.source.found(value, self.key(&quoted(&name)));
+            read.extend(self.one_of(found, words).map(|value| (name, value)));
+        }
+        read
     }
 
     /// Every entry of a section whose keys are names: the key read as `K`, and the value.

@@ -36,7 +36,7 @@ fn p80_every_fault_names_file_line_and_key() {
         ),
         (
             "[run]\ncolour = 1",
-            "o.toml:2:1: run.colour: unknown key; known here: activate, grace_ms",
+            "o.toml:2:1: run.colour: unknown key; known here: activate, grace_ms, error_mode",
         ),
         (
             "state_dir = 7",
