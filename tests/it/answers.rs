@@ -207,3 +207,37 @@ fn explain_says_who_serves_in_the_winners_place() {
     swap.kill().unwrap();
     swap.wait().unwrap();
 }
+
+#[test]
+fn health_waits_until_all_is_well_or_the_time_is_up() {
+    let place = Place::new();
+    // Nobody is there, and nobody comes.
+    let said = place
+        .oneiric(&["health", "--wait", "--timeout", "300ms"])
+        .failed(8);
+    assert!(
+        said.contains("waiting: ") && said.contains("runtime.not_running"),
+        "{said}"
+    );
+    let process = Process::start(CACHES);
+    let asked = ["health", "--wait", "--timeout", "60s"];
+    assert!(process.oneiric(&asked).ok().contains("adapter/cache"));
+    process
+        .oneiric(&["swap", "adapter/cache", "flaky", "--force", "--yes"])
+        .ok();
+    let answer = process.oneiric(&["health", "--wait", "--timeout", "300ms"]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert_eq!(answer.stderr, "waiting for adapter/cache (active)\n");
+    assert!(answer.stdout.contains("critical"), "{answer:?}");
+}
+
+#[test]
+fn waiting_for_a_process_that_never_answers_ends_with_the_time() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join(".oneiric")).unwrap();
+    let _silent = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
+    let said = place
+        .oneiric(&["health", "--wait", "--timeout", "200ms"])
+        .failed(8);
+    assert!(said.contains("cli.timed_out"), "{said}");
+}

@@ -116,7 +116,7 @@ fn p18_a_rejected_instance_does_not_make_the_slot_look_unwell() {
 fn p15_force_skips_a_failing_probe_and_status_says_so() {
     let process = Process::start(CACHES);
     let said = process
-        .oneiric(&["swap", "adapter/cache", "flaky", "--force"])
+        .oneiric(&["swap", "adapter/cache", "flaky", "--force", "--yes"])
         .ok();
     assert!(
         said.starts_with("adapter/cache: memory -> flaky ("),
@@ -243,4 +243,21 @@ fn p10_swaps_from_many_terminals_queue() {
         "{slot}"
     );
     assert_eq!(count("rolled_back"), 0, "{slot}");
+}
+
+#[test]
+fn force_is_refused_where_nobody_can_be_asked() {
+    let process = Process::start(CACHES);
+    let said = process
+        .oneiric(&["swap", "adapter/cache", "flaky", "--force"])
+        .failed(2);
+    assert!(
+        said.contains("cli.not_confirmed") && said.contains("add --yes"),
+        "{said}"
+    );
+    let status = process.oneiric(&["status", "--json"]).json();
+    assert_eq!(
+        status["slots"][0]["active"]["provider"], "memory",
+        "{status}"
+    );
 }

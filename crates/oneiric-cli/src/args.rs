@@ -2,6 +2,7 @@
 //! this file reads as the command line's contract. Help teaches by example.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -63,6 +64,25 @@ pub(crate) enum Color {
     Auto,
     Always,
     Never,
+}
+
+/// For commands whose effect a person should have read first; goes to `confirm`.
+#[derive(Debug, Args)]
+pub(crate) struct Assent {
+    /// Does it without asking; where nobody can be asked it is needed
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// For commands that can wait for what they began or ask about.
+#[derive(Debug, Args)]
+pub(crate) struct Waiting {
+    /// Waits until it is so, and shows how far it is
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Waits no longer than this, such as 30s, 5m or 1h30m [default: no limit]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = crate::duration::parse)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -186,6 +206,7 @@ Examples:
   oneiric swap adapter/cache file --dry-run    what would happen
   oneiric swap adapter/cache                   to whoever ranks best now
   oneiric swap adapter/cache --clear           takes the selection back
+  oneiric swap adapter/cache flaky --force --yes    even if its probe says no
 
 The new instance is built and probed while the old one serves. If that fails nothing changes and the
 exit code is 7. Naming a PROVIDER selects it: who ranks best follows the operator.")]
@@ -201,6 +222,8 @@ pub(crate) struct Swap {
     /// Puts the new one in service even if its probe says no; status says that it was forced
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) assent: Assent,
     /// Takes the operator's selection back and swaps to whoever ranks best without it
     #[arg(long)]
     pub(crate) clear: bool,
@@ -215,6 +238,7 @@ Examples:
   oneiric health                          what they last said
   oneiric health --probe                  asks them now
   oneiric health adapter/cache --probe && echo well
+  oneiric health --wait --timeout 30s     until all is well, from before the process starts
 
 The exit code is 1 when something is not well.")]
 pub(crate) struct Health {
@@ -223,6 +247,8 @@ pub(crate) struct Health {
     /// Asks now, in place of showing the last answer
     #[arg(long)]
     pub(crate) probe: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ pub(crate) fn run(
                 let input = input::read(&args.input, io.stdin)?;
                 call::run(args, input, &mut session).await
             }
-            Ask::Swap(args) => swap::run(args, &mut session).await,
-            Ask::Health(args) => health::run(args, &mut session).await,
+            Ask::Swap(args) => swap::run(args, io, &mut session).await,
+            Ask::Health(args) => health::run(args, io, &mut session).await,
         }
     })
 }

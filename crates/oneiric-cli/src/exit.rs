@@ -12,7 +12,7 @@ pub struct Exit(u8);
 impl Exit {
     /// Done.
     pub const DONE: Self = Self(0);
-    /// A check answered no: `health` found something that is not well.
+    /// A check answered no: `health` found something that is not well. Or a person did, when asked.
     pub const CHECK_FAILED: Self = Self(1);
     /// The command line, or a call's input, was wrong.
     pub const USAGE: Self = Self(2);
@@ -41,7 +41,7 @@ impl Exit {
         (Self::DONE, "done"),
         (
             Self::CHECK_FAILED,
-            "a check answered no: `health` found something that is not well",
+            "a check answered no: `health` found something that is not well; or you did, when asked",
         ),
         (
             Self::USAGE,

@@ -8,6 +8,8 @@
 
 mod args;
 mod commands;
+mod confirm;
+mod duration;
 mod env_vars;
 mod exit;
 mod failure;
@@ -17,6 +19,7 @@ mod input;
 mod io;
 mod output;
 mod paint;
+mod progress;
 mod session;
 mod table;
 mod words;
@@ -46,6 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &Env, io: &mut Io<'_>)
         Err(error) => return not_a_command(&error, &args, io),
     };
     let json = cli.global.json;
+    io.for_programs |= json;
     let colours = |is_terminal| match cli.global.color {
         Color::Always => true,
         Color::Never => false,
@@ -133,13 +137,8 @@ mod tests {
     /// Runs a command in memory; gives its exit code, stdout and stderr.
     fn oneiric(words: &[&str]) -> (u8, String, String) {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut io = Io {
-            stdin: &mut std::io::empty(),
-            stdout: &mut stdout,
-            stderr: &mut stderr,
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-        };
+        let mut stdin = std::io::empty();
+        let mut io = Io::in_memory(&mut stdin, &mut stdout, &mut stderr);
         let args = std::iter::once("oneiric")
             .chain(words.iter().copied())
             .map(OsString::from);
@@ -222,13 +221,8 @@ mod tests {
 
     fn finish_on(kind: IoKind) -> (Exit, String) {
         let mut stderr = Vec::new();
-        let mut io = Io {
-            stdin: &mut std::io::empty(),
-            stdout: &mut Broken(kind),
-            stderr: &mut stderr,
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-        };
+        let (mut stdin, mut stdout) = (std::io::empty(), Broken(kind));
+        let mut io = Io::in_memory(&mut stdin, &mut stdout, &mut stderr);
         let output = Output::new("text\n".to_owned(), serde_json::Value::Null);
         let exit = finish(&output, false, &mut io, Paint::new(false));
         (exit, String::from_utf8(stderr).unwrap())

@@ -1,26 +1,37 @@
 //! `health`: what the components say of themselves. A check, so its exit code answers it.
 
+use std::time::Duration;
+
+use oneiric_core::{ErrorKind, Slot};
+use oneiric_runtime::Reply;
 use oneiric_runtime::api::{HealthDoc, SlotHealth, Verdict};
 
 use crate::args::Health;
 use crate::commands::name;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::io::Io;
 use crate::output::Output;
 use crate::paint::{Paint, Style};
+use crate::progress::Progress;
 use crate::session::{self, Session};
 use crate::table::{Cell, Table};
 use crate::words::{Micros, since};
 
-pub(super) async fn run(args: &Health, session: &mut Session) -> Result<Output, Failure> {
+/// Between two questions while waiting.
+const PAUSE: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(
+    args: &Health,
+    io: &mut Io<'_>,
+    session: &mut Session,
+) -> Result<Output, Failure> {
     let slot = args.slot.as_deref().map(name).transpose()?;
-    let mut client = session.client().await?;
-    let reply = if args.probe {
-        client.probe(slot.as_ref()).await
+    let reply = if args.waiting.wait {
+        wait(args, slot.as_ref(), io, session).await
     } else {
-        client.health(slot.as_ref()).await
-    };
-    let reply = reply.map_err(session::failure)?;
+        ask(args, slot.as_ref(), session).await
+    }?;
     let exit = if reply.doc.healthy {
         Exit::DONE
     } else {
@@ -28,6 +39,73 @@ pub(super) async fn run(args: &Health, session: &mut Session) -> Result<Output, 
     };
     let text = shown(&reply.doc, Session::now_unix_ms(), session.paint);
     Ok(Output::new(text, reply.json).exits(exit))
+}
+
+async fn ask(
+    args: &Health,
+    slot: Option<&Slot>,
+    session: &Session,
+) -> Result<Reply<HealthDoc>, Failure> {
+    let mut client = session.client().await?;
+    let reply = if args.probe {
+        client.probe(slot).await
+    } else {
+        client.health(slot).await
+    };
+    reply.map_err(session::failure)
+}
+
+/// Asks again until all is well or the time is up; then the last answer is the answer.
+async fn wait(
+    args: &Health,
+    slot: Option<&Slot>,
+    io: &mut Io<'_>,
+    session: &Session,
+) -> Result<Reply<HealthDoc>, Failure> {
+    let mut progress = Progress::new(io);
+    let mut last = None;
+    let well = async {
+        loop {
+            let answer = ask(args, slot, session).await;
+            match &answer {
+                Ok(reply) if is_well(&reply.doc) => return answer,
+                Ok(reply) => progress.say(&missing(&reply.doc)),
+                // It may be about to start; any other failure is not cured by waiting.
+                Err(failure) if failure.code == "runtime.not_running" => {
+                    progress.say(&format!("waiting: {}", failure.message));
+                }
+                Err(_) => return answer,
+            }
+            last = Some(answer);
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let limit = args.waiting.timeout.unwrap_or(Duration::MAX);
+    let answer = tokio::time::timeout(limit, well).await;
+    progress.end();
+    match (answer, last) {
+        (Ok(answer), _) | (Err(_), Some(answer)) => answer,
+        (Err(_), None) => Err(Failure::new(
+            "cli.timed_out",
+            ErrorKind::Timeout,
+            "no answer came before --timeout",
+        )),
+    }
+}
+
+/// Nothing is bad, and nothing is still to be activated.
+fn is_well(doc: &HealthDoc) -> bool {
+    doc.healthy && doc.slots.iter().all(|slot| slot.state != "activating")
+}
+
+fn missing(doc: &HealthDoc) -> String {
+    let missing: Vec<String> = doc
+        .slots
+        .iter()
+        .filter(|slot| slot.verdict == Verdict::Bad || slot.state == "activating")
+        .map(|slot| format!("{} ({})", slot.slot, slot.state))
+        .collect();
+    format!("waiting for {}", missing.join(", "))
 }
 
 fn shown(doc: &HealthDoc, now_unix_ms: u64, paint: Paint) -> String {
@@ -74,6 +152,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_still_being_activated_is_waited_for() {
+        let doc = |state: &str, verdict: &str| -> HealthDoc {
+            serde_json::from_value(json!({
+                "schema": "oneiric.health/1", "probed": false, "healthy": verdict != "bad",
+                "slots": [{"slot": "a/b", "state": state, "verdict": verdict}],
+            }))
+            .unwrap()
+        };
+        assert!(is_well(&doc("active", "unknown")) && is_well(&doc("inactive", "inactive")));
+        assert!(!is_well(&doc("activating", "inactive")) && !is_well(&doc("failed", "bad")));
+        assert_eq!(missing(&doc("failed", "bad")), "waiting for a/b (failed)");
+    }
 
     #[test]
     fn each_slot_says_how_it_is() {

@@ -8,13 +8,26 @@ use oneiric_runtime::api::{PlanDoc, SwapDoc, SwapRequestDoc, kind};
 
 use crate::args::Swap;
 use crate::commands::name;
+use crate::confirm::confirm;
 use crate::failure::Failure;
+use crate::io::Io;
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::words::{self, Micros};
 
-pub(super) async fn run(args: &Swap, session: &mut Session) -> Result<Output, Failure> {
+pub(super) async fn run(
+    args: &Swap,
+    io: &mut Io<'_>,
+    session: &mut Session,
+) -> Result<Output, Failure> {
+    if args.force && !args.dry_run {
+        let effect = format!(
+            "with --force {} gets its new instance even if that says it is not well",
+            args.slot
+        );
+        confirm(&effect, args.assent.yes, io)?;
+    }
     let request = SwapRequestDoc {
         slot: name(&args.slot)?,
         provider: args.provider.as_deref().map(name).transpose()?,
