@@ -78,6 +78,7 @@ mod cache;
 mod clock;
 mod live;
 mod service;
+mod store;
 
 use oneiric_lifecycle::FacetProxy;
 
@@ -88,7 +89,12 @@ pub use cache::{
     check_cache_key,
 };
 pub use clock::{Clock, ClockInvoke, ClockProxy, clock_instance, clock_proxy};
+pub use oneiric_lifecycle::StoreError;
 pub use service::{Service, Services};
+pub use store::{
+    KeyValueStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryKeyValueStore, MemorySelectionStore,
+    REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, check_pair,
+};
 
 /// The proxies of all facets of this crate, for `LifecycleBuilder::proxy`.
 pub fn proxies() -> Vec<FacetProxy> {

@@ -25,6 +25,8 @@ pub enum Stage {
     Probe,
     /// A hook before the swap.
     BeforeSwap,
+    /// Whoever asked for the swap wrote down that they did.
+    Record,
     /// The new instance was put in service.
     Publish,
     /// Work on the old instance was given time to finish.
@@ -45,6 +47,7 @@ impl Stage {
             Self::Facets => "facets",
             Self::Probe => "probe",
             Self::BeforeSwap => "before_swap",
+            Self::Record => "record",
             Self::Publish => "publish",
             Self::Drain => "drain",
             Self::Retire => "retire",

@@ -66,6 +66,7 @@ mod facet;
 mod factory;
 mod graph;
 mod health;
+mod history;
 mod hook;
 mod inner;
 mod instance;
@@ -84,6 +85,7 @@ mod slot_ref;
 mod state;
 mod status;
 mod step;
+mod store;
 mod survey;
 mod sync;
 mod transition;
@@ -98,6 +100,7 @@ pub use error::{Failure, LifecycleError, Stage};
 pub use facet::FacetProxy;
 pub use factory::{BuildContext, BuildError, Factory, FactoryTable, factory_fn};
 pub use health::{Health, Probe};
+pub use history::{Ended, HistoryEntry, PastFailure};
 pub use hook::{SwapContext, SwapHook};
 pub use instance::{Instance, Retire};
 pub use invoke::{CallError, Invoke, Operation, Payload};
@@ -114,6 +117,7 @@ pub use status::{
     ActiveStatus, CallCounts, Difference, DrainingStatus, HealthReport, LastError, Percentiles,
     SlotStatus, SwapCounts,
 };
+pub use store::{HISTORY_KEPT, MemoryStatusStore, SlotHistory, StatusStore, StoreError};
 
 /// What macros of this crate expand to. Not part of the API.
 #[doc(hidden)]

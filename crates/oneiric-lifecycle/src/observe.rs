@@ -56,6 +56,9 @@ pub enum Happening {
         to: Provider,
         /// The new instance's number.
         instance: u64,
+        /// The probe that was skipped by force.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forced: Option<Failure>,
     },
     /// The old instance still had work when its time was up.
     DrainAbandoned {

@@ -180,7 +180,7 @@ impl Transition {
 
     /// A consumer that holds a facet must find it on the new instance too. Checked again when it is
     /// published; here, so that an instance that cannot serve is not even probed.
-    fn check_facets(&self, running: &Running) -> Result<(), Failure> {
+    pub(crate) fn check_facets(&self, running: &Running) -> Result<(), Failure> {
         let missing = self.cell.facets_missing_on(running);
         if missing.is_empty() {
             Ok(())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{Provider, Slot};
+use oneiric_core::{BoxFuture, Provider, Slot};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -16,8 +16,13 @@ pub struct SwapRequest {
     pub(crate) provider: Option<Provider>,
     pub(crate) force: bool,
     pub(crate) rebuild: bool,
+    pub(crate) record: Option<Arc<Record>>,
     pub(crate) when_published: Option<Arc<dyn Fn() + Send + Sync>>,
 }
+
+/// Writes down that a swap is about to take place, or gives a code and a message why it cannot.
+pub(crate) type Record =
+    dyn Fn() -> BoxFuture<'static, Result<(), (&'static str, String)>> + Send + Sync;
 
 impl SwapRequest {
     /// To whoever ranks best.
@@ -27,6 +32,7 @@ impl SwapRequest {
             provider: None,
             force: false,
             rebuild: false,
+            record: None,
             when_published: None,
         }
     }
@@ -38,6 +44,7 @@ impl SwapRequest {
             provider: Some(provider),
             force: false,
             rebuild: false,
+            record: None,
             when_published: None,
         }
     }
@@ -47,6 +54,27 @@ impl SwapRequest {
     #[must_use]
     pub const fn force(mut self, force: bool) -> Self {
         self.force = force;
+        self
+    }
+
+    /// Has `record` write down, as the last step before the new instance is put in service, that this
+    /// is about to happen: built, healthy and wanted. If it cannot, the swap is rolled back with its
+    /// code and message at [`Stage::Record`](crate::Stage::Record). Not called when nothing is
+    /// exchanged.
+    ///
+    /// It has no time limit, because one that is given up may still have written: it must end by itself.
+    /// In rare cases the swap fails after all although it was recorded (the slot is being shut down, or
+    /// somebody meanwhile relies on a facet that the new instance lacks); the report says so, and what
+    /// was written is for whoever asked for the swap to take back.
+    #[must_use]
+    pub fn record(
+        mut self,
+        record: impl Fn() -> BoxFuture<'static, Result<(), (&'static str, String)>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.record = Some(Arc::new(record));
         self
     }
 

@@ -20,7 +20,7 @@ use crate::inner::Inner;
 use crate::ledger::Draining;
 use crate::observe::Happening;
 use crate::preparation::{Asked, Prepared, facet_missing, hook_result};
-use crate::report::{Outcome, SwapReport, SwapRequest};
+use crate::report::{Outcome, Record, SwapReport, SwapRequest};
 use crate::running::{Published, Running};
 use crate::state::Move;
 use crate::step;
@@ -86,6 +86,7 @@ pub(crate) async fn run(
         candidate,
         before,
         force: request.force,
+        record: request.record,
         when_published: request.when_published,
     }
     .run()
@@ -112,12 +113,21 @@ fn unchanged(candidate: &Registered) -> SwapReport {
     }
 }
 
+fn stopped_meanwhile() -> Failure {
+    Failure::new(
+        Stage::Publish,
+        "lifecycle.stopped",
+        "the slot was shut down meanwhile",
+    )
+}
+
 pub(crate) struct Transition {
     pub(crate) inner: Arc<Inner>,
     pub(crate) cell: Arc<SlotCell>,
     pub(crate) candidate: Registered,
     before: Option<Arc<Running>>,
     pub(crate) force: bool,
+    record: Option<Arc<Record>>,
     when_published: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -140,7 +150,11 @@ impl Transition {
                     format_args!("panicked: {message}"),
                 ))
             });
-        let published = match prepared {
+        let recorded = match prepared {
+            Ok(prepared) => self.record(prepared).await,
+            Err(failure) => Err(failure),
+        };
+        let published = match recorded {
             Ok(prepared) => self.publish(prepared).await,
             Err(failure) => Err(failure),
         };
@@ -190,6 +204,37 @@ impl Transition {
         }
     }
 
+    /// Lets whoever asked for the swap write it down. What can still go wrong is asked first, for
+    /// nothing that is recorded should fail.
+    async fn record(&self, prepared: Prepared) -> Result<Prepared, Failure> {
+        let Some(record) = &self.record else {
+            return Ok(prepared);
+        };
+        let publishable = if self.cell.is_stopped() {
+            Err(stopped_meanwhile())
+        } else {
+            self.check_facets(&prepared.running)
+        };
+        let recorded = match publishable {
+            Ok(()) => step::catch_panic(async { record().await }).await,
+            Err(failure) => {
+                self.inner.discard(&self.cell, &prepared.running).await;
+                return Err(failure);
+            }
+        };
+        let failure = match recorded {
+            Ok(Ok(())) => return Ok(prepared),
+            Ok(Err((code, message))) => Failure::new(Stage::Record, code, message),
+            Err(message) => Failure::new(
+                Stage::Record,
+                "lifecycle.panicked",
+                format_args!("panicked: {message}"),
+            ),
+        };
+        self.inner.discard(&self.cell, &prepared.running).await;
+        Err(failure)
+    }
+
     /// Puts the new instance in service. The pointer moves in here and nowhere else.
     async fn publish(
         &self,
@@ -209,11 +254,7 @@ impl Transition {
             Err(rejected) => {
                 self.inner.discard(&self.cell, &running).await;
                 return Err(match rejected {
-                    Rejected::Stopped => Failure::new(
-                        Stage::Publish,
-                        "lifecycle.stopped",
-                        "the slot was shut down meanwhile",
-                    ),
+                    Rejected::Stopped => stopped_meanwhile(),
                     Rejected::FacetMissing(facets) => facet_missing(&facets),
                 });
             }
@@ -251,6 +292,7 @@ impl Transition {
                 .map(|before| before.candidate.provider().clone()),
             to: self.candidate.provider().clone(),
             instance,
+            forced: skipped.clone(),
         });
         let outcome = match skipped {
             Some(failure) => Outcome::Forced { failure },

@@ -478,6 +478,67 @@ async fn whoever_asks_is_told_of_the_publish_before_the_old_one_is_drained() {
 }
 
 #[tokio::test]
+async fn a_swap_that_cannot_be_recorded_is_rolled_back_and_what_was_built_is_retired() {
+    for panics in [false, true] {
+        let lab = Lab::pair();
+        let request = to_b().record(move || {
+            assert!(!panics, "no pen");
+            Box::pin(async { Err(("sqlite.full", "no space left".to_owned())) })
+        });
+        drop(lab.lifecycle.lease(&slot(CACHE)).await.unwrap());
+        let report = lab.lifecycle.swap(request).await.unwrap();
+        let Outcome::RolledBack { failure } = report.outcome else {
+            panic!("{report:?}");
+        };
+        let code = if panics {
+            "lifecycle.panicked"
+        } else {
+            "sqlite.full"
+        };
+        assert_eq!((failure.stage.name(), failure.code), ("record", code));
+        let status = lab.lifecycle.status(&slot(CACHE)).unwrap();
+        assert_eq!(status.active.unwrap().provider.as_str(), "a");
+        assert_eq!(
+            lab.book.records_of("b")[0].retired.load(Ordering::SeqCst),
+            1
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_swap_is_recorded_once_before_it_is_published_and_never_when_it_failed_before() {
+    let lab = Lab::pair();
+    drop(lab.lifecycle.lease(&slot(CACHE)).await.unwrap());
+    let recorded = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let request = || {
+        let (lifecycle, recorded) = (lab.lifecycle.clone(), Arc::clone(&recorded));
+        to_b().record(move || {
+            let (lifecycle, recorded) = (lifecycle.clone(), Arc::clone(&recorded));
+            Box::pin(async move {
+                let active = lifecycle.status(&slot(CACHE)).unwrap().active.unwrap();
+                assert_eq!(active.provider.as_str(), "a");
+                recorded.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            })
+        })
+    };
+    lab.book.script(
+        "b",
+        Script {
+            build: Act::Fail,
+            ..Script::default()
+        },
+    );
+    assert!(!lab.lifecycle.swap(request()).await.unwrap().serves());
+    assert_eq!(recorded.load(Ordering::SeqCst), 0);
+    lab.book.script("b", Script::default());
+    assert!(lab.lifecycle.swap(request()).await.unwrap().serves());
+    assert_eq!(recorded.load(Ordering::SeqCst), 1);
+    assert!(lab.lifecycle.swap(request()).await.unwrap().serves());
+    assert_eq!(recorded.load(Ordering::SeqCst), 1, "nothing was exchanged");
+}
+
+#[tokio::test]
 async fn p17_work_in_flight_finishes_before_the_old_instance_is_retired() {
     let lab = Lab::pair();
     let (call, gate) = Act::gate();
