@@ -180,6 +180,14 @@ pub enum LifecycleError {
         /// Whose instance it was.
         provider: Provider,
     },
+    /// The slot cannot be taken out of service, because others need it.
+    #[error("{slot} is needed by {}", list(holders))]
+    InUse {
+        /// The slot.
+        slot: Slot,
+        /// The slots whose instance needs it.
+        holders: Vec<Slot>,
+    },
     /// The process is shutting down.
     #[error("{slot} is shut down")]
     Stopped {
@@ -231,6 +239,7 @@ impl Coded for LifecycleError {
             Self::FacetMissing { .. } => "lifecycle.facet_missing",
             Self::Panicked { .. } => "lifecycle.panicked",
             Self::Retired { .. } => "lifecycle.retired",
+            Self::InUse { .. } => "lifecycle.in_use",
             Self::Stopped { .. } => "lifecycle.stopped",
         }
     }
@@ -250,12 +259,17 @@ impl Coded for LifecycleError {
             Self::NotActive { .. } | Self::Retired { .. } | Self::Stopped { .. } => {
                 ErrorKind::Unavailable
             }
-            Self::Busy { .. } => ErrorKind::Busy,
+            Self::Busy { .. } | Self::InUse { .. } => ErrorKind::Busy,
             Self::FacetMissing { .. } => ErrorKind::NotFound,
             // The component's defect, not ours: to a caller it is a call that failed.
             Self::Panicked { .. } => ErrorKind::Unavailable,
         }
     }
+}
+
+fn list(slots: &[Slot]) -> String {
+    let names: Vec<&str> = slots.iter().map(Slot::as_str).collect();
+    names.join(", ")
 }
 
 fn because(note: Option<&str>, who: Option<&str>) -> String {

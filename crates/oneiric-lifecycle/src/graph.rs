@@ -59,6 +59,15 @@ impl Graph {
             .collect()
     }
 
+    /// The holders of `slot`, and those whose next instance is being built and will need it.
+    pub(crate) fn needed_by(&self, slot: &Slot) -> Vec<Slot> {
+        self.lock()
+            .iter()
+            .filter(|(_, needs)| needs.all().any(|need| need == slot))
+            .map(|(holder, _)| holder.clone())
+            .collect()
+    }
+
     /// The exchanged instance of `slot` is retired.
     pub(crate) fn drained(&self, slot: &Slot) {
         if let Some(needs) = self.lock().get_mut(slot) {

@@ -17,6 +17,7 @@ use crate::graph::Graph;
 use crate::hook::SwapHook;
 use crate::limits::Limits;
 use crate::observe::Announcer;
+use crate::state::SlotState;
 
 /// What all clones of a lifecycle, its transitions and its live references share.
 pub(crate) struct Inner {
@@ -70,13 +71,14 @@ impl Inner {
     }
 
     pub(crate) fn is_known(&self, slot: &Slot) -> bool {
-        self.slots.contains_key(slot) || self.is_registered(slot)
+        self.is_registered(slot) || self.existing_cell(slot).is_some_and(|cell| is_used(&cell))
     }
 
     pub(crate) fn known_slots(&self) -> BTreeSet<Slot> {
         let registered = self.registry.snapshot();
         let mut slots: BTreeSet<Slot> = registered.slots().cloned().collect();
-        slots.extend(self.slots.iter().map(|entry| entry.key().clone()));
+        let used = self.slots.iter().filter(|entry| is_used(entry.value()));
+        slots.extend(used.map(|entry| entry.key().clone()));
         slots
     }
 
@@ -87,4 +89,10 @@ impl Inner {
             Ok(_) => LifecycleError::NotActive { slot: slot.clone() },
         }
     }
+}
+
+/// Whether there is anything in a slot, or somebody holds on to it. A cell outlives the candidates it was made for, and
+/// by itself it is nothing that an operator should read of.
+fn is_used(cell: &SlotCell) -> bool {
+    cell.live_references() > 0 || cell.ledger().state != SlotState::Inactive
 }

@@ -58,6 +58,7 @@ mod builder;
 mod care;
 mod cell;
 mod clock;
+mod deactivate;
 #[cfg(feature = "entry-points")]
 mod entry;
 mod epoch;
@@ -94,6 +95,7 @@ mod wiring;
 pub use activity::{Activity, ActivityState};
 pub use builder::{LifecycleBuilder, ProviderSettings};
 pub use clock::SystemWallClock;
+pub use deactivate::Deactivated;
 #[cfg(feature = "entry-points")]
 pub use entry::{EntryPoint, EntryPointError};
 pub use error::{Failure, LifecycleError, Stage};

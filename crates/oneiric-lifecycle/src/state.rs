@@ -36,6 +36,8 @@ pub(crate) enum Move {
     Publish,
     /// The transition ends without a new instance.
     GiveUp,
+    /// The instance is taken out of service and nothing takes its place.
+    Deactivate,
     /// The process shuts down.
     Stop,
     /// The last instance is retired.
@@ -48,6 +50,7 @@ impl SlotState {
         Some(match (self, step) {
             (Self::Inactive | Self::Failed, Move::Begin) => Self::Activating,
             (Self::Active, Move::Begin) => Self::Swapping,
+            (Self::Active, Move::Deactivate) => Self::Inactive,
             (Self::Activating | Self::Swapping, Move::Publish) | (Self::Swapping, Move::GiveUp) => {
                 Self::Active
             }

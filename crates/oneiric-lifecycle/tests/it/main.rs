@@ -8,6 +8,7 @@
 mod activation;
 mod calls;
 mod cancellation;
+mod deactivation;
 mod dependencies;
 mod load;
 mod roll_back;

@@ -1,0 +1,112 @@
+//! Taking one slot's instance out of service while the others go on: what becomes of a slot that nobody has a
+//! candidate for any more. Unlike a shutdown it is not for good: whoever uses the slot activates it anew.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use oneiric_core::{Provider, Slot};
+use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::cell::SlotCell;
+use crate::error::{Failure, LifecycleError};
+use crate::inner::Inner;
+use crate::ledger::Draining;
+use crate::lifecycle::Lifecycle;
+use crate::observe::Happening;
+use crate::running::Published;
+use crate::state::Move;
+
+/// An instance that was taken out of service.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Deactivated {
+    /// The slot, which has no instance now.
+    pub slot: Slot,
+    /// Whose it was.
+    pub provider: Provider,
+    /// Its number.
+    pub instance: u64,
+    /// What went wrong while it was drained and retired. It is gone all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Failure>,
+}
+
+impl Lifecycle {
+    /// Takes what serves `slot` out of service, lets its work finish, and retires it; `None` when nothing serves.
+    /// Runs in turn with swaps of the slot. Cancel-safe: what was begun goes on.
+    ///
+    /// # Errors
+    /// `lifecycle.in_use` when the instance of another slot needs this one; `lifecycle.stopped`.
+    pub async fn deactivate(&self, slot: &Slot) -> Result<Option<Deactivated>, LifecycleError> {
+        let inner = self.inner();
+        let Some(cell) = inner.existing_cell(slot) else {
+            return Ok(None);
+        };
+        let stopped = LifecycleError::Stopped { slot: slot.clone() };
+        if inner.stopping.load(Ordering::Acquire) {
+            return Err(stopped);
+        }
+        let turn = Arc::clone(&cell.turn).lock_owned().await;
+        // A task of its own: a caller that goes away leaves no half-retired instance behind.
+        match tokio::spawn(run(Arc::clone(inner), cell, turn)).await {
+            Ok(result) => result,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            // The async runtime itself is going down.
+            Err(_cancelled) => Err(stopped),
+        }
+    }
+}
+
+async fn run(
+    inner: Arc<Inner>,
+    cell: Arc<SlotCell>,
+    _turn: OwnedMutexGuard<()>,
+) -> Result<Option<Deactivated>, LifecycleError> {
+    let slot = cell.slot.clone();
+    if cell.is_stopped() {
+        return Err(LifecycleError::Stopped { slot });
+    }
+    if cell.published().is_none() {
+        return Ok(None);
+    }
+    let holders = inner.graph.needed_by(&slot);
+    if !holders.is_empty() {
+        return Err(LifecycleError::InUse { slot, holders });
+    }
+    let Some(published) = cell.unpublish() else {
+        return Ok(None);
+    };
+    let running = Arc::clone(&published.running);
+    book(&inner, &cell, &published);
+    let mut warnings = Vec::new();
+    warnings.extend(inner.drain(&cell, published, inner.limits().drain).await);
+    warnings.extend(inner.retire(&running).await.err());
+    inner.book_retired(&cell, &running);
+    // What it needed may go now, and not before.
+    inner.graph.forget(&slot);
+    for failure in &warnings {
+        let failure = failure.clone();
+        inner.announce(&slot, Happening::Warned { failure });
+    }
+    Ok(Some(Deactivated {
+        slot,
+        provider: running.candidate.provider().clone(),
+        instance: running.number,
+        warnings,
+    }))
+}
+
+/// Nothing serves any more, and what served finishes its work.
+fn book(inner: &Inner, cell: &SlotCell, published: &Published) {
+    let running = &published.running;
+    let mut ledger = cell.ledger();
+    ledger.step(Move::Deactivate, inner.clock.now());
+    ledger.health = None;
+    ledger.forced = None;
+    ledger.draining.push(Draining {
+        instance: running.number,
+        provider: running.candidate.provider().clone(),
+        tally: published.tally(),
+    });
+}
