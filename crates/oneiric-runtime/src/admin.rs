@@ -5,11 +5,14 @@
 //! else is limits: on connections, headers, bodies and time, so that a broken client costs itself and nobody else.
 
 mod answer;
+mod asked;
 mod breath;
+mod problem;
 mod request_log;
-mod route;
+mod routes;
 mod socket;
 mod stream;
+mod table;
 
 use std::{io, path::Path, pin::pin, sync::Arc, time::Duration};
 

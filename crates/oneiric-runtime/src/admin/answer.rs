@@ -15,33 +15,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderMap, HeaderValue},
 };
-use oneiric_core::{Coded, ErrorKind};
-use serde::Serialize;
+use oneiric_core::ErrorKind;
 use tokio::sync::Semaphore;
 use tracing::Level;
 
 use super::{
-    request_log::{Called, Line, cut},
-    route,
+    asked::{self, Asked},
+    problem::{Answer, Problem, Written},
+    request_log::Line,
+    routes::MAX_CALLS,
+    table::{self, Handler},
 };
-use crate::{
-    api::{ErrorDoc, ErrorFields, kind, schema},
-    error::RuntimeError,
-    runtime::Runtime,
-};
+use crate::runtime::Runtime;
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
 const MAX_REQUEST_ID: usize = 64;
 /// With fewer places left for connections than this, none is kept open for a next request: as many as calls leave.
 const FEW_PLACES: usize = 16;
-/// The longest message; what a client sent may be quoted in one.
-const MAX_MESSAGE_BYTES: usize = 2 << 10;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -56,93 +51,6 @@ pub(super) struct Admin {
     pub(super) calls: Semaphore,
 }
 
-/// What a handler gives back.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
-}
-
-/// Why a request is not done.
-pub(super) struct Problem {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) kind: ErrorKind,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
-    pub(super) allow: Option<&'static str>,
-    /// Client mistakes are information; a warning is something that an operator should look at.
-    pub(super) level: Level,
-    pub(super) called: Option<Box<Called>>,
-}
-
-/// One request as handlers see it.
-pub(super) struct Asked {
-    pub(super) peer: u32,
-    pub(super) id: String,
-    pub(super) request: Request<Incoming>,
-}
-
-impl Answer {
-    pub(super) fn json(status: u16, document: &impl Serialize) -> Result<Self, Problem> {
-        let mut body =
-            serde_json::to_vec(document).map_err(|error| Problem::internal(error.to_string()))?;
-        body.push(b'\n');
-        Ok(Self {
-            status,
-            content_type: "application/json",
-            body,
-        })
-    }
-}
-
-impl Problem {
-    pub(super) fn new(
-        status: u16,
-        code: &'static str,
-        kind: ErrorKind,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            status,
-            code,
-            kind,
-            message: cut(&message.into(), MAX_MESSAGE_BYTES).into_owned(),
-            hint: None,
-            allow: None,
-            level: Level::INFO,
-            called: None,
-        }
-    }
-
-    pub(super) fn invalid(message: impl Into<String>) -> Self {
-        RuntimeError::RequestInvalid {
-            message: message.into(),
-        }
-        .into()
-    }
-
-    pub(super) fn internal(message: String) -> Self {
-        RuntimeError::Internal { message }.into()
-    }
-}
-
-impl From<RuntimeError> for Problem {
-    fn from(error: RuntimeError) -> Self {
-        let (code, kind) = (error.code(), error.kind());
-        let level = match &error {
-            RuntimeError::Call { error, .. } if error.is_components_fault() => Level::WARN,
-            _ if kind == ErrorKind::Internal => Level::ERROR,
-            _ => Level::INFO,
-        };
-        Self {
-            hint: error.hint(),
-            level,
-            ..Self::new(kind::status(kind), code, kind, error.to_string())
-        }
-    }
-}
-
 impl Admin {
     pub(super) fn new(runtime: Runtime, places: usize) -> Self {
         let random = std::hash::RandomState::new().build_hasher().finish();
@@ -152,28 +60,19 @@ impl Admin {
             process,
             requests: AtomicU64::new(0),
             places: Arc::new(Semaphore::new(places)),
-            calls: Semaphore::new(route::MAX_CALLS),
+            calls: Semaphore::new(MAX_CALLS),
         }
     }
 
     pub(super) async fn answer(
-        &self,
+        self: Arc<Self>,
         peer: u32,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Written>, Infallible> {
         let id = self.request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let route = route::find(&path);
         let limit = self.runtime.settings().request_limit();
-        let handled = catch_panic(route::handle(
-            self,
-            route,
-            Asked {
-                peer,
-                id: id.clone(),
-                request,
-            },
-        ));
+        let handled = catch_panic(self.handle(peer, id.clone(), request));
         let result = match tokio::time::timeout(limit, handled).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Problem::internal(format!("the handler panicked: {panic}"))),
@@ -183,18 +82,18 @@ impl Admin {
             Ok(answer) => answer.status,
             Err(problem) => problem.status,
         };
-        let name = route.map_or("unknown", |route| route.path);
+        let route = table::known(&path);
         let line = Line {
             id: &id,
             method: method.as_str(),
-            route: name,
+            route,
             status,
             peer,
             problem: result.as_ref().err(),
         };
         line.log();
         #[cfg(feature = "metrics")]
-        self.runtime.inner.metrics.request(name, status);
+        self.runtime.inner.metrics.request(route, status);
         let mut response = respond(&id, result);
         // Idle connections are a convenience as long as nobody waits for their places.
         if self.places.available_permits() < FEW_PLACES {
@@ -202,6 +101,25 @@ impl Admin {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         Ok(response)
+    }
+
+    async fn handle(
+        self: &Arc<Self>,
+        peer: u32,
+        id: String,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Problem> {
+        let row = table::find(request.method(), request.uri().path())?;
+        let params = asked::params(row, request.uri().query().unwrap_or_default())?;
+        let body = match row.takes {
+            Some(_) => asked::collect(request.into_body()).await?,
+            None => Bytes::new(),
+        };
+        let asked = Asked::new(format!("uid:{peer}"), id, params, body);
+        match row.handle {
+            Handler::Now(handle) => handle(self, &asked),
+            Handler::Later(handle) => handle(Arc::clone(self), asked).await,
+        }
     }
 
     /// The caller's id if it is harmless in a log, else one of our own.
@@ -240,19 +158,15 @@ fn late(method: &Method, limit: std::time::Duration) -> Problem {
     }
 }
 
-fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Full<Bytes>> {
+fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Written> {
     let mut allow = None;
-    let answer = result.or_else(|problem| {
-        allow = problem.allow;
-        Answer::json(problem.status, &document(id, problem))
+    let answer = result.or_else(|mut problem| {
+        allow = problem.allow.take();
+        Answer::json(problem.status, &problem.document(id))
     });
     // A document of texts always has a JSON form; if that should ever change, the status still says it.
-    let answer = answer.unwrap_or(Answer {
-        status: 500,
-        content_type: "text/plain",
-        body: Vec::new(),
-    });
-    let mut response = Response::new(Full::new(answer.body.into()));
+    let answer = answer.unwrap_or_else(|_| Answer::whole(500, "text/plain", Bytes::new()));
+    let mut response = Response::new(answer.body.written());
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -260,26 +174,13 @@ fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Full<Bytes>> {
         header::CONTENT_TYPE,
         HeaderValue::from_static(answer.content_type),
     );
-    if let Some(methods) = allow {
-        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+    if let Some(methods) = allow.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
+        headers.insert(header::ALLOW, methods);
     }
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
     }
     response
-}
-
-fn document(id: &str, problem: Problem) -> ErrorDoc {
-    ErrorDoc {
-        schema: schema::ERROR.into(),
-        error: ErrorFields {
-            code: problem.code.into(),
-            kind: kind::name(problem.kind).into(),
-            message: problem.message,
-            request_id: id.into(),
-            hint: problem.hint,
-        },
-    }
 }
 
 /// The whole answer, head and body, to what is no request.
@@ -296,7 +197,7 @@ pub(super) fn unreadable(id: &str, status: u16) -> Vec<u8> {
     };
     let problem = Problem::new(status.as_u16(), code, ErrorKind::Usage, message);
     // A document of texts always has a JSON form.
-    let body = serde_json::to_string(&document(id, problem)).unwrap_or_default();
+    let body = serde_json::to_string(&problem.document(id)).unwrap_or_default();
     let length = body.len() + 1;
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\

@@ -9,12 +9,13 @@ use std::borrow::Cow;
 use oneiric_core::{Provider, Slot};
 use tracing::Level;
 
-use super::answer::Problem;
+use super::problem::Problem;
 
 /// The longest method in a log; clients may invent some.
 const MAX_METHOD_BYTES: usize = 16;
 
 /// What a request called.
+#[derive(Clone)]
 pub(super) struct Called {
     pub(super) slot: Slot,
     pub(super) operation: String,

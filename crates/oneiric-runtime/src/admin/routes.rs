@@ -1,0 +1,23 @@
+//! The route table, by area. A new area is a file here with its `ROWS`, a line in [`AREAS`], its documents in
+//! `api`, and a method of the client.
+
+mod call;
+mod explain;
+mod health;
+mod list;
+mod process;
+mod status;
+mod swap;
+
+use super::table::Row;
+pub(super) use call::MAX_CALLS;
+
+pub(super) const AREAS: &[&[Row]] = &[
+    list::ROWS,
+    explain::ROWS,
+    status::ROWS,
+    health::ROWS,
+    call::ROWS,
+    swap::ROWS,
+    process::ROWS,
+];

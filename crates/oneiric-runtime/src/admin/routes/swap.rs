@@ -1,0 +1,61 @@
+//! Swaps.
+
+use std::sync::Arc;
+
+use oneiric_core::ErrorKind;
+use oneiric_lifecycle::{Outcome, SwapReport};
+
+use crate::{
+    admin::{
+        answer::Admin,
+        asked::{Asked, at_most},
+        problem::{Answer, Problem},
+        table::{Access, Gives, Handler, Row, Verb, document},
+    },
+    api::{ErrorFields, SwapDoc, SwapRequestDoc, kind},
+};
+
+/// The longest reason of a swap. A thousand of them are kept, and each is in the log.
+const MAX_REASON_BYTES: usize = 1 << 10;
+
+pub(super) const ROWS: &[Row] = &[Row {
+    verb: Verb::Post,
+    path: "/v1/swap",
+    access: Access::Operate,
+    summary: "Exchanges what serves a slot, or says what an exchange would do.",
+    params: &[],
+    takes: Some(document!(SwapRequestDoc)),
+    gives: Gives::Json(document!(SwapDoc), &[409]),
+    handle: Handler::Later(|admin, asked| Box::pin(swap(admin, asked))),
+}];
+
+async fn swap(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
+    let swap: SwapRequestDoc = asked.body()?;
+    let reason = swap.reason.as_deref().unwrap_or("");
+    at_most(reason, MAX_REASON_BYTES, "`reason`")?;
+    swapped(admin.runtime.swap(swap, &asked.who).await?, asked.id)
+}
+
+/// A swap that was rolled back is a document like any other, and an error too.
+fn swapped(mut doc: SwapDoc<SwapReport>, request_id: String) -> Result<Answer, Problem> {
+    let report = doc.report.as_ref();
+    if let Some((report, Outcome::RolledBack { failure })) =
+        report.map(|report| (report, &report.outcome))
+    {
+        let message = format!(
+            "swap of {} to {} was rolled back at {failure}",
+            report.slot, report.to
+        );
+        doc.error = Some(ErrorFields {
+            code: failure.code.into(),
+            kind: kind::name(ErrorKind::RolledBack).into(),
+            message,
+            request_id,
+            hint: report
+                .from
+                .as_ref()
+                .map(|from| format!("{from} still serves {}", report.slot)),
+        });
+    }
+    Answer::json(if doc.error.is_some() { 409 } else { 200 }, &doc)
+}

@@ -1,0 +1,187 @@
+//! What a row of the route table says. The table is what requests are matched against and what the OpenAPI document
+//! is made of, so that neither can know a route, a parameter or a role that the other does not.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use oneiric_core::{BoxFuture, ErrorKind};
+
+use super::{
+    answer::Admin,
+    asked::Asked,
+    problem::{Answer, Problem},
+    routes::AREAS,
+};
+
+/// What a route does, as a plain function, so that the table is data.
+#[derive(Clone, Copy)]
+pub(super) enum Handler {
+    /// Answers at once.
+    Now(fn(&Admin, &Asked) -> Result<Answer, Problem>),
+    /// Waits for something.
+    Later(fn(Arc<Admin>, Asked) -> BoxFuture<'static, Result<Answer, Problem>>),
+}
+
+/// One method of one path.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what is said of a route is read by its document")
+)]
+pub(super) struct Row {
+    pub(super) verb: Verb,
+    pub(super) path: &'static str,
+    /// Who may.
+    pub(super) access: Access,
+    /// One sentence, for the OpenAPI document.
+    pub(super) summary: &'static str,
+    /// The parameters of the query string; others are refused.
+    pub(super) params: &'static [Param],
+    /// The document it takes; without one, nothing is read.
+    pub(super) takes: Option<Doc>,
+    /// What it gives when all is well, and how else it can end with the same document.
+    pub(super) gives: Gives,
+    pub(super) handle: Handler,
+}
+
+/// Methods there are. `HEAD` is a `GET` whose body is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Post,
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    /// Whoever reads.
+    Read,
+    /// Whoever operates.
+    Operate,
+}
+
+/// A parameter of the query string.
+#[derive(Debug)]
+pub(super) struct Param {
+    pub(super) name: &'static str,
+    /// Whether it may be given more than once.
+    pub(super) many: bool,
+}
+
+/// A document by its type.
+#[derive(Debug, Clone, Copy)]
+#[expect(dead_code, reason = "read by the OpenAPI document")]
+pub(super) struct Doc {
+    pub(super) name: &'static str,
+}
+
+/// Names a document's type; one that does not exist does not compile.
+macro_rules! document {
+    ($type:ident) => {{
+        const _: fn($crate::api::$type) = drop;
+        $crate::admin::table::Doc {
+            name: stringify!($type),
+        }
+    }};
+}
+pub(super) use document;
+
+/// What a route gives.
+#[expect(dead_code, reason = "read by the OpenAPI document")]
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Gives {
+    /// A document; besides 200, these statuses carry it too.
+    Json(Doc, &'static [u16]),
+    /// Something else, by its media type.
+    Other(&'static str),
+}
+
+impl Param {
+    pub(super) const fn one(name: &'static str) -> Self {
+        Self { name, many: false }
+    }
+
+    pub(super) const fn many(name: &'static str) -> Self {
+        Self { name, many: true }
+    }
+}
+
+impl Verb {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        match self {
+            Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Post => method == Method::POST,
+        }
+    }
+}
+
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    AREAS.iter().flat_map(|area| area.iter())
+}
+
+/// Finds the row of a request.
+pub(super) fn find(method: &Method, path: &str) -> Result<&'static Row, Problem> {
+    let here: Vec<_> = rows().filter(|row| row.path == path).collect();
+    if here.is_empty() {
+        let message = "there is no such route";
+        let code = "runtime.route_unknown";
+        return Err(Problem::new(404, code, ErrorKind::NotFound, message));
+    }
+    if let Some(row) = here.iter().find(|row| row.verb.takes(method)) {
+        return Ok(row);
+    }
+    let mut allow: Vec<_> = here.iter().map(|row| row.verb.name()).collect();
+    if allow.contains(&"GET") {
+        allow.insert(1, "HEAD");
+    }
+    let allow = allow.join(", ");
+    let message = format!("{path} takes {allow}");
+    let code = "runtime.method_not_allowed";
+    Err(Problem {
+        allow: Some(allow),
+        ..Problem::new(405, code, ErrorKind::Usage, message)
+    })
+}
+
+/// The path as the table has it; that of an unknown route is whatever somebody typed.
+pub(super) fn known(path: &str) -> &'static str {
+    rows()
+        .find(|row| row.path == path)
+        .map_or("unknown", |row| row.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_method_of_a_path_has_two_rows_and_each_says_what_it_does() {
+        let mut seen = Vec::new();
+        for row in rows() {
+            let one = (row.verb.name(), row.path);
+            assert!(!seen.contains(&one), "{one:?}");
+            seen.push(one);
+            assert!(
+                row.path.starts_with('/') && row.summary.ends_with('.'),
+                "{one:?}"
+            );
+            assert!(row.verb == Verb::Post || row.takes.is_none(), "{one:?}");
+            if let Gives::Other(media_type) = row.gives {
+                assert!(media_type.contains('/'), "{one:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_changes_something_is_for_operators() {
+        for row in rows().filter(|row| row.verb == Verb::Post) {
+            assert_eq!(row.access, Access::Operate, "{}", row.path);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Why a request was not done.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ErrorDoc {
+    /// [`schema::ERROR`](super::schema::ERROR).
+    pub schema: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub error: ErrorFields,
+}
+
+/// What an error says, whichever document carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ErrorFields {
+    /// The code, `layer.reason`.
+    pub code: String,
+    /// What to do next, as [`kind`](super::kind) spells it.
+    pub kind: String,
+    /// What happened, for the operator.
+    pub message: String,
+    /// Finds the request in the log.
+    pub request_id: String,
+    /// A next step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

@@ -1,0 +1,74 @@
+//! The process and its slots.
+
+use oneiric_core::{Provider, Slot};
+use serde::{Deserialize, Serialize};
+
+use super::slot;
+
+/// The process and its slots: `GET /v1/status[?slot=..]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StatusDoc<S = slot::SlotStatus> {
+    /// [`schema::STATUS`](super::schema::STATUS).
+    pub schema: String,
+    /// The process that answers.
+    pub process: ProcessDoc,
+    /// By name.
+    pub slots: Vec<S>,
+    /// Selections that name a provider nobody registered.
+    pub unknown_selections: Vec<UnknownSelectionDoc>,
+    /// The operator selections in force, by slot.
+    pub selections: Vec<RevisionDoc>,
+}
+
+/// The process that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessDoc {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When its runtime was put together.
+    pub since_unix_ms: u64,
+    /// The settings file it read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_file: Option<String>,
+    /// Its state directory.
+    pub state_dir: String,
+}
+
+/// A selection that names a provider nobody registered for the slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UnknownSelectionDoc {
+    /// The slot.
+    pub slot: Slot,
+    /// The provider that is not there.
+    pub provider: Provider,
+    /// `settings` or `operator`.
+    pub layer: String,
+}
+
+/// One numbered change of the operator's selections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RevisionDoc {
+    /// From 1, in the order they were made.
+    pub revision: u64,
+    /// The slot.
+    pub slot: Slot,
+    /// What was selected; absent when the selection was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// What was selected before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Provider>,
+    /// Who asked: `uid:1000` over the socket, or what an embedder says.
+    pub who: String,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When.
+    pub at_unix_ms: u64,
+}
