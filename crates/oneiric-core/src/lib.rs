@@ -50,6 +50,7 @@ pub mod query;
 mod ranking;
 mod registration;
 mod registry;
+pub mod rfc3339;
 mod selection;
 mod slot;
 mod snapshot;

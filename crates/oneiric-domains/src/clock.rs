@@ -3,13 +3,11 @@
 //! Programs that decide by wall-clock time (expiry, schedules) ask a slot for it, so that an operator
 //! can see and exchange what they go by, and a test can hold it still.
 
-mod rfc3339;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use oneiric_core::BoxFuture;
+use oneiric_core::{BoxFuture, rfc3339};
 use oneiric_lifecycle::{CallError, FacetProxy, Instance, Invoke, Live, Operation, Payload};
 use serde::{Deserialize, Serialize};
 

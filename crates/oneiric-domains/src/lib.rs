@@ -71,6 +71,7 @@
 //! # Ok(()) }
 //! ```
 
+mod activity;
 mod adapter;
 mod base64;
 mod bridge;
@@ -82,6 +83,7 @@ mod store;
 
 use oneiric_lifecycle::FacetProxy;
 
+pub use activity::{ActivityRecord, ActivityStore};
 pub use adapter::{Adapter, Adapters};
 pub use bridge::{Bridge, InDomain};
 pub use cache::{

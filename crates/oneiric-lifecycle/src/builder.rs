@@ -130,6 +130,7 @@ impl LifecycleBuilder {
             announcer: Announcer::new(self.observers, EVENTS_KEPT),
             clock: self.clock,
             slots: dashmap::DashMap::new(),
+            rules: std::sync::Mutex::default(),
             graph: Arc::default(),
             stopping: std::sync::atomic::AtomicBool::new(false),
             instances: std::sync::atomic::AtomicU64::new(0),

@@ -9,17 +9,22 @@
 //! # Why nobody can take a lease on an instance that was exchanged before
 //! See [`Epoch`]: whatever a thread remembers was loaded under a stamp, and the stamp is current only
 //! while nothing was changed since.
+//!
+//! # Why no call slips past an activity
+//! Who serves and whether work is taken stand in one [`Door`] behind one pointer. A swap away from a
+//! paused provider opens the slot in the same step in which the other one takes over, and a swap
+//! onto one closes it so; with two fields, one order or the other would leave a moment in between.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use oneiric_core::{Provider, Slot};
 use tokio_util::sync::CancellationToken;
 
-use crate::activity::{Activity, ActivityState};
+use crate::activity::{Activity, ActivityState, Effective};
 use crate::epoch::{Epoch, Stamp};
 use crate::facet::FacetType;
 use crate::ledger::Ledger;
@@ -34,8 +39,8 @@ const REMEMBERED: usize = 64;
 pub(crate) struct SlotCell {
     pub(crate) slot: Slot,
     hot: Hot,
-    /// Serialises everything that changes the epoch, and holds the activity's why and who.
-    gate: Mutex<ActivityState>,
+    /// Serialises everything that changes the epoch.
+    gate: Mutex<()>,
     /// Transitions of a slot run one after the other, in the order they were asked for.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     pub(crate) ledger: Mutex<Ledger>,
@@ -56,23 +61,30 @@ struct Hot {
     /// Unique in the process, so that a thread's memory of a dropped slot fits no other.
     id: u64,
     epoch: Epoch,
-    refusal: AtomicU8,
-    active: ArcSwapOption<Published>,
+    door: ArcSwap<Door>,
+}
+
+/// Who serves, and whether anybody is let in. Never changed, only exchanged.
+#[derive(Debug, Clone)]
+struct Door {
+    active: Option<Arc<Published>>,
+    activity: Arc<Effective>,
+    stopped: bool,
+}
+
+impl Door {
+    fn is_running(&self) -> bool {
+        self.activity.state.activity == Activity::Running
+    }
 }
 
 /// Why there is no way in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     NotActive,
-    Paused,
-    Draining,
+    Busy(Arc<Effective>),
     Stopped,
 }
-
-const OPEN: u8 = 0;
-const PAUSED: u8 = 1;
-const DRAINING: u8 = 2;
-const STOPPED: u8 = 3;
 
 struct Memory {
     lane: usize,
@@ -94,17 +106,21 @@ thread_local! {
 }
 
 impl SlotCell {
-    pub(crate) fn new(slot: Slot) -> Self {
+    pub(crate) fn new(slot: Slot, activity: Effective) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(0);
+        let door = Door {
+            active: None,
+            activity: Arc::new(activity),
+            stopped: false,
+        };
         Self {
             slot,
             hot: Hot {
                 id: IDS.fetch_add(1, Ordering::Relaxed),
                 epoch: Epoch::new(),
-                refusal: AtomicU8::new(OPEN),
-                active: ArcSwapOption::empty(),
+                door: ArcSwap::from_pointee(door),
             },
-            gate: Mutex::new(ActivityState::running()),
+            gate: Mutex::default(),
             turn: Arc::default(),
             ledger: Mutex::new(Ledger::default()),
             calls: Arc::default(),
@@ -155,13 +171,14 @@ impl SlotCell {
     }
 
     fn enter_at(&self, lane: usize) -> Result<Arc<Entrance>, Refusal> {
-        match self.hot.refusal.load(Ordering::Acquire) {
-            OPEN => {}
-            PAUSED => return Err(Refusal::Paused),
-            DRAINING => return Err(Refusal::Draining),
-            _ => return Err(Refusal::Stopped),
+        let door = self.hot.door.load();
+        if door.stopped {
+            return Err(Refusal::Stopped);
         }
-        match &*self.hot.active.load() {
+        if !door.is_running() {
+            return Err(Refusal::Busy(Arc::clone(&door.activity)));
+        }
+        match &door.active {
             Some(published) => Ok(published.enter(lane)),
             None => Err(Refusal::NotActive),
         }
@@ -176,9 +193,16 @@ impl SlotCell {
     }
 
     /// Points the slot at `next`; gives back what it pointed at. From here on every new lease is on
-    /// `next`. Refused by a slot that was stopped, and when somebody relies on a facet that `next`
-    /// lacks; those who begin to rely on one during the call find `next` already there.
-    pub(crate) fn publish(&self, next: Arc<Published>) -> Result<Option<Arc<Published>>, Rejected> {
+    /// `next`, if `activity` lets it. Refused by a slot that was stopped, and when somebody relies on
+    /// a facet that `next` lacks; those who begin to rely on one during the call find `next` already
+    /// there.
+    ///
+    /// The caller keeps the rules from which `activity` follows locked until this returns.
+    pub(crate) fn publish(
+        &self,
+        next: Arc<Published>,
+        activity: Effective,
+    ) -> Result<Was, Rejected> {
         let _gate = self.gate();
         if self.is_stopped() {
             return Err(Rejected::Stopped);
@@ -188,49 +212,57 @@ impl SlotCell {
         if !missing.is_empty() {
             return Err(Rejected::FacetMissing(missing));
         }
-        Ok(self.change(|hot| hot.active.swap(Some(next))))
+        Ok(self.exchange(|door| Door {
+            active: Some(next),
+            activity: Arc::new(activity),
+            ..door
+        }))
     }
 
-    /// Points the slot at nothing; gives back what it pointed at.
-    pub(crate) fn unpublish(&self) -> Option<Arc<Published>> {
+    /// Points the slot at nothing; gives back what it pointed at. As for [`SlotCell::publish`], the
+    /// rules stay locked meanwhile.
+    pub(crate) fn unpublish(&self, activity: Effective) -> Was {
         let _gate = self.gate();
-        self.change(|hot| hot.active.swap(None))
+        self.exchange(|door| Door {
+            active: None,
+            activity: Arc::new(activity),
+            ..door
+        })
     }
 
     /// What the slot points at, for those who look after it rather than call it.
     pub(crate) fn published(&self) -> Option<Arc<Published>> {
-        self.hot.active.load_full()
+        self.hot.door.load().active.clone()
     }
 
     pub(crate) fn activity(&self) -> ActivityState {
-        self.gate().clone()
+        self.hot.door.load().activity.state.clone()
     }
 
     /// Takes effect for every lease asked for after this returns.
-    pub(crate) fn set_activity(&self, state: ActivityState) -> ActivityState {
-        let mut gate = self.gate();
-        let refusal = match state.activity {
-            Activity::Running => OPEN,
-            Activity::Paused => PAUSED,
-            Activity::Draining => DRAINING,
-        };
-        self.change(|hot| {
-            if hot.refusal.load(Ordering::Relaxed) != STOPPED {
-                hot.refusal.store(refusal, Ordering::Release);
-            }
-        });
-        std::mem::replace(&mut gate, state)
+    ///
+    /// The caller keeps the rules from which `activity` follows locked until this returns, so that
+    /// what serves is still what it was computed for.
+    pub(crate) fn set_activity(&self, activity: Effective) -> Was {
+        let _gate = self.gate();
+        self.exchange(|door| Door {
+            activity: Arc::new(activity),
+            ..door
+        })
     }
 
     /// Refuses every lease from now on, for good.
     pub(crate) fn stop(&self) {
         let _gate = self.gate();
-        self.change(|hot| hot.refusal.store(STOPPED, Ordering::Release));
+        self.exchange(|door| Door {
+            stopped: true,
+            ..door
+        });
         self.stopping.cancel();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.hot.refusal.load(Ordering::Acquire) == STOPPED
+        self.hot.door.load().stopped
     }
 
     /// The turn of `provider`'s factory: a build that blocks its thread for ever costs one thread,
@@ -280,17 +312,29 @@ impl SlotCell {
     }
 
     /// Changes what leases see; the caller holds the gate.
-    fn change<T>(&self, change: impl FnOnce(&Hot) -> T) -> T {
-        self.hot.epoch.change(|| change(&self.hot))
+    fn exchange(&self, next: impl FnOnce(Door) -> Door) -> Was {
+        let next = Arc::new(next(Door::clone(&self.hot.door.load())));
+        let was = self.hot.epoch.change(|| self.hot.door.swap(next));
+        Was {
+            published: was.active.clone(),
+            activity: was.activity.state.clone(),
+        }
     }
 
-    fn gate(&self) -> MutexGuard<'_, ActivityState> {
+    fn gate(&self) -> MutexGuard<'_, ()> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<(FacetType, usize)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a door was before it was exchanged.
+#[derive(Debug)]
+pub(crate) struct Was {
+    pub(crate) published: Option<Arc<Published>>,
+    pub(crate) activity: ActivityState,
 }
 
 /// Why a slot did not take an instance.

@@ -74,11 +74,13 @@ async fn run(
     if !holders.is_empty() {
         return Err(LifecycleError::InUse { slot, holders });
     }
-    let Some(published) = cell.unpublish() else {
+    let was = inner.take_out_of_service(&cell);
+    let Some(published) = was.published else {
         return Ok(None);
     };
     let running = Arc::clone(&published.running);
     book(&inner, &cell, &published);
+    inner.announce_if_changed(&cell, &was.activity);
     let mut warnings = Vec::new();
     warnings.extend(inner.drain(&cell, published, inner.limits().drain).await);
     warnings.extend(inner.retire(&running).await.err());

@@ -1,10 +1,12 @@
 //! What can go wrong, and at which stage.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use oneiric_core::{Coded, ErrorKind, Provider, ResolveError, Slot};
+use oneiric_core::{Coded, ErrorKind, Provider, ResolveError, Slot, rfc3339};
 use serde::Serialize;
 
+use crate::activity::{ActivityScope, ActivityState};
 use crate::cell::{Refusal, SlotCell};
 use crate::step::StepError;
 
@@ -143,16 +145,15 @@ pub enum LifecycleError {
         slot: Slot,
     },
     /// The slot refuses work because an operator said so.
-    #[error("{slot} is {activity}{}", because(note.as_deref(), who.as_deref()))]
+    #[error("{slot} is {}", Said(state, slot))]
     Busy {
         /// The slot.
         slot: Slot,
-        /// `paused` or `draining`.
-        activity: &'static str,
-        /// Why.
-        note: Option<String>,
-        /// Who said so.
-        who: Option<String>,
+        /// What was said, by whom, and for which scope.
+        state: Box<ActivityState>,
+        /// When it is going to take work again, if that is known. Later than the state's `until` when
+        /// other rules apply to the slot as well.
+        opens: Option<SystemTime>,
     },
     /// The instance that serves has no such facet.
     #[error("{slot}: {provider} does not offer {facet}")]
@@ -203,20 +204,11 @@ impl LifecycleError {
         match refusal {
             Refusal::NotActive => Self::NotActive { slot },
             Refusal::Stopped => Self::Stopped { slot },
-            Refusal::Paused | Refusal::Draining => {
-                let state = cell.activity();
-                let activity = if refusal == Refusal::Paused {
-                    "paused"
-                } else {
-                    "draining"
-                };
-                Self::Busy {
-                    slot,
-                    activity,
-                    note: state.note,
-                    who: state.who,
-                }
-            }
+            Refusal::Busy(why) => Self::Busy {
+                slot,
+                state: Box::new(why.state.clone()),
+                opens: why.opens,
+            },
         }
     }
 
@@ -272,8 +264,39 @@ fn list(slots: &[Slot]) -> String {
     names.join(", ")
 }
 
-fn because(note: Option<&str>, who: Option<&str>) -> String {
-    let who = who.map(|who| format!(" by {who}")).unwrap_or_default();
-    let note = note.map(|note| format!(": {note}")).unwrap_or_default();
-    format!("{who}{note}")
+/// What an operator said: `paused (adapter/*) by ann since 2026-11-22T15:00:00Z: repairs; until ...`.
+struct Said<'a>(&'a ActivityState, &'a Slot);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(state, slot) = self;
+        f.write_str(state.activity.name())?;
+        match &state.scope {
+            Some(ActivityScope::Slot(scope)) if scope == *slot => {}
+            Some(scope) => write!(f, " ({scope})")?,
+            None => {}
+        }
+        if let Some(who) = &state.who {
+            write!(f, " by {who}")?;
+        }
+        if let Some(since) = state.since.and_then(utc) {
+            write!(f, " since {since}")?;
+        }
+        if let Some(note) = &state.note {
+            write!(f, ": {note}")?;
+        }
+        if let Some(until) = state.until.and_then(utc) {
+            write!(f, "; until {until}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `2026-11-22T12:38:38Z`; nobody plans a pause by the millisecond.
+fn utc(at: SystemTime) -> Option<String> {
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    let ms = i64::try_from(since.as_millis()).ok()?;
+    let text = rfc3339::format(ms)?;
+    let seconds = text.split_once('.').map(|(seconds, _)| seconds)?;
+    Some(format!("{seconds}Z"))
 }

@@ -1,13 +1,14 @@
 //! What all clones of a lifecycle share, and how slots are found in it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use oneiric_core::{FactoryPolicy, Query, Registry, Slot, WallClock};
 
+use crate::activity::Rules;
 use crate::builder::ProviderSettings;
 use crate::cell::SlotCell;
 use crate::error::LifecycleError;
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) announcer: Announcer,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) slots: DashMap<Slot, Arc<SlotCell>>,
+    pub(crate) rules: Mutex<Rules>,
     pub(crate) graph: Arc<Graph>,
     pub(crate) stopping: AtomicBool,
     pub(crate) instances: AtomicU64,
@@ -47,12 +49,23 @@ impl Inner {
         if let Some(cell) = self.existing_cell(slot) {
             return cell;
         }
+        // Locked until the cell can be found, so that no rule that is set meanwhile misses it.
+        let rules = self.rules();
+        let activity = rules.effective(slot, None);
         let entry = self.slots.entry(slot.clone());
-        let cell = Arc::clone(&entry.or_insert_with(|| Arc::new(SlotCell::new(slot.clone()))));
+        let made = || Arc::new(SlotCell::new(slot.clone(), activity));
+        let cell = Arc::clone(&entry.or_insert_with(made));
+        drop(rules);
         if self.stopping.load(Ordering::Acquire) {
             cell.stop();
         }
         cell
+    }
+
+    /// The activity rules. Locked before a cell's gate and a place in the map of slots, never after.
+    pub(crate) fn rules(&self) -> MutexGuard<'_, Rules> {
+        // No foreign code runs under this lock, so poisoned rules are still sound ones.
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn existing_cell(&self, slot: &Slot) -> Option<Arc<SlotCell>> {

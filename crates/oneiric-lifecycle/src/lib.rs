@@ -78,6 +78,7 @@ mod lifecycle;
 mod limits;
 mod live;
 mod observe;
+mod pausing;
 mod preparation;
 mod report;
 mod running;
@@ -92,7 +93,7 @@ mod sync;
 mod transition;
 mod wiring;
 
-pub use activity::{Activity, ActivityState};
+pub use activity::{Activity, ActivityRule, ActivityScope, ActivityState, InvalidScope};
 pub use builder::{LifecycleBuilder, ProviderSettings};
 pub use clock::SystemWallClock;
 pub use deactivate::Deactivated;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use oneiric_core::{FactoryPolicy, Registry, Slot};
 
-use crate::activity::{Activity, ActivityState};
 use crate::builder::LifecycleBuilder;
 use crate::error::LifecycleError;
 use crate::factory::FactoryTable;
@@ -14,7 +13,7 @@ use crate::inner::Inner;
 use crate::lease::Lease;
 use crate::limits::Limits;
 use crate::live::Live;
-use crate::observe::{EventStream, Happening};
+use crate::observe::EventStream;
 use crate::report::{SwapReport, SwapRequest};
 use crate::slot_ref::SlotRef;
 use crate::status::{HealthReport, SlotStatus};
@@ -161,33 +160,6 @@ impl Lifecycle {
         }
         drop(ledger);
         Ok(report)
-    }
-
-    /// Pauses, drains or resumes a slot, at once for every lease asked for after this returns.
-    ///
-    /// # Errors
-    /// `core.no_candidate` when nobody knows the slot.
-    pub fn set_activity(
-        &self,
-        slot: &Slot,
-        activity: Activity,
-        note: Option<String>,
-        who: Option<String>,
-    ) -> Result<ActivityState, LifecycleError> {
-        let cell = self
-            .inner
-            .known_cell(slot)
-            .ok_or_else(|| self.inner.unresolved(slot))?;
-        let state = ActivityState {
-            activity,
-            note,
-            who,
-            since: Some(self.inner.clock.now()),
-        };
-        cell.set_activity(state.clone());
-        self.inner
-            .announce(slot, Happening::ActivityChanged { activity });
-        Ok(state)
     }
 
     /// Everything about `slot`; `None` when nobody knows it.

@@ -9,7 +9,7 @@ use oneiric_core::{Provider, Slot};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::activity::Activity;
+use crate::activity::{Activity, ActivityScope};
 use crate::error::Failure;
 use crate::health::Health;
 use crate::status::unix_ms;
@@ -97,10 +97,30 @@ pub enum Happening {
         /// Where and why.
         failure: Failure,
     },
-    /// The slot was paused, drained or resumed.
+    /// Something was said about the slot's activity, or a swap changed which rule holds. What is said
+    /// about a domain is told to each of its slots.
     ActivityChanged {
-        /// Whether it takes work now.
+        /// What was paused, drained or resumed; after a swap, the scope whose rule holds now or held
+        /// before.
+        scope: ActivityScope,
+        /// Whether the slot takes work now, after all rules that apply to it.
         activity: Activity,
+        /// Why, in the operator's words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        /// Who said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        who: Option<String>,
+        /// When it is going to be lifted.
+        #[serde(rename = "until_unix_ms", serialize_with = "unix_ms::option")]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<SystemTime>,
+    },
+    /// Nothing runs any more in a scope that is draining. Told to each slot of a domain, when the last
+    /// of them is empty.
+    Drained {
+        /// What was drained.
+        scope: ActivityScope,
     },
 }
 

@@ -116,7 +116,7 @@ async fn stop(
             ));
         }
     }
-    let published = cell.unpublish();
+    let published = inner.take_out_of_service(&cell).published;
     let retired = published.is_some();
     if let Some(published) = published {
         let running = Arc::clone(&published.running);

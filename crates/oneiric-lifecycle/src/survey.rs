@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oneiric_core::{Query, Registered, Slot};
 
-use crate::activity::{Activity, ActivityState};
+use crate::activity::Activity;
 use crate::inner::Inner;
 use crate::running::Published;
 use crate::state::SlotState;
@@ -22,7 +22,7 @@ impl Inner {
             state: SlotState::Inactive,
             active: None,
             since: None,
-            activity: ActivityState::running(),
+            activity: self.rules().effective(slot, None).state,
             winner: winner.as_ref().map(|winner| winner.provider().clone()),
             differs: None,
             last_error: None,

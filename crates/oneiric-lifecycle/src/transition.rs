@@ -246,11 +246,9 @@ impl Transition {
             asked: Asked { report, skipped },
         } = prepared;
         let instance = running.number;
-        let old = match self
-            .cell
-            .publish(Arc::new(Published::new(Arc::clone(&running))))
-        {
-            Ok(old) => old,
+        let next = Arc::new(Published::new(Arc::clone(&running)));
+        let was = match self.inner.put_in_service(&self.cell, next) {
+            Ok(was) => was,
             Err(rejected) => {
                 self.inner.discard(&self.cell, &running).await;
                 return Err(match rejected {
@@ -259,6 +257,7 @@ impl Transition {
                 });
             }
         };
+        let old = was.published;
         claim.settle();
         if let Some(told) = &self.when_published
             && catch_unwind(AssertUnwindSafe(|| told())).is_err()
@@ -294,6 +293,7 @@ impl Transition {
             instance,
             forced: skipped.clone(),
         });
+        self.inner.announce_if_changed(&self.cell, &was.activity);
         let outcome = match skipped {
             Some(failure) => Outcome::Forced { failure },
             None => Outcome::Swapped,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use oneiric_core::{BoxFuture, Slot};
 
+use crate::activity::Effective;
 use crate::cell::SlotCell;
 use crate::error::LifecycleError;
 use crate::facet::FacetType;
@@ -31,7 +32,7 @@ impl Wiring {
         let cell = match self.inner.upgrade() {
             Some(inner) => inner.cell(slot),
             None => {
-                let cell = Arc::new(SlotCell::new(slot.clone()));
+                let cell = Arc::new(SlotCell::new(slot.clone(), Effective::running()));
                 cell.stop();
                 cell
             }

@@ -11,6 +11,7 @@
 //!
 //! One file an area; a new area adds its file, one line of `pub use`, and its schemas below.
 
+mod activity;
 mod call;
 mod error;
 mod explain;
@@ -25,6 +26,7 @@ mod status;
 mod swap;
 
 pub use self::{
+    activity::{ActivityChangeDoc, ActivityDoc, ActivityRequest, ScopeDoc},
     call::{CallDoc, CallRequest, Encoding},
     error::{ErrorDoc, ErrorFields},
     explain::{ExplainDoc, Serving},
@@ -54,6 +56,10 @@ pub mod schema {
     pub const READY: &str = "oneiric.ready/1";
     /// [`AliveDoc`](super::AliveDoc).
     pub const ALIVE: &str = "oneiric.alive/1";
+    /// [`ActivityDoc`](super::ActivityDoc).
+    pub const ACTIVITY: &str = "oneiric.activity/1";
+    /// [`ActivityChangeDoc`](super::ActivityChangeDoc).
+    pub const ACTIVITY_CHANGE: &str = "oneiric.activity_change/1";
     /// [`ErrorDoc`](super::ErrorDoc).
     pub const ERROR: &str = "oneiric.error/1";
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use oneiric_core::{Coded, Key};
 use oneiric_domains::{Adapters, Cache, Clock, Services, cache_instance, clock_instance};
-use oneiric_lifecycle::{Activity, Instance, Lifecycle, Payload};
+use oneiric_lifecycle::{ActivityRule, Instance, Lifecycle, Payload};
 
 use crate::support::{Make, Map, Standing, lifecycle};
 
@@ -94,7 +94,7 @@ async fn the_gate_is_the_slots_activity() {
     let live = services.live::<dyn Clock>(&clock);
     assert!(Clock::now(&live).await.is_ok());
     lifecycle
-        .set_activity(live.slot(), Activity::Draining, None, None)
+        .set_activity(ActivityRule::drain(live.slot()))
         .unwrap();
     let lease = services.lease::<dyn Clock>(&clock).await;
     assert_eq!(lease.unwrap_err().code(), "lifecycle.busy");

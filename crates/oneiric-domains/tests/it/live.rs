@@ -1,12 +1,12 @@
 //! A live reference as the facet itself: it follows swaps, counts calls and keeps panics in.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use oneiric_core::{Coded, Slot};
 use oneiric_domains::{Cache, cache_instance, cache_proxy, proxies};
-use oneiric_lifecycle::{Activity, Instance, Lifecycle, Limits, Outcome, SwapRequest};
+use oneiric_lifecycle::{ActivityRule, Instance, Lifecycle, Limits, Outcome, SwapRequest};
 
 use crate::support::{Map, Sandboxed, Wrong, lifecycle};
 
@@ -101,21 +101,24 @@ async fn a_slot_that_cannot_be_called_says_why_with_its_code() {
     let native: crate::support::Make = map;
     let lifecycle = lifecycle(&[("adapter/cache", "native", native)]).build();
     let cache = live(&lifecycle);
-    let note = Some("upgrade".to_owned());
     lifecycle
-        .set_activity(&slot(), Activity::Paused, note, None)
+        .set_activity(
+            ActivityRule::pause(slot())
+                .note("upgrade")
+                .since(UNIX_EPOCH),
+        )
         .unwrap();
     let error = cache.get("a").await.unwrap_err();
     assert_eq!(error.code(), "lifecycle.busy");
     assert!(
         error
             .to_string()
-            .contains("adapter/cache is paused: upgrade"),
+            .contains("adapter/cache is paused since 1970-01-01T00:00:00Z: upgrade"),
         "{error}"
     );
 
     lifecycle
-        .set_activity(&slot(), Activity::Running, None, None)
+        .set_activity(ActivityRule::resume(slot()))
         .unwrap();
     assert_eq!(cache.get("a").await.unwrap(), None);
 

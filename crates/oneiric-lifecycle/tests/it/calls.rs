@@ -1,10 +1,11 @@
 //! Leases, live references, activity, events: what callers and onlookers see.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
 
 use oneiric_core::Coded;
 use oneiric_lifecycle::{
-    Activity, CallError, FacetProxy, Happening, LifecycleError, Outcome, Payload, Streamed,
+    ActivityRule, CallError, FacetProxy, Happening, LifecycleError, Outcome, Payload, Streamed,
     SwapEvent, SwapRequest,
 };
 
@@ -99,16 +100,22 @@ async fn a_paused_slot_refuses_leases_with_its_why_and_can_still_be_swapped() {
     let lab = Lab::pair();
     let live = lab.lifecycle.live::<dyn Named>(&slot(CACHE));
     drop(live.ready().await.unwrap());
-    let note = Some("moving house".to_owned());
-    let who = Some("ada".to_owned());
+    let pause = ActivityRule::pause(slot(CACHE))
+        .note("moving house")
+        .who("ada");
     lab.lifecycle
-        .set_activity(&slot(CACHE), Activity::Paused, note, who)
+        .set_activity(
+            pause
+                .since(UNIX_EPOCH)
+                .until(UNIX_EPOCH + Duration::from_secs(3_600)),
+        )
         .unwrap();
     let error = live.lease().unwrap_err();
     assert_eq!(error.code(), "lifecycle.busy");
     assert_eq!(
         error.to_string(),
-        "adapter/cache is paused by ada: moving house"
+        "adapter/cache is paused by ada since 1970-01-01T00:00:00Z: moving house; until \
+         1970-01-01T01:00:00Z"
     );
     let report = lab
         .lifecycle
@@ -117,7 +124,7 @@ async fn a_paused_slot_refuses_leases_with_its_why_and_can_still_be_swapped() {
     assert!(report.unwrap().serves());
     assert!(live.lease().is_err(), "a swap does not resume");
     lab.lifecycle
-        .set_activity(&slot(CACHE), Activity::Running, None, None)
+        .set_activity(ActivityRule::resume(slot(CACHE)))
         .unwrap();
     assert_eq!(live.lease().unwrap().name(), "b");
 }
@@ -288,7 +295,7 @@ async fn a_stream_that_is_not_read_reports_how_much_it_missed() {
     assert!(matches!(event.what, Happening::Building { .. }));
     for _ in 0..2_000 {
         lab.lifecycle
-            .set_activity(&slot(CACHE), Activity::Running, None, None)
+            .set_activity(ActivityRule::resume(slot(CACHE)))
             .unwrap();
     }
     let Some(Streamed::Missed(missed)) = stream.next().await else {

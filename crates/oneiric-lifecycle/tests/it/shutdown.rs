@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oneiric_core::Coded;
-use oneiric_lifecycle::{Activity, Limits, SwapRequest};
+use oneiric_lifecycle::{ActivityRule, Limits, SwapRequest};
 
 use crate::support::{Act, Lab, Script, provider, slot, soon, until};
 
@@ -181,7 +181,7 @@ async fn a_slot_that_was_shut_down_cannot_be_resumed() {
     lab.who("service/web").await;
     lab.lifecycle.shutdown(GRACE).await;
     lab.lifecycle
-        .set_activity(&slot("service/web"), Activity::Running, None, None)
+        .set_activity(ActivityRule::resume(slot("service/web")))
         .unwrap();
     let error = lab
         .lifecycle

@@ -79,6 +79,9 @@ pub struct ActiveStatus {
 pub struct Activity {
     /// `running`, `paused` or `draining`.
     pub activity: String,
+    /// The scope whose rule holds, such as `adapter/*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -88,6 +91,9 @@ pub struct Activity {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_unix_ms: Option<u64>,
+    /// When it is going to be lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_unix_ms: Option<u64>,
 }
 
 /// An instance that finishes its work.

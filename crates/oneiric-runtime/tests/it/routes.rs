@@ -258,12 +258,11 @@ async fn a_call_answers_with_the_output_and_who_gave_it() {
 #[tokio::test]
 async fn a_paused_slot_is_busy() {
     let scene = Scene::start(CAST).await;
-    let paused = oneiric_lifecycle::Activity::Paused;
-    let note = Some("disk full".to_owned());
+    let paused = oneiric_lifecycle::ActivityRule::pause(slot("adapter/cache"));
     scene
         .runtime
         .lifecycle()
-        .set_activity(&slot("adapter/cache"), paused, note, None)
+        .set_activity(paused.note("disk full"))
         .unwrap();
     let error = soon(scene.client().await.call(&call("who", Value::Null)))
         .await

@@ -1,4 +1,4 @@
-//! Time as text, in UTC, for people who read the answer of `now`.
+//! Time as text, in UTC, for people. Reads no clock: a time comes in, a text goes out.
 //!
 //! Source: RFC 3339, section 5.6; the days-to-date part is Howard Hinnant's `civil_from_days`
 //! (<https://howardhinnant.github.io/date_algorithms.html>), which counts years from March so that
@@ -6,8 +6,9 @@
 
 const MS_PER_DAY: i64 = 86_400_000;
 
-/// `2026-11-22T12:38:38.000Z`; `None` for years that do not have four digits.
-pub(super) fn format(unix_ms: i64) -> Option<String> {
+/// Writes milliseconds since 1970 as `2026-11-22T12:38:38.000Z`; `None` for years that do not have four digits.
+#[must_use]
+pub fn format(unix_ms: i64) -> Option<String> {
     let (days, ms) = (
         unix_ms.div_euclid(MS_PER_DAY),
         unix_ms.rem_euclid(MS_PER_DAY),

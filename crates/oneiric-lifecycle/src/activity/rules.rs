@@ -1,0 +1,81 @@
+//! The rules in force, and what follows from them for one slot.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use oneiric_core::{Provider, Slot};
+
+use super::{Activity, ActivityRule, ActivityScope, ActivityState};
+
+/// The rules in force; a scope without one runs.
+#[derive(Debug, Default)]
+pub(crate) struct Rules(BTreeMap<ActivityScope, ActivityRule>);
+
+/// What follows from all rules for a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effective {
+    /// The rule that holds.
+    pub(crate) state: ActivityState,
+    /// When the last of those that apply is going to be lifted, if that is known of each.
+    pub(crate) opens: Option<SystemTime>,
+}
+
+impl Effective {
+    pub(crate) const fn running() -> Self {
+        Self {
+            state: ActivityState::running(),
+            opens: None,
+        }
+    }
+}
+
+impl Rules {
+    /// Puts `rule` in force; gives the one it replaces.
+    pub(crate) fn set(&mut self, rule: ActivityRule) -> Option<ActivityRule> {
+        match rule.activity {
+            Activity::Running => self.0.remove(&rule.scope),
+            _ => self.0.insert(rule.scope.clone(), rule),
+        }
+    }
+
+    pub(crate) fn has(&self, scope: &ActivityScope) -> bool {
+        self.0.contains_key(scope)
+    }
+
+    pub(crate) fn all(&self) -> Vec<ActivityRule> {
+        self.0.values().cloned().collect()
+    }
+
+    /// What holds for `slot` while `provider` serves it.
+    ///
+    /// The most restrictive rule; of several such the one that lasts longest, then the widest.
+    pub(crate) fn effective(&self, slot: &Slot, provider: Option<&Provider>) -> Effective {
+        if self.0.is_empty() {
+            return Effective::running();
+        }
+        let scopes = [
+            Some(ActivityScope::Domain(slot.domain().clone())),
+            Some(ActivityScope::Slot(slot.clone())),
+            provider.map(|provider| ActivityScope::Provider(slot.clone(), provider.clone())),
+        ];
+        let rules: Vec<&ActivityRule> = scopes
+            .iter()
+            .flatten()
+            .filter_map(|scope| self.0.get(scope))
+            .collect();
+        let lasts = |rule: &ActivityRule| (rule.until.is_none(), rule.until);
+        // Of equals `max_by_key` takes the last, which read backwards is the widest.
+        let holds = rules
+            .iter()
+            .rev()
+            .max_by_key(|rule| (rule.activity, lasts(rule)));
+        let Some(holds) = holds else {
+            return Effective::running();
+        };
+        let lifted: Option<Vec<SystemTime>> = rules.iter().map(|rule| rule.until).collect();
+        Effective {
+            state: ActivityState::from(*holds),
+            opens: lifted.and_then(|lifted| lifted.into_iter().max()),
+        }
+    }
+}

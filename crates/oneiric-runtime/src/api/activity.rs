@@ -1,0 +1,90 @@
+//! What is paused, draining or running: `GET /v1/activity[?scope=]`, and changing it: `POST /v1/activity`.
+//!
+//! Scopes are text (`adapter/*`, `adapter/cache`, `adapter/cache:redis`), as the lifecycle's `ActivityScope` reads it.
+
+use oneiric_core::Slot;
+use oneiric_lifecycle::{Activity, ActivityScope};
+use serde::{Deserialize, Serialize};
+
+/// Every scope that does not run, by name; with `?scope=` that one, whether it runs or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ActivityDoc {
+    /// [`schema::ACTIVITY`](super::schema::ACTIVITY).
+    pub schema: String,
+    /// By name.
+    pub scopes: Vec<ScopeDoc>,
+}
+
+/// One scope, and what was said about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScopeDoc {
+    /// The scope.
+    pub scope: ActivityScope,
+    /// Whether work is taken.
+    pub activity: Activity,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Who said so: `uid:1000` over the socket, `timer` when the time was up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// When it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_unix_ms: Option<u64>,
+    /// The slots it is about now, by name. A domain's may grow.
+    pub slots: Vec<Slot>,
+    /// Leases that are out on its slots or its provider, on instances that finish their work among them.
+    pub in_flight: u64,
+    /// Whether it is draining and nothing runs in it any more.
+    #[serde(default)]
+    pub drained: bool,
+    /// The wider or narrower scope that holds where it is more restrictive than this one's own activity; only when
+    /// one scope was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<ActivityScope>,
+}
+
+/// Pauses, drains or resumes a scope: the body of `POST /v1/activity`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivityRequest {
+    /// The scope.
+    pub scope: ActivityScope,
+    /// `running`, `paused` or `draining`.
+    pub activity: Activity,
+    /// Why; at most 1 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// For how long, from 1 s to 30 days; without it until it is resumed. Not with `running`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
+}
+
+impl ActivityRequest {
+    /// Asks for an activity, without a why and until it is resumed.
+    pub const fn new(scope: ActivityScope, activity: Activity) -> Self {
+        Self {
+            scope,
+            activity,
+            note: None,
+            for_ms: None,
+        }
+    }
+}
+
+/// What came of an [`ActivityRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ActivityChangeDoc {
+    /// [`schema::ACTIVITY_CHANGE`](super::schema::ACTIVITY_CHANGE).
+    pub schema: String,
+    /// The scope as it is now.
+    pub now: ScopeDoc,
+    /// What was said about it before; `running` if nothing was.
+    pub before: Activity,
+}
