@@ -9,6 +9,9 @@
 //! A *bridge* ([`Adapters`], [`Services`]) is the way to a domain's slots. It resolves, activates and
 //! leases; it keeps no state of its own, for all of that is the lifecycle's.
 //!
+//! A *secret* is named in settings ([`SecretRef`]), fetched from whoever keeps it ([`SecretProvider`]) and
+//! never shown ([`Secret`]).
+//!
 //! What is not here: components (see `oneiric-builtins`), settings, anything that listens or stores.
 //!
 //! ```
@@ -78,6 +81,7 @@ mod bridge;
 mod cache;
 mod clock;
 mod live;
+mod secret;
 mod service;
 mod store;
 
@@ -92,6 +96,7 @@ pub use cache::{
 };
 pub use clock::{Clock, ClockInvoke, ClockProxy, clock_instance, clock_proxy};
 pub use oneiric_lifecycle::StoreError;
+pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretProvider, SecretRef};
 pub use service::{Service, Services};
 pub use store::{
     KeyValueStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryKeyValueStore, MemorySelectionStore,
