@@ -1,11 +1,11 @@
 //! What a lifecycle is given before it begins.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use oneiric_core::{FactoryPolicy, Provider, Registry, Slot, WallClock};
-use serde_json::Value;
 
 use crate::clock::SystemWallClock;
 use crate::facet::FacetProxy;
@@ -15,23 +15,11 @@ use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
 use crate::observe::{Announcer, SwapObserver};
+use crate::provider_settings::ProviderSettings;
+use crate::redact::Redact;
 
 /// Events kept for an [`EventStream`](crate::EventStream) that is not read.
 const EVENTS_KEPT: usize = 1_024;
-
-/// Where a provider's settings come from.
-pub trait ProviderSettings: Send + Sync {
-    /// The settings of `provider` in `slot`; `None` where there are none.
-    fn settings(&self, slot: &Slot, provider: &Provider) -> Option<Value>;
-}
-
-impl<F: Fn(&Slot, &Provider) -> Option<Value> + Send + Sync> ProviderSettings for F {
-    fn settings(&self, slot: &Slot, provider: &Provider) -> Option<Value> {
-        self(slot, provider)
-    }
-}
-
-fn _provider_settings_is_dyn_safe(_: &dyn ProviderSettings) {}
 
 /// Puts a [`Lifecycle`] together.
 pub struct LifecycleBuilder {
@@ -44,6 +32,7 @@ pub struct LifecycleBuilder {
     hooks: Vec<Arc<dyn SwapHook>>,
     observers: Vec<Arc<dyn SwapObserver>>,
     clock: Arc<dyn WallClock>,
+    redact: Redact,
 }
 
 impl LifecycleBuilder {
@@ -58,6 +47,7 @@ impl LifecycleBuilder {
             hooks: Vec::new(),
             observers: Vec::new(),
             clock: Arc::new(SystemWallClock::new()),
+            redact: Redact::default(),
         }
     }
 
@@ -117,6 +107,19 @@ impl LifecycleBuilder {
         self
     }
 
+    /// What is not to be passed on of the words of components: every message of theirs goes through
+    /// `redact` before it is recorded, announced or returned. By default all is passed on.
+    ///
+    /// Must not block. If it panics, the message is left out as a whole.
+    #[must_use]
+    pub fn redact(
+        mut self,
+        redact: impl for<'a> Fn(&'a str) -> Cow<'a, str> + Send + Sync + 'static,
+    ) -> Self {
+        self.redact = Redact::new(redact);
+        self
+    }
+
     /// The lifecycle. Nothing is activated yet.
     pub fn build(self) -> Lifecycle {
         Lifecycle::from_inner(Inner {
@@ -129,6 +132,7 @@ impl LifecycleBuilder {
             hooks: self.hooks,
             announcer: Announcer::new(self.observers, EVENTS_KEPT),
             clock: self.clock,
+            redact: self.redact,
             slots: dashmap::DashMap::new(),
             rules: std::sync::Mutex::default(),
             graph: Arc::default(),

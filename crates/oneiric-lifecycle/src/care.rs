@@ -52,6 +52,7 @@ impl Inner {
             }
             Err(_elapsed) => Health::ProbeError("an earlier probe has not answered yet".to_owned()),
         };
+        let health = self.redact.health(health);
         let provider = running.candidate.provider().clone();
         self.announce(
             running.candidate.slot(),
@@ -131,7 +132,8 @@ impl Inner {
                     Err(error) => Err(Failure::step(Stage::Retire, limit, error)),
                 }
             }
-        };
+        }
+        .map_err(|failure| self.redact.failure(failure));
         let provider = running.candidate.provider().clone();
         let instance = running.number;
         self.announce(

@@ -37,6 +37,8 @@ pub enum Stage {
     Retire,
     /// A hook after the swap.
     AfterSwap,
+    /// The instance that serves was given new settings.
+    Reconfigure,
 }
 
 impl Stage {
@@ -54,6 +56,7 @@ impl Stage {
             Self::Drain => "drain",
             Self::Retire => "retire",
             Self::AfterSwap => "after_swap",
+            Self::Reconfigure => "reconfigure",
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance::Instance;
 use crate::live::Live;
+use crate::provider_settings::Wiped;
 use crate::wiring::Wiring;
 
 /// Builds instances.
@@ -79,7 +80,7 @@ impl BuildError {
 /// What a factory is given.
 pub struct BuildContext {
     pub(crate) candidate: Registered,
-    pub(crate) settings: Value,
+    pub(crate) settings: Wiped,
     pub(crate) wiring: Wiring,
     pub(crate) cancelled: CancellationToken,
 }
@@ -96,7 +97,7 @@ impl BuildContext {
     /// # Errors
     /// [`BuildError::Settings`] naming the wrong field.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BuildError> {
-        read_settings(&self.settings).map_err(|message| BuildError::Settings { message })
+        read_settings(self.settings.value()).map_err(|message| BuildError::Settings { message })
     }
 
     /// A reference to a slot that the candidate requires. It follows that slot's swaps.
@@ -136,11 +137,12 @@ impl fmt::Debug for BuildContext {
 }
 
 fn read_settings<T: DeserializeOwned>(settings: &Value) -> Result<T, String> {
-    let settings = match settings {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        given => given.clone(),
-    };
-    serde_json::from_value(settings).map_err(|error| error.to_string())
+    // Read by reference: a copy would leave secrets behind in memory that nobody wipes.
+    match settings {
+        Value::Null => T::deserialize(&Value::Object(serde_json::Map::new())),
+        given => T::deserialize(given),
+    }
+    .map_err(|error| error.to_string())
 }
 
 /// A factory from an async closure that takes its settings as a serde type.

@@ -9,7 +9,6 @@ use dashmap::DashMap;
 use oneiric_core::{FactoryPolicy, Query, Registry, Slot, WallClock};
 
 use crate::activity::Rules;
-use crate::builder::ProviderSettings;
 use crate::cell::SlotCell;
 use crate::error::LifecycleError;
 use crate::facet::FacetProxy;
@@ -18,6 +17,8 @@ use crate::graph::Graph;
 use crate::hook::SwapHook;
 use crate::limits::Limits;
 use crate::observe::Announcer;
+use crate::provider_settings::ProviderSettings;
+use crate::redact::Redact;
 use crate::state::SlotState;
 
 /// What all clones of a lifecycle, its transitions and its live references share.
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
     pub(crate) announcer: Announcer,
     pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) redact: Redact,
     pub(crate) slots: DashMap<Slot, Arc<SlotCell>>,
     pub(crate) rules: Mutex<Rules>,
     pub(crate) graph: Arc<Graph>,

@@ -8,6 +8,7 @@ use oneiric_core::BoxFuture;
 use crate::facet::Facets;
 use crate::health::Probe;
 use crate::invoke::Invoke;
+use crate::reconfigure::Reconfigure;
 
 /// Lets go of what an instance holds, after its last call and before it is dropped.
 pub trait Retire: Send + Sync {
@@ -56,6 +57,7 @@ pub struct Instance {
     pub(crate) facets: Facets,
     pub(crate) probe: Option<Arc<dyn Probe>>,
     pub(crate) retire: Option<Arc<dyn Retire>>,
+    pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
 }
 
 impl Instance {
@@ -66,6 +68,7 @@ impl Instance {
             facets: Facets::default(),
             probe: None,
             retire: None,
+            reconfigure: None,
         }
     }
 
@@ -89,6 +92,13 @@ impl Instance {
         self.retire = Some(retire);
         self
     }
+
+    /// Says who takes new settings. Without one, new settings mean a new instance.
+    #[must_use]
+    pub fn reconfigure(mut self, reconfigure: Arc<dyn Reconfigure>) -> Self {
+        self.reconfigure = Some(reconfigure);
+        self
+    }
 }
 
 impl fmt::Debug for Instance {
@@ -97,6 +107,7 @@ impl fmt::Debug for Instance {
             .field("facets", &self.facets)
             .field("probe", &self.probe.is_some())
             .field("retire", &self.retire.is_some())
+            .field("reconfigure", &self.reconfigure.is_some())
             .finish_non_exhaustive()
     }
 }

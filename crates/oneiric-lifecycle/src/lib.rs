@@ -80,6 +80,9 @@ mod live;
 mod observe;
 mod pausing;
 mod preparation;
+mod provider_settings;
+mod reconfigure;
+mod redact;
 mod report;
 mod running;
 mod shutdown;
@@ -94,7 +97,7 @@ mod transition;
 mod wiring;
 
 pub use activity::{Activity, ActivityRule, ActivityScope, ActivityState, InvalidScope};
-pub use builder::{LifecycleBuilder, ProviderSettings};
+pub use builder::LifecycleBuilder;
 pub use clock::SystemWallClock;
 pub use deactivate::Deactivated;
 #[cfg(feature = "entry-points")]
@@ -112,6 +115,8 @@ pub use lifecycle::Lifecycle;
 pub use limits::Limits;
 pub use live::Live;
 pub use observe::{EventStream, Happening, Streamed, SwapEvent, SwapObserver};
+pub use provider_settings::{ProviderSettings, SettingsUnavailable};
+pub use reconfigure::{Reconfigure, Reconfigured};
 pub use report::{Outcome, SwapReport, SwapRequest};
 pub use shutdown::{ShutdownReport, Unfinished};
 pub use slot_ref::SlotRef;

@@ -97,6 +97,13 @@ pub enum Happening {
         /// Where and why.
         failure: Failure,
     },
+    /// An instance took new settings and serves on.
+    Reconfigured {
+        /// Whose.
+        provider: Provider,
+        /// Its number.
+        instance: u64,
+    },
     /// Something was said about the slot's activity, or a swap changed which rule holds. What is said
     /// about a domain is told to each of its slots.
     ActivityChanged {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oneiric_core::{Coded, Registered, Slot};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::SlotCell;
@@ -16,6 +15,7 @@ use crate::graph::Claim;
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::instance::Instance;
+use crate::provider_settings;
 use crate::running::Running;
 use crate::status::HealthReport;
 use crate::step::{self, StepError};
@@ -118,13 +118,11 @@ impl Transition {
     async fn build(&self, factory: Arc<dyn Factory>) -> Result<Running, Failure> {
         let cancelled = self.cell.stopping.child_token();
         let slot = &self.cell.slot;
-        let settings = self
-            .inner
-            .settings
-            .settings(slot, self.candidate.provider());
+        let settings =
+            provider_settings::fetch(&self.inner, slot, self.candidate.provider()).await?;
         let context = BuildContext {
             candidate: self.candidate.clone(),
-            settings: settings.unwrap_or(Value::Null),
+            settings,
             wiring: Wiring::of(&self.inner),
             cancelled: cancelled.clone(),
         };

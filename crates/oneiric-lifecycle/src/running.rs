@@ -19,6 +19,7 @@ use crate::facet::{FacetProxy, Facets};
 use crate::health::Probe;
 use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
+use crate::reconfigure::Reconfigure;
 use crate::step;
 
 /// How many entrances an instance has: twice the processors, so that threads seldom share one; a
@@ -36,6 +37,7 @@ pub(crate) struct Running {
     pub(crate) invoke: Arc<Guarded>,
     pub(crate) facets: Facets,
     pub(crate) probe: Option<Arc<dyn Probe>>,
+    pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
     /// Held by the probe that runs, until it really ends: one that blocks its thread for ever costs
     /// one thread and not one for each time somebody asks.
     pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
@@ -58,6 +60,7 @@ impl Running {
             facets,
             probe,
             retire,
+            reconfigure,
         } = instance;
         let invoke = Arc::new(Guarded {
             inner: invoke,
@@ -73,6 +76,7 @@ impl Running {
             probe,
             probe_turn: Arc::default(),
             revoked: CancellationToken::new(),
+            reconfigure,
             retire,
             retire_taken: AtomicBool::new(false),
             calls,

@@ -132,7 +132,20 @@ pub(crate) struct Transition {
 }
 
 impl Transition {
-    async fn run(self) -> Result<SwapReport, LifecycleError> {
+    /// Another instance of what serves already.
+    pub(crate) fn rebuild(inner: Arc<Inner>, cell: Arc<SlotCell>, running: Arc<Running>) -> Self {
+        Self {
+            inner,
+            cell,
+            candidate: running.candidate.clone(),
+            before: Some(running),
+            force: false,
+            record: None,
+            when_published: None,
+        }
+    }
+
+    pub(crate) async fn run(self) -> Result<SwapReport, LifecycleError> {
         let begun = Instant::now();
         self.cell.ledger().step(Move::Begin, self.inner.clock.now());
         let provider = self.candidate.provider().clone();
@@ -149,7 +162,8 @@ impl Transition {
                     "lifecycle.panicked",
                     format_args!("panicked: {message}"),
                 ))
-            });
+            })
+            .map_err(|failure| self.inner.redact.failure(failure));
         let recorded = match prepared {
             Ok(prepared) => self.record(prepared).await,
             Err(failure) => Err(failure),
@@ -356,6 +370,7 @@ impl Transition {
     }
 
     fn warn(&self, failure: Failure, warnings: &mut Vec<Failure>) {
+        let failure = self.inner.redact.failure(failure);
         self.announce(Happening::Warned {
             failure: failure.clone(),
         });

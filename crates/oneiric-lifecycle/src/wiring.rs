@@ -1,10 +1,12 @@
 //! The way from what was built back to the lifecycle, and the one place where transitions begin.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use oneiric_core::{BoxFuture, Slot};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::activity::Effective;
 use crate::cell::SlotCell;
@@ -69,6 +71,22 @@ impl Wiring {
         cell: Arc<SlotCell>,
         ask: Ask,
     ) -> Result<SwapReport, LifecycleError> {
+        self.in_turn(cell, |inner, cell, turn| {
+            transition::run(inner, cell, ask, turn)
+        })
+        .await
+    }
+
+    /// Does `work` on a slot when everything that was asked for before is done.
+    pub(crate) async fn in_turn<T, Fut>(
+        &self,
+        cell: Arc<SlotCell>,
+        work: impl FnOnce(Arc<Inner>, Arc<SlotCell>, OwnedMutexGuard<()>) -> Fut,
+    ) -> Result<T, LifecycleError>
+    where
+        T: Send + 'static,
+        Fut: Future<Output = Result<T, LifecycleError>> + Send + 'static,
+    {
         let stopped = LifecycleError::Stopped {
             slot: cell.slot.clone(),
         };
@@ -82,7 +100,7 @@ impl Wiring {
         // that goes away while it waits leaves nothing behind, for nothing was begun.
         let turn = Arc::clone(&cell.turn).lock_owned().await;
         // A task of its own: a caller that goes away leaves no half-done transition behind.
-        match tokio::spawn(transition::run(inner, cell, ask, turn)).await {
+        match tokio::spawn(work(inner, cell, turn)).await {
             Ok(result) => result,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
             // The async runtime itself is going down.

@@ -3,7 +3,7 @@
 //!
 //! What components say is a field of type text, which subscribers write quoted, so that it cannot forge a line.
 
-use oneiric_lifecycle::{Happening, SwapEvent};
+use oneiric_lifecycle::{Happening, Stage, SwapEvent};
 
 /// The code under which a drain that was given up is a warning as well as an event of its own.
 const DRAIN_ABANDONED: &str = "lifecycle.drain_abandoned";
@@ -45,6 +45,12 @@ pub(crate) fn log(event: &SwapEvent) {
             in_flight,
             code = DRAIN_ABANDONED,
             "retired with work under way"
+        ),
+        Happening::Warned { failure } if failure.stage == Stage::Reconfigure => tracing::warn!(
+            slot,
+            code = failure.code,
+            reason = failure.message,
+            "new settings not taken; building another instance"
         ),
         Happening::Warned { failure } if failure.code != DRAIN_ABANDONED => tracing::warn!(
             slot,
