@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::{
     error::RuntimeError,
+    redact::Redactor,
     reload::Current,
     runtime::Runtime,
     settings::{Fault, Place, Settings, SettingsError, nearest},
@@ -27,6 +28,7 @@ pub struct RuntimeBuilder {
     factories: FactoryTable,
     version: String,
     clock: Arc<dyn WallClock>,
+    redactor: Redactor,
     extend: Vec<Box<dyn FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send>>,
 }
 
@@ -39,6 +41,7 @@ impl RuntimeBuilder {
             factories: FactoryTable::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Arc::new(SystemWallClock::new()),
+            redactor: Redactor::new(),
             extend: Vec::new(),
         }
     }
@@ -83,6 +86,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// What covers secrets; give it the one that the program's log is written through. By default one of its own.
+    #[must_use]
+    pub fn redactor(mut self, redactor: Redactor) -> Self {
+        self.redactor = redactor;
+        self
+    }
+
     fn extend(
         mut self,
         step: impl FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send + 'static,
@@ -102,6 +112,7 @@ impl RuntimeBuilder {
             factories,
             version,
             clock,
+            redactor,
             extend,
         } = self;
         let invalid =
@@ -145,11 +156,13 @@ impl RuntimeBuilder {
                 .get(&(slot.clone(), provider.clone()))
                 .map(|configured| configured.value.clone())
         };
+        let covering = redactor.clone();
         let lifecycle = Lifecycle::builder(registry)
             .factories(factories)
             .policy(policy)
             .settings(provider_settings)
             .limits(limits)
+            .redact(move |text| covering.redact(text))
             .wall_clock(Arc::clone(&clock))
             .observer(crate::swap_log::log);
         let lifecycle = extend
@@ -159,7 +172,13 @@ impl RuntimeBuilder {
         let lifecycle = oneiric_domains::proxies()
             .into_iter()
             .fold(lifecycle, LifecycleBuilder::proxy);
-        Ok(Runtime::new(lifecycle.build(), current, version, clock))
+        Ok(Runtime::new(
+            lifecycle.build(),
+            current,
+            version,
+            clock,
+            redactor,
+        ))
     }
 }
 

@@ -62,6 +62,7 @@ mod error;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod offload;
+mod redact;
 mod reload;
 mod revisions;
 mod runtime;
@@ -73,6 +74,7 @@ mod swap_log;
 pub use crate::{
     builder::RuntimeBuilder,
     error::RuntimeError,
+    redact::{MIN_REDACTED_BYTES, RedactingWriter, Redactor},
     runtime::{Runtime, Started},
     settings::{
         Activate, AdminSettings, ErrorMode, Fault, LogFormat, LogSettings, ReloadSettings, Role,

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     error::RuntimeError,
+    redact::Redactor,
     reload::Current,
     revisions::Revisions,
     settings::{Activate, Settings},
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Current,
     pub(crate) version: String,
     pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) redactor: Redactor,
     pub(crate) since: SystemTime,
     pub(crate) revisions: Revisions,
     #[cfg(feature = "metrics")]
@@ -61,6 +63,7 @@ impl Runtime {
         settings: Current,
         version: String,
         clock: Arc<dyn WallClock>,
+        redactor: Redactor,
     ) -> Self {
         let inner = Inner {
             lifecycle,
@@ -68,6 +71,7 @@ impl Runtime {
             version,
             since: clock.now(),
             clock,
+            redactor,
             revisions: Revisions::default(),
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(),
@@ -88,6 +92,12 @@ impl Runtime {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         self.inner.lifecycle.registry()
+    }
+
+    /// Returns what covers secrets in texts that leave the process.
+    #[must_use]
+    pub fn redactor(&self) -> Redactor {
+        self.inner.redactor.clone()
     }
 
     /// Returns the settings in force. A reload puts others in their place; what was returned stays as it is.
