@@ -19,7 +19,13 @@ fn settings() -> String {
 
 fn candidates(more: &str) -> String {
     let mut text = String::new();
-    for factory in ["memory_cache", "file_cache", "system_clock", "flaky_cache"] {
+    for factory in [
+        "memory_cache",
+        "file_cache",
+        "redis_cache",
+        "system_clock",
+        "flaky_cache",
+    ] {
         text.push_str(&format!(
             "[[candidates]]\nslot = \"a/b\"\nprovider = \"{factory}\"\n\
              factory = \"oneiric.builtins:{factory}\"\n{more}\
@@ -58,6 +64,7 @@ fn every_key_that_the_process_knows_is_on_the_page() {
         "requires",
         "drain_ms",
         "directory",
+        "max_value_bytes",
         "offset_ms",
     ] {
         assert!(keys.contains(expected), "{keys:?}");

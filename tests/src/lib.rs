@@ -10,6 +10,7 @@
 pub mod binary;
 pub mod console;
 pub mod process;
+pub mod redis;
 pub mod settings;
 pub mod socket;
 

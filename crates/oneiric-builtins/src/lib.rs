@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`MEMORY_CACHE`] | `cache-memory` | `dyn Cache` | a bounded map in memory |
 //! | [`FILE_CACHE`] | `cache-file` | `dyn Cache` | one file per entry; survives restarts |
+//! | [`REDIS_CACHE`] | `cache-redis` | `dyn Cache` | a Redis server; shared by many processes |
 //! | [`SYSTEM_CLOCK`] | `clock` | `dyn Clock` | the machine's clock, with an offset |
 //! | [`FLAKY_CACHE`] | `flaky` | `dyn Cache` | a memory cache that fails as told, for tours and tests |
 //!
@@ -34,6 +35,8 @@ mod file_cache;
 mod flaky_cache;
 #[cfg(feature = "cache-memory")]
 mod memory_cache;
+#[cfg(feature = "cache-redis")]
+mod redis_cache;
 #[cfg(feature = "clock")]
 mod system_clock;
 
@@ -45,6 +48,8 @@ pub use file_cache::{FileCache, FileCacheError, FileCacheSettings};
 pub use flaky_cache::{Behaviour, FlakyCache, FlakyCacheSettings, ProbeAnswer};
 #[cfg(feature = "cache-memory")]
 pub use memory_cache::{MemoryCache, MemoryCacheSettings};
+#[cfg(feature = "cache-redis")]
+pub use redis_cache::{InvalidRedisUrl, RedisCache, RedisCacheError, RedisCacheSettings, RedisUrl};
 #[cfg(feature = "clock")]
 pub use system_clock::{SystemClock, SystemClockSettings};
 
@@ -52,6 +57,8 @@ pub use system_clock::{SystemClock, SystemClockSettings};
 pub const MEMORY_CACHE: &str = "oneiric.builtins:memory_cache";
 /// Names the factory of the cache in files.
 pub const FILE_CACHE: &str = "oneiric.builtins:file_cache";
+/// Names the factory of the cache in a Redis server.
+pub const REDIS_CACHE: &str = "oneiric.builtins:redis_cache";
 /// Names the factory of the machine's clock.
 pub const SYSTEM_CLOCK: &str = "oneiric.builtins:system_clock";
 /// Names the factory of the cache that fails as told.
@@ -60,7 +67,12 @@ pub const FLAKY_CACHE: &str = "oneiric.builtins:flaky_cache";
 /// The factories that are compiled in.
 pub fn factories() -> FactoryTable {
     #[cfg_attr(
-        not(any(feature = "cache-memory", feature = "cache-file", feature = "clock")),
+        not(any(
+            feature = "cache-memory",
+            feature = "cache-file",
+            feature = "cache-redis",
+            feature = "clock"
+        )),
         expect(unused_mut, reason = "without features there is nothing to insert")
     )]
     let mut table = FactoryTable::new();
@@ -68,6 +80,8 @@ pub fn factories() -> FactoryTable {
     table.insert(path(MEMORY_CACHE), memory_cache::factory());
     #[cfg(feature = "cache-file")]
     table.insert(path(FILE_CACHE), file_cache::factory());
+    #[cfg(feature = "cache-redis")]
+    table.insert(path(REDIS_CACHE), redis_cache::factory());
     #[cfg(feature = "clock")]
     table.insert(path(SYSTEM_CLOCK), system_clock::factory());
     #[cfg(feature = "flaky")]
@@ -75,7 +89,12 @@ pub fn factories() -> FactoryTable {
     table
 }
 
-#[cfg(any(feature = "cache-memory", feature = "cache-file", feature = "clock"))]
+#[cfg(any(
+    feature = "cache-memory",
+    feature = "cache-file",
+    feature = "cache-redis",
+    feature = "clock"
+))]
 fn path(name: &'static str) -> oneiric_core::FactoryPath {
     name.parse()
         .expect("a constant of this file, each of which a test puts in the table")

@@ -1,16 +1,20 @@
 //! Every cache against one model: the same operations must give the same answers, whether the values
-//! lie in memory, in files, or behind operations by name.
+//! lie in memory, in files, in a Redis server, or behind operations by name.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use oneiric_builtins::{FileCacheSettings, MemoryCache, MemoryCacheSettings};
+use oneiric_builtins::{
+    FileCacheSettings, MemoryCache, MemoryCacheSettings, RedisCache, RedisCacheSettings,
+};
 use oneiric_core::Coded;
 use oneiric_domains::{Cache, CacheInvoke, CacheProxy};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
+use crate::redis_server::RedisServer;
 use crate::support::{ManualClock, open};
 
 const MAX_ENTRIES: usize = 3;
@@ -32,9 +36,9 @@ enum Answer {
 }
 
 /// The entries from the one used longest ago to the latest.
-#[derive(Default)]
 struct Model {
     entries: Vec<(String, Bytes, Option<u64>)>,
+    max_entries: usize,
     now_ms: u64,
 }
 
@@ -61,7 +65,7 @@ impl Model {
                 self.entries
                     .push((key.clone(), value.clone().into(), expires));
                 self.drop_expired();
-                let over = self.entries.len().saturating_sub(MAX_ENTRIES);
+                let over = self.entries.len().saturating_sub(self.max_entries);
                 self.entries.drain(..over);
                 Answer::Done
             }
@@ -88,11 +92,55 @@ impl Model {
     }
 }
 
-async fn apply(cache: &dyn Cache, clock: &ManualClock, step: &Step) -> Answer {
+/// What of a cache's surroundings the steps need.
+struct World<'a> {
+    cache: Arc<dyn Cache>,
+    time: Time<'a>,
+}
+
+/// How time goes on without anybody waiting for it.
+enum Time<'a> {
+    /// Nobody's clock runs by itself.
+    Manual(Arc<ManualClock>),
+    /// The server's clock cannot be set, so every entry's end is moved towards it instead. Each
+    /// millisecond of the model is a quarter of an hour, so that what really passes is nothing.
+    Server(&'a RedisServer),
+}
+
+const QUARTER_MS: u64 = 15 * 60 * 1_000;
+
+impl Time<'_> {
+    const fn duration(&self, ms: u64) -> Duration {
+        Duration::from_millis(match self {
+            Self::Manual(_) => ms,
+            Self::Server(_) => ms * QUARTER_MS,
+        })
+    }
+
+    async fn advance(&self, ms: u64) {
+        const EARLIER: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do
+            local ends = redis.call('PEXPIRETIME', key)
+            if ends > 0 then redis.call('PEXPIREAT', key, ends - ARGV[1]) end
+        end";
+        let by = self.duration(ms);
+        match self {
+            Self::Manual(clock) => {
+                tokio::time::advance(by).await;
+                clock.advance(by);
+            }
+            Self::Server(server) => {
+                server.admin(&["EVAL", EARLIER, "0", &by.as_millis().to_string()]);
+            }
+        }
+    }
+}
+
+async fn apply(world: &World<'_>, step: &Step) -> Answer {
+    let cache = &world.cache;
     let answer = match step {
         Step::Get(key) => cache.get(key).await.map(Answer::Value),
         Step::Put(key, value, ttl_ms) => {
-            let ttl = ttl_ms.map(Duration::from_millis);
+            let ttl = ttl_ms.map(|ms| world.time.duration(ms));
             cache
                 .put(key, value.clone().into(), ttl)
                 .await
@@ -100,27 +148,38 @@ async fn apply(cache: &dyn Cache, clock: &ManualClock, step: &Step) -> Answer {
         }
         Step::Delete(key) => cache.delete(key).await.map(Answer::Deleted),
         Step::Advance(ms) => {
-            tokio::time::advance(Duration::from_millis(*ms)).await;
-            clock.advance(Duration::from_millis(*ms));
+            world.time.advance(*ms).await;
             Ok(Answer::Done)
         }
     };
     answer.unwrap_or_else(|error| Answer::Refused(error.code()))
 }
 
+/// Takes the steps with a cache that is bounded as the model is, and compares the answers.
 fn check(steps: &[Step], make: impl FnOnce(&Arc<ManualClock>) -> Arc<dyn Cache>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let clock = ManualClock::new();
-        let cache = make(&clock);
-        let mut model = Model::default();
-        for (at, step) in steps.iter().enumerate() {
-            let expected = model.apply(step);
-            let got = apply(cache.as_ref(), &clock, step).await;
-            assert_eq!(got, expected, "step {at}, {step:?}");
-        }
+        let world = World {
+            cache: make(&clock),
+            time: Time::Manual(clock),
+        };
+        compare(steps, &world, MAX_ENTRIES).await;
     });
+}
+
+async fn compare(steps: &[Step], world: &World<'_>, max_entries: usize) {
+    let mut model = Model {
+        entries: Vec::new(),
+        max_entries,
+        now_ms: 0,
+    };
+    for (at, step) in steps.iter().enumerate() {
+        let expected = model.apply(step);
+        let got = apply(world, step).await;
+        assert_eq!(got, expected, "step {at}, {step:?}");
+    }
 }
 
 fn memory() -> Arc<MemoryCache> {
@@ -174,4 +233,30 @@ proptest! {
     fn a_proxy_answers_like_what_is_behind_it(steps in steps()) {
         check(&steps, |_| Arc::new(CacheProxy::new(Arc::new(CacheInvoke::new(memory())))));
     }
+}
+
+#[test]
+fn redis_answers_like_the_model() {
+    let Some(server) = RedisServer::start(&[]) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut settings = RedisCacheSettings::new(server.url().parse().unwrap());
+    settings.prefix = "cache:".to_owned();
+    let cache = runtime.block_on(RedisCache::connect(&settings)).unwrap();
+    let world = World {
+        cache: Arc::new(cache),
+        time: Time::Server(&server),
+    };
+    let mut cases = TestRunner::new(ProptestConfig::with_cases(128));
+    let run = cases.run(&steps(), |steps| {
+        server.admin(&["FLUSHALL"]);
+        // What the server forgets first is its own affair; here it has room for everything.
+        runtime.block_on(compare(&steps, &world, usize::MAX));
+        Ok(())
+    });
+    run.unwrap();
 }

@@ -1,6 +1,8 @@
 //! The table of factories and the settings they take.
 
-use oneiric_builtins::{FILE_CACHE, FLAKY_CACHE, MEMORY_CACHE, SYSTEM_CLOCK, factories};
+use oneiric_builtins::{
+    FILE_CACHE, FLAKY_CACHE, MEMORY_CACHE, REDIS_CACHE, SYSTEM_CLOCK, factories,
+};
 use oneiric_core::FactoryPolicy;
 use serde_json::{Value, json};
 
@@ -8,7 +10,16 @@ use serde_json::{Value, json};
 fn every_component_is_in_the_table_and_allowed_by_default() {
     let table = factories();
     let names: Vec<_> = table.paths().map(|path| path.as_str()).collect();
-    assert_eq!(names, [FILE_CACHE, FLAKY_CACHE, MEMORY_CACHE, SYSTEM_CLOCK]);
+    assert_eq!(
+        names,
+        [
+            FILE_CACHE,
+            FLAKY_CACHE,
+            MEMORY_CACHE,
+            REDIS_CACHE,
+            SYSTEM_CLOCK
+        ]
+    );
     let policy = FactoryPolicy::default();
     for path in table.paths() {
         policy.check(path).unwrap();
@@ -34,6 +45,15 @@ fn settings_that_make_sense_are_accepted() {
         (
             FILE_CACHE,
             json!({"directory": "c", "max_entries": 1, "max_bytes": 1, "default_ttl_ms": 1}),
+        ),
+        (REDIS_CACHE, json!({"url": "redis://localhost"})),
+        (
+            REDIS_CACHE,
+            json!({
+                "url": "unix:///run/redis.sock", "username": "u", "database": 1, "prefix": "p:",
+                "password": "secret://env/REDIS_PASSWORD", "connect_timeout_ms": 1,
+                "response_timeout_ms": 1, "max_value_bytes": 1, "default_ttl_ms": 0,
+            }),
         ),
         (SYSTEM_CLOCK, Value::Null),
         (SYSTEM_CLOCK, json!({"offset_ms": -1})),
@@ -63,6 +83,22 @@ fn settings_that_make_none_are_refused_by_name() {
             FILE_CACHE,
             json!({"directory": "c", "fsync": true}),
             "unknown field `fsync`",
+        ),
+        (REDIS_CACHE, Value::Null, "missing field `url`"),
+        (
+            REDIS_CACHE,
+            json!({"url": "rediss://cache"}),
+            "url: rediss:// would need TLS",
+        ),
+        (
+            REDIS_CACHE,
+            json!({"url": "redis://localhost", "tls": true}),
+            "unknown field `tls`",
+        ),
+        (
+            REDIS_CACHE,
+            json!({"url": "redis://localhost", "response_timeout_ms": 0}),
+            "nonzero",
         ),
         (SYSTEM_CLOCK, json!({"offset": 1}), "unknown field `offset`"),
         (

@@ -8,5 +8,14 @@ mod flaky;
 #[cfg(unix)]
 mod obstacles;
 mod probes;
+mod redis_cache;
+#[path = "../../../../tests/src/redis.rs"]
+#[expect(
+    unreachable_pub,
+    dead_code,
+    clippy::panic,
+    reason = "shared with the package oneiric-tests, which must not be seen from here"
+)]
+mod redis_server;
 mod support;
 mod swap;
