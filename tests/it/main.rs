@@ -10,6 +10,7 @@ mod bad_requests;
 mod bad_settings;
 mod help;
 mod load;
+mod logs;
 mod processes;
 mod readme;
 mod settings_page;

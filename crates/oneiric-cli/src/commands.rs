@@ -34,7 +34,7 @@ pub(crate) fn run(
 ) -> Result<Output, Failure> {
     let Cli { global, command } = cli;
     let ask = match command {
-        Command::Run(args) => return run::run(&args, &global, env, io, stderr),
+        Command::Run(args) => return run::run(&args, &global, env, stderr),
         Command::Ask(ask) => ask,
     };
     // One request at a time: a single thread starts faster than a pool.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use oneiric_core::{Provider, Registered};
+use tracing::Instrument;
 
 use crate::error::LifecycleError;
 use crate::facet::FacetType;
@@ -100,7 +101,15 @@ impl Lease {
     /// What the component answers; `lifecycle.panicked`; `lifecycle.retired` when the instance was
     /// retired while this lease was held.
     pub async fn invoke(&self, operation: &str, input: Payload) -> Result<Payload, CallError> {
-        let call = async { self.running().invoke.invoke(operation, input).await };
+        // Whoever looks at single calls asks for it; nobody else pays for it.
+        let span = tracing::debug_span!(
+            "call",
+            slot = %self.candidate().slot(),
+            provider = self.provider().as_str(),
+            instance = self.instance(),
+            operation,
+        );
+        let call = async { self.running().invoke.invoke(operation, input).await }.instrument(span);
         let result = match self.guard(call).await {
             Ok(result) => result,
             Err(error) => Err(error.into()),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 /// Why a step has no product.
 #[derive(Debug)]
@@ -38,10 +39,11 @@ where
     L: Future<Output = ()> + Send,
 {
     let driver = Handle::current();
+    let span = Span::current();
     let abandoned = abandon.clone();
     let mut work = tokio::task::spawn_blocking(move || {
         driver.block_on(async move {
-            let mut step = pin!(step());
+            let mut step = pin!(span.in_scope(step).instrument(span.clone()));
             tokio::select! {
                 biased;
                 product = &mut step => Some(product),

@@ -8,10 +8,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use oneiric_core::{Query, Registered};
+use oneiric_core::{Query, Registered, Slot};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Span, field};
 
 use crate::cell::{Rejected, SlotCell};
 use crate::error::{Failure, LifecycleError, Stage};
@@ -34,6 +35,18 @@ pub(crate) enum Ask {
     },
     /// Somebody wants this one to serve.
     Swap(SwapRequest),
+}
+
+impl Ask {
+    /// What surrounds everything that is logged on the way, by us, by the component and by hooks. Of
+    /// level error, so that a filter that lets only errors through lets the context through too.
+    pub(crate) fn span(&self, slot: &Slot) -> Span {
+        let (provider, origin) = (field::Empty, field::Empty);
+        match self {
+            Self::Use { .. } => tracing::error_span!("activate", %slot, provider, origin),
+            Self::Swap(_) => tracing::error_span!("swap", %slot, provider, origin),
+        }
+    }
 }
 
 /// Runs a transition to its end. `turn` says that those of the same slot that were asked for before
@@ -80,6 +93,9 @@ pub(crate) async fn run(
     {
         return Ok(unchanged(&running.candidate));
     }
+    let span = Span::current();
+    span.record("provider", candidate.provider().as_str());
+    span.record("origin", candidate.origin().as_str());
     Transition {
         inner,
         cell,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use oneiric_core::{BoxFuture, Slot};
 use tokio::sync::OwnedMutexGuard;
+use tracing::Instrument;
 
 use crate::activity::Effective;
 use crate::cell::SlotCell;
@@ -71,8 +72,9 @@ impl Wiring {
         cell: Arc<SlotCell>,
         ask: Ask,
     ) -> Result<SwapReport, LifecycleError> {
+        let span = ask.span(&cell.slot);
         self.in_turn(cell, |inner, cell, turn| {
-            transition::run(inner, cell, ask, turn)
+            transition::run(inner, cell, ask, turn).instrument(span)
         })
         .await
     }

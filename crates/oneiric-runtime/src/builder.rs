@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::{
     error::RuntimeError,
+    log_control::LogControl,
     redact::Redactor,
     reload::Current,
     runtime::Runtime,
@@ -29,6 +30,7 @@ pub struct RuntimeBuilder {
     version: String,
     clock: Arc<dyn WallClock>,
     redactor: Redactor,
+    log: Option<Arc<dyn LogControl>>,
     extend: Vec<Box<dyn FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send>>,
 }
 
@@ -42,6 +44,7 @@ impl RuntimeBuilder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Arc::new(SystemWallClock::new()),
             redactor: Redactor::new(),
+            log: None,
             extend: Vec::new(),
         }
     }
@@ -93,6 +96,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whoever writes the log, to be told when settings of it change. None by default: the log is the program's.
+    #[must_use]
+    pub fn log(mut self, log: impl LogControl + 'static) -> Self {
+        self.log = Some(Arc::new(log));
+        self
+    }
+
     fn extend(
         mut self,
         step: impl FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send + 'static,
@@ -113,6 +123,7 @@ impl RuntimeBuilder {
             version,
             clock,
             redactor,
+            log,
             extend,
         } = self;
         let invalid =
@@ -178,6 +189,7 @@ impl RuntimeBuilder {
             version,
             clock,
             redactor,
+            log,
         ))
     }
 }

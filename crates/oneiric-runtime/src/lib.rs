@@ -49,7 +49,7 @@
 //!
 //! # Features
 //! `admin`: the admin API on a Unix socket, served by [`Runtime::run`]. `client`: its other end (`Client`).
-//! `metrics`: `GET /metrics` and `Runtime::metrics`. `full`: all of them.
+//! `metrics`: `GET /metrics` and `Runtime::metrics`. `log`: lines for people or JSON (`Log`). `full`: all of them.
 
 #[cfg(feature = "admin")]
 mod admin;
@@ -59,6 +59,9 @@ mod builder;
 mod client;
 mod encode;
 mod error;
+#[cfg(feature = "log")]
+mod log;
+mod log_control;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod offload;
@@ -71,9 +74,12 @@ mod settings;
 mod state_dir;
 mod swap_log;
 
+#[cfg(feature = "log")]
+pub use crate::log::{DEFAULT_FILTER, InvalidFilter, Log};
 pub use crate::{
     builder::RuntimeBuilder,
     error::RuntimeError,
+    log_control::LogControl,
     redact::{MIN_REDACTED_BYTES, RedactingWriter, Redactor},
     runtime::{Runtime, Started},
     settings::{

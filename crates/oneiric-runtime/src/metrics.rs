@@ -28,6 +28,7 @@ pub(crate) enum Metric {
     CallsTotal,
     AdminRequestsTotal,
     StartTime,
+    LogLinesDroppedTotal,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ enum Kind {
 }
 
 impl Metric {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::SelectionsUnknown,
         Self::SlotActive,
         Self::SlotDiffers,
@@ -48,6 +49,7 @@ impl Metric {
         Self::CallsTotal,
         Self::AdminRequestsTotal,
         Self::StartTime,
+        Self::LogLinesDroppedTotal,
     ];
 
     const fn about(self) -> (&'static str, Kind, Unit, &'static str) {
@@ -112,6 +114,12 @@ impl Metric {
                 Gauge,
                 Unit::Seconds,
                 "When the runtime was put together, in seconds since 1970.",
+            ),
+            Self::LogLinesDroppedTotal => (
+                "oneiric_log_lines_dropped_total",
+                Counter,
+                Unit::Count,
+                "Lines of the log that were lost because nobody read them.",
             ),
         }
     }
@@ -243,6 +251,8 @@ impl Runtime {
             Vec::new(),
             approximate(unix_ms(self.inner.since)) / 1_000.0,
         );
+        let dropped = self.inner.log.as_ref().map_or(0, |log| log.dropped());
+        metrics.counter(Metric::LogLinesDroppedTotal, Vec::new(), dropped);
         for status in self.lifecycle().statuses() {
             metrics.slot(&status);
         }

@@ -8,6 +8,7 @@ use std::future::Future;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// Drives `work` on the pool for blocking work. Dropped half-way, `work` is dropped at its next await.
 ///
@@ -17,6 +18,7 @@ pub(crate) async fn off_the_workers<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
     let driver = Handle::current();
+    let work = work.in_current_span();
     let given_up = CancellationToken::new();
     let _when_dropped = given_up.clone().drop_guard();
     let task = tokio::task::spawn_blocking(move || {

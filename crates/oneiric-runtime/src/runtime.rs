@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     error::RuntimeError,
+    log_control::LogControl,
     redact::Redactor,
     reload::Current,
     revisions::Revisions,
@@ -40,6 +41,11 @@ pub(crate) struct Inner {
     pub(crate) version: String,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) redactor: Redactor,
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(dead_code, reason = "read by the metrics only")
+    )]
+    pub(crate) log: Option<Arc<dyn LogControl>>,
     pub(crate) since: SystemTime,
     pub(crate) revisions: Revisions,
     #[cfg(feature = "metrics")]
@@ -64,6 +70,7 @@ impl Runtime {
         version: String,
         clock: Arc<dyn WallClock>,
         redactor: Redactor,
+        log: Option<Arc<dyn LogControl>>,
     ) -> Self {
         let inner = Inner {
             lifecycle,
@@ -72,6 +79,7 @@ impl Runtime {
             since: clock.now(),
             clock,
             redactor,
+            log,
             revisions: Revisions::default(),
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(),

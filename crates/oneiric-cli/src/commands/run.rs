@@ -2,24 +2,26 @@
 //! and the signal handlers. The first SIGTERM or Ctrl-C asks for an orderly end, the second one
 //! takes it: by then the person knows what they are cutting short.
 
-use std::cell::RefCell;
-use std::io::Write;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::ErrorKind as IoKind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use oneiric_core::{Coded, ErrorKind, FactoryPolicy, StackOrder};
-use oneiric_lifecycle::ShutdownReport;
-use oneiric_runtime::{Runtime, RuntimeBuilder, RuntimeError, Settings, Started};
+use oneiric_lifecycle::{ShutdownReport, SystemWallClock};
+use oneiric_runtime::{
+    Log, LogSettings, Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, Started,
+};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::{Global, Run};
 use crate::commands::cannot_start;
 use crate::env_vars::{self, Env, Variable};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::io::Io;
 use crate::output::Output;
 use crate::paint::Paint;
 use crate::session;
@@ -27,22 +29,28 @@ use crate::session;
 /// The settings file where none is named.
 const SETTINGS_FILE: &str = "oneiric.toml";
 
-/// What is logged where nothing is said about it: what somebody has to look at.
-const LOG: &str = "warn";
+/// For the line about a panic to be written.
+const PANIC_FLUSH: Duration = Duration::from_millis(200);
+
+/// For the last lines to be written.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     args: &Run,
     global: &Global,
     env: &Env,
-    io: &mut Io<'_>,
     stderr: Paint,
 ) -> Result<Output, Failure> {
-    log_to_stderr(env, stderr)?;
+    let settings = settings(args, global, env)?;
+    let redactor = Redactor::new();
+    let log = log_to_stderr(env, &settings.log, stderr, &redactor)?;
     for name in env.unknown() {
         tracing::warn!(name, "nobody reads this variable; is it misspelt?");
     }
     check_stack_order(env)?;
-    let builder = RuntimeBuilder::new(settings(args, global, env)?)
+    let builder = RuntimeBuilder::new(settings)
+        .log(log.clone())
+        .redactor(redactor)
         .factories(oneiric_builtins::factories())
         .version(env!("CARGO_PKG_VERSION"));
     let runtime = builder.build().map_err(|error| failure(&error))?;
@@ -50,10 +58,12 @@ pub(super) fn run(
         .enable_all()
         .build();
     let tokio = tokio.map_err(|error| cannot_start(&error))?;
-    let said = Said(RefCell::new(io.stderr));
+    let said = Said(&log);
     let output = tokio.block_on(serve(&runtime, &said));
     // A component that hangs in blocking code must not keep the process from ending.
     tokio.shutdown_background();
+    // A terminal or pipe that nobody reads must not either.
+    log.flush(LAST_FLUSH);
     output
 }
 
@@ -101,23 +111,57 @@ fn text(env: &Env, variable: Variable) -> Result<Option<&str>, Failure> {
     })
 }
 
-fn log_to_stderr(env: &Env, stderr: Paint) -> Result<(), Failure> {
-    let text = env
-        .value(env_vars::LOG)
-        .map_or(LOG.into(), |text| text.to_string_lossy());
-    let filter = EnvFilter::try_new(&text).map_err(|error| {
-        let message = format!("{} is not a log filter: {error}", env_vars::LOG.name);
-        Failure::new("cli.invalid_variable", ErrorKind::Config, message)
+/// Begins to log to stderr, as the variable says or else the settings.
+fn log_to_stderr(
+    env: &Env,
+    settings: &LogSettings,
+    stderr: Paint,
+    redactor: &Redactor,
+) -> Result<Log, Failure> {
+    let named = text(env, env_vars::LOG)?;
+    let clock = Arc::new(SystemWallClock::new());
+    let begun = Log::begin(
+        std::io::stderr(),
+        settings,
+        named,
+        stderr.is_on(),
+        redactor.clone(),
+        clock,
+    );
+    let (subscriber, log) = begun.map_err(|error| {
+        if error.kind() != IoKind::InvalidInput {
+            return cannot_start(&error);
+        }
+        let (code, name) = match named {
+            Some(_) => ("cli.invalid_variable", env_vars::LOG.name),
+            None => ("cli.invalid_filter", "log.filter in the settings"),
+        };
+        Failure::new(code, ErrorKind::Config, format!("{name} is {error}"))
             .hint("error, warn, info, debug or trace; or such as warn,oneiric_lifecycle=debug")
     })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(stderr.is_on())
-        .finish();
     // Whoever runs this command inside a program of theirs may log already; then that is the log.
     drop(tracing::subscriber::set_global_default(subscriber));
-    Ok(())
+    log_panics(log.clone());
+    Ok(log)
+}
+
+/// Makes a panic a line of the log, which is where somebody looks and where secrets are hidden. The one who panicked
+/// may have the process to itself, so the line is not left waiting for others.
+fn log_panics(log: Log) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string);
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        tracing::error!(
+            reason = message,
+            place,
+            thread = std::thread::current().name(),
+            backtrace = trace,
+            "panicked"
+        );
+        log.flush(PANIC_FLUSH);
+    }));
 }
 
 /// Runs until it is told to stop.
@@ -185,15 +229,13 @@ fn slots(count: usize) -> String {
     format!("{count} {}", if count == 1 { "slot" } else { "slots" })
 }
 
-/// What the process tells the person who started it. Shared between the run and what waits for it.
-struct Said<'a>(RefCell<&'a mut dyn Write>);
+/// What the process tells the person who started it, in order with its log.
+struct Said<'a>(&'a Log);
 
 impl Said<'_> {
-    /// Writes a line. If stderr is gone the process goes on: it serves others.
+    /// Writes a line. If nobody reads it the process goes on: it serves others.
     fn line(&self, text: &str) {
-        let mut stderr = self.0.borrow_mut();
-        drop(stderr.write_all(format!("{text}\n").as_bytes()));
-        drop(stderr.flush());
+        self.0.say(text);
     }
 
     /// What is active, how to look at it, and how to stop it.
@@ -302,6 +344,8 @@ fn failure(error: &RuntimeError) -> Failure {
 mod tests {
     use std::ffi::OsString;
 
+    use oneiric_runtime::DEFAULT_FILTER;
+
     use super::*;
     use crate::args::Color;
 
@@ -348,13 +392,23 @@ mod tests {
 
     #[test]
     fn the_help_names_the_default_of_the_log() {
-        assert!(env_vars::LOG.doc.contains(&format!("{LOG} (default)")));
+        assert!(
+            env_vars::LOG
+                .doc
+                .contains(&format!("{DEFAULT_FILTER} (default)"))
+        );
     }
 
     #[test]
     fn a_wrong_log_filter_is_an_error() {
-        let failure =
-            log_to_stderr(&env(&[("ONEIRIC_LOG", "a=b=c")]), Paint::new(false)).unwrap_err();
+        let settings = LogSettings::default();
+        let failure = log_to_stderr(
+            &env(&[("ONEIRIC_LOG", "a=b=c")]),
+            &settings,
+            Paint::new(false),
+            &Redactor::new(),
+        )
+        .unwrap_err();
         assert_eq!(
             (failure.code.as_str(), failure.exit()),
             ("cli.invalid_variable", Exit::CONFIG)

@@ -22,7 +22,7 @@ use hyper::{
 };
 use oneiric_core::ErrorKind;
 use tokio::sync::Semaphore;
-use tracing::Level;
+use tracing::{Instrument, Level};
 
 use super::{
     asked::{self, Asked},
@@ -72,7 +72,9 @@ impl Admin {
         let id = self.request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let limit = self.runtime.settings().request_limit();
-        let handled = catch_panic(self.handle(peer, id.clone(), request));
+        // Around everything that is logged while it is answered, at whatever level; hence of level error.
+        let span = tracing::error_span!("admin_request", request_id = id, uid = peer);
+        let handled = catch_panic(self.handle(peer, id.clone(), request).instrument(span));
         let result = match tokio::time::timeout(limit, handled).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Problem::internal(format!("the handler panicked: {panic}"))),

@@ -6,8 +6,10 @@
 
 use oneiric_core::{Provider, Query, SelectionLayer, Slot};
 use oneiric_lifecycle::{SwapReport, SwapRequest};
+use tracing::Instrument;
 
 use super::unix_ms;
+
 use crate::{
     api::{RevisionDoc, SwapDoc, SwapRequestDoc, schema},
     error::RuntimeError,
@@ -54,10 +56,11 @@ impl Runtime {
         let turn = self.inner.revisions.turn(&request.slot);
         let mine = turn.lock_owned().await;
         let (runtime, who) = (self.clone(), who.to_owned());
-        let swap = tokio::spawn(async move {
+        let swap = async move {
             let _mine = mine;
             runtime.swap_now(request, who).await
-        });
+        };
+        let swap = tokio::spawn(swap.in_current_span());
         swap.await.unwrap_or_else(|error| {
             Err(RuntimeError::Internal {
                 message: error.to_string(),
