@@ -8,6 +8,13 @@
 //! | [`SYSTEM_CLOCK`] | `clock` | `dyn Clock` | the machine's clock, with an offset |
 //! | [`FLAKY_CACHE`] | `flaky` | `dyn Cache` | a memory cache that fails as told, for tours and tests |
 //!
+//! And two that keep secrets, for `RuntimeBuilder::secret_provider` of `oneiric-runtime`:
+//!
+//! | provider | feature | what it is |
+//! |---|---|---|
+//! | `EnvSecrets` | `secrets-env` | `secret://env/NAME`: a variable of the environment |
+//! | `FileSecrets` | `secrets-file` | `secret://file/NAME`: a private file; Unix only |
+//!
 //! [`factories`] gives those that are compiled in; candidates name them. Each has a settings type that
 //! refuses what it does not know, and a probe that does a little of the real work.
 //!
@@ -29,8 +36,12 @@
 
 #[cfg(any(feature = "cache-memory", feature = "cache-file"))]
 mod bounded;
+#[cfg(feature = "secrets-env")]
+mod env_secrets;
 #[cfg(feature = "cache-file")]
 mod file_cache;
+#[cfg(all(unix, feature = "secrets-file"))]
+mod file_secrets;
 #[cfg(feature = "flaky")]
 mod flaky_cache;
 #[cfg(feature = "cache-memory")]
@@ -42,8 +53,12 @@ mod system_clock;
 
 use oneiric_lifecycle::FactoryTable;
 
+#[cfg(feature = "secrets-env")]
+pub use env_secrets::EnvSecrets;
 #[cfg(feature = "cache-file")]
 pub use file_cache::{FileCache, FileCacheError, FileCacheSettings};
+#[cfg(all(unix, feature = "secrets-file"))]
+pub use file_secrets::FileSecrets;
 #[cfg(feature = "flaky")]
 pub use flaky_cache::{Behaviour, FlakyCache, FlakyCacheSettings, ProbeAnswer};
 #[cfg(feature = "cache-memory")]

@@ -17,5 +17,7 @@ mod redis_cache;
     reason = "shared with the package oneiric-tests, which must not be seen from here"
 )]
 mod redis_server;
+#[cfg(unix)]
+mod secrets;
 mod support;
 mod swap;

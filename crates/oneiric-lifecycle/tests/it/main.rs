@@ -11,6 +11,7 @@ mod cancellation;
 mod deactivation;
 mod dependencies;
 mod load;
+mod reconfigure;
 mod roll_back;
 mod shutdown;
 mod support;
