@@ -79,12 +79,21 @@ impl Inner {
         old: Arc<Published>,
         limit: Duration,
     ) -> Option<Failure> {
-        let (term, running, tally) = (Arc::clone(&old.term), Arc::clone(&old.running), old.tally());
+        let running = Arc::clone(&old.running);
+        // More than one if its slot was drained before.
+        let terms = cell.ledger().closed_terms(running.number);
         drop(old);
-        let ended = tokio::time::timeout(limit, term.over()).await;
-        let in_flight = tally.in_flight();
+        let over = async {
+            for term in terms {
+                term.over().await;
+            }
+        };
+        let ended = tokio::time::timeout(limit, over).await;
         running.revoke();
-        cell.ledger().drained(running.number);
+        let mut ledger = cell.ledger();
+        let in_flight = ledger.in_flight_of(running.number);
+        ledger.drained(running.number);
+        drop(ledger);
         if ended.is_ok() {
             return None;
         }

@@ -243,9 +243,24 @@ impl SlotCell {
     ///
     /// The caller keeps the rules from which `activity` follows locked until this returns, so that
     /// what serves is still what it was computed for.
-    pub(crate) fn set_activity(&self, activity: Effective) -> Was {
+    pub(crate) fn set_activity(&self, activity: Effective) {
         let _gate = self.gate();
         self.exchange(|door| Door {
+            activity: Arc::new(activity),
+            ..door
+        });
+    }
+
+    /// As [`SlotCell::set_activity`], and exchanges the entrances of what serves, so that the term of
+    /// those that were in use ends with the last lease. What it gives back keeps them: drop it when
+    /// nothing is locked.
+    pub(crate) fn set_draining(&self, activity: Effective) -> Was {
+        let _gate = self.gate();
+        self.exchange(|door| Door {
+            active: door.active.map(|published| {
+                let running = Arc::clone(&published.running);
+                Arc::new(Published::new(running))
+            }),
             activity: Arc::new(activity),
             ..door
         })

@@ -11,10 +11,8 @@ use tokio::sync::OwnedMutexGuard;
 use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError};
 use crate::inner::Inner;
-use crate::ledger::Draining;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Happening;
-use crate::running::Published;
 use crate::state::Move;
 
 /// An instance that was taken out of service.
@@ -79,7 +77,7 @@ async fn run(
         return Ok(None);
     };
     let running = Arc::clone(&published.running);
-    book(&inner, &cell, &published);
+    book(&inner, &cell);
     inner.announce_if_changed(&cell, &was.activity);
     let mut warnings = Vec::new();
     warnings.extend(inner.drain(&cell, published, inner.limits().drain).await);
@@ -100,15 +98,9 @@ async fn run(
 }
 
 /// Nothing serves any more, and what served finishes its work.
-fn book(inner: &Inner, cell: &SlotCell, published: &Published) {
-    let running = &published.running;
+fn book(inner: &Inner, cell: &SlotCell) {
     let mut ledger = cell.ledger();
     ledger.step(Move::Deactivate, inner.clock.now());
     ledger.health = None;
     ledger.forced = None;
-    ledger.draining.push(Draining {
-        instance: running.number,
-        provider: running.candidate.provider().clone(),
-        tally: published.tally(),
-    });
 }

@@ -3,12 +3,13 @@
 //! Written by transitions and probes only, never by calls.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Candidate, Provider};
 
 use crate::error::{Failure, LifecycleError};
-use crate::running::Tally;
+use crate::running::{Published, Tally, Term};
 use crate::state::{Move, SlotState};
 use crate::status::{HealthReport, LastError, Percentiles, SwapCounts};
 
@@ -24,19 +25,35 @@ pub(crate) struct Ledger {
     pub(crate) forced: Option<Failure>,
     pub(crate) swaps: SwapCounts,
     pub(crate) health: Option<HealthReport>,
+    /// Leases that may still be out besides those on the entrances in use.
     pub(crate) draining: Vec<Draining>,
+    /// As `draining`, of instances that were retired all the same.
+    abandoned: Vec<Draining>,
     /// Activations that ended, and how the last one failed: those who waited for it share it.
     pub(crate) attempts: u64,
     pub(crate) last_failure: Option<LifecycleError>,
     durations: VecDeque<Duration>,
 }
 
-/// An instance that was unpublished and is not retired yet.
+/// A term that nobody begins new work in: of an instance that was unpublished and is not retired yet,
+/// or of one whose slot was drained.
 #[derive(Debug)]
 pub(crate) struct Draining {
     pub(crate) instance: u64,
     pub(crate) provider: Provider,
     pub(crate) tally: Tally,
+    pub(crate) term: Arc<Term>,
+}
+
+impl Draining {
+    fn of(published: &Arc<Published>) -> Self {
+        Self {
+            instance: published.running.number,
+            provider: published.running.candidate.provider().clone(),
+            tally: published.tally(),
+            term: Arc::clone(&published.term),
+        }
+    }
 }
 
 impl Ledger {
@@ -75,8 +92,42 @@ impl Ledger {
         Percentiles::of(self.durations.iter().copied())
     }
 
-    pub(crate) fn drained(&mut self, instance: u64) {
+    /// Nobody is let in by these entrances any more.
+    pub(crate) fn closed(&mut self, published: &Arc<Published>) {
+        published.settle();
+        let unpublished = |draining: &Draining| draining.instance != published.running.number;
         self.draining
-            .retain(|draining| draining.instance != instance);
+            .retain(|draining| unpublished(draining) || !draining.term.is_over());
+        self.draining.push(Draining::of(published));
+    }
+
+    /// Nobody waits for this instance's work any more.
+    pub(crate) fn drained(&mut self, instance: u64) {
+        let of_it = |draining: &mut Draining| draining.instance == instance;
+        self.abandoned.extend(self.draining.extract_if(.., of_it));
+        self.abandoned.retain(|draining| !draining.term.is_over());
+    }
+
+    /// The terms of `instance` that are not in use any more.
+    pub(crate) fn closed_terms(&self, instance: u64) -> Vec<Arc<Term>> {
+        let of_it = self
+            .draining
+            .iter()
+            .filter(|draining| draining.instance == instance);
+        of_it.map(|draining| Arc::clone(&draining.term)).collect()
+    }
+
+    /// Leases of `instance` that are out on terms that are not in use any more.
+    pub(crate) fn in_flight_of(&self, instance: u64) -> u64 {
+        let of_it = self
+            .draining
+            .iter()
+            .filter(|draining| draining.instance == instance);
+        of_it.map(|draining| draining.tally.in_flight()).sum()
+    }
+
+    /// All terms in which work may still run but none begins.
+    pub(crate) fn closing(&self) -> impl Iterator<Item = &Draining> {
+        self.draining.iter().chain(&self.abandoned)
     }
 }

@@ -59,6 +59,7 @@ mod care;
 mod cell;
 mod clock;
 mod deactivate;
+mod drain_watch;
 #[cfg(feature = "entry-points")]
 mod entry;
 mod epoch;
@@ -115,6 +116,7 @@ pub use lifecycle::Lifecycle;
 pub use limits::Limits;
 pub use live::Live;
 pub use observe::{EventStream, Happening, Streamed, SwapEvent, SwapObserver};
+pub use pausing::DrainEnd;
 pub use provider_settings::{ProviderSettings, SettingsUnavailable};
 pub use reconfigure::{Reconfigure, Reconfigured};
 pub use report::{Outcome, SwapReport, SwapRequest};

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use oneiric_core::Slot;
+use oneiric_core::{Provider, Slot};
 
-use crate::activity::{ActivityRule, ActivityScope, ActivityState};
+use crate::activity::{Activity, ActivityRule, ActivityScope, ActivityState, Effective};
 use crate::cell::{Rejected, SlotCell, Was};
+use crate::drain_watch::DrainWatch;
 use crate::error::LifecycleError;
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
@@ -46,30 +47,85 @@ impl Lifecycle {
     pub fn activity_rules(&self) -> Vec<ActivityRule> {
         self.inner().rules().all()
     }
+
+    /// The rule for `scope` itself; `None` if it runs as far as that goes.
+    pub fn activity_rule(&self, scope: &ActivityScope) -> Option<ActivityRule> {
+        self.inner().rules().of(scope)
+    }
+
+    /// Leases that are out in `scope`: on what serves, on instances that finish their work after a
+    /// swap, and on those that were retired under them.
+    pub fn in_flight(&self, scope: &ActivityScope) -> u64 {
+        let cells = self.inner().cells_in(scope);
+        cells.iter().map(|cell| in_flight(cell, scope)).sum()
+    }
+
+    /// Whether `scope` is draining and nothing runs in it any more.
+    pub fn is_drained(&self, scope: &ActivityScope) -> bool {
+        let watch = self.inner().rules().watch(scope);
+        watch.is_some_and(|watch| watch.is_empty())
+    }
+
+    /// Waits until nothing runs any more in `scope`, which is draining, or it does not drain any more.
+    /// Cancel-safe.
+    pub async fn drained(&self, scope: &ActivityScope) -> DrainEnd {
+        loop {
+            let Some(watch) = self.inner().rules().watch(scope) else {
+                return DrainEnd::Lifted;
+            };
+            tokio::select! {
+                biased;
+                () = watch.empty.cancelled() => return DrainEnd::Empty,
+                // Perhaps only to be drained anew, with another note.
+                () = watch.ended.cancelled() => {}
+            }
+        }
+    }
+}
+
+/// How waiting for a draining scope ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DrainEnd {
+    /// Nothing runs in it any more.
+    Empty,
+    /// It does not drain: it was resumed or paused, its time was up, or nobody had drained it.
+    Lifted,
 }
 
 impl Inner {
-    fn set_rule(&self, mut rule: ActivityRule) -> Option<ActivityRule> {
+    fn set_rule(self: &Arc<Self>, mut rule: ActivityRule) -> Option<ActivityRule> {
         rule.since.get_or_insert_with(|| self.clock.now());
+        let watch = (rule.activity == Activity::Draining)
+            .then(|| DrainWatch::new(rule.scope.clone(), Arc::downgrade(self)));
         let mut rules = self.rules();
-        let before = rules.set(rule.clone());
-        // Let go of only when nothing is locked any more: what a slot pointed at may run other
-        // people's code when it goes.
+        let before = rules.set(rule.clone(), watch.clone());
         let mut were = Vec::new();
         for cell in self.cells_in(&rule.scope) {
             let activity = rules.effective(&cell.slot, serving(&cell).as_ref());
-            were.push(cell.set_activity(activity));
+            match &watch {
+                Some(watch) => were.extend(drain_cell(&cell, activity, &rule.scope, watch)),
+                None => cell.set_activity(activity),
+            }
         }
         drop(rules);
+        for slot in self.slots_in(&rule.scope) {
+            self.announce_activity(&slot, &rule);
+        }
+        // Only now that nothing is locked: with the last reference to what a slot pointed at, the
+        // scope may be empty, and observers are told so.
         drop(were);
-        for slot in self
-            .known_slots()
-            .iter()
-            .filter(|slot| rule.scope.concerns(slot))
-        {
-            self.announce_activity(slot, &rule);
+        if let Some(watch) = watch {
+            watch.one_ended();
         }
         before
+    }
+
+    pub(crate) fn announce_drained(&self, scope: &ActivityScope) {
+        for slot in self.slots_in(scope) {
+            let scope = scope.clone();
+            self.announce(&slot, Happening::Drained { scope });
+        }
     }
 
     /// Puts an instance in service under the rules that hold for it.
@@ -82,6 +138,14 @@ impl Inner {
         let provider = next.running.candidate.provider();
         let activity = rules.effective(&cell.slot, Some(provider));
         let result = cell.publish(next, activity);
+        if let Ok(Was {
+            published: Some(old),
+            ..
+        }) = &result
+        {
+            // Before the rules are let go, so that whoever drains the slot next finds it.
+            cell.ledger().closed(old);
+        }
         drop(rules);
         result
     }
@@ -91,6 +155,9 @@ impl Inner {
         let rules = self.rules();
         let activity = rules.effective(&cell.slot, None);
         let was = cell.unpublish(activity);
+        if let Some(old) = &was.published {
+            cell.ledger().closed(old);
+        }
         drop(rules);
         was
     }
@@ -132,6 +199,18 @@ impl Inner {
         );
     }
 
+    /// The slots that `scope` is about, used or not.
+    fn slots_in(&self, scope: &ActivityScope) -> Vec<Slot> {
+        match scope.slot() {
+            Some(slot) => vec![slot.clone()],
+            None => {
+                let mut slots = self.known_slots();
+                slots.retain(|slot| scope.concerns(slot));
+                slots.into_iter().collect()
+            }
+        }
+    }
+
     /// The slots in use that `scope` is about.
     fn cells_in(&self, scope: &ActivityScope) -> Vec<Arc<SlotCell>> {
         match scope.slot() {
@@ -146,7 +225,56 @@ impl Inner {
     }
 }
 
-fn serving(cell: &SlotCell) -> Option<oneiric_core::Provider> {
+/// Lets nobody in any more by the entrances in use, and has `watch` wait for the work in `scope`.
+fn drain_cell(
+    cell: &SlotCell,
+    activity: Effective,
+    scope: &ActivityScope,
+    watch: &Arc<DrainWatch>,
+) -> Option<Was> {
+    let in_scope = |provider: &Provider| scope.covers(&cell.slot, provider);
+    let was = match serving(cell) {
+        Some(provider) if in_scope(&provider) => Some(cell.set_draining(activity)),
+        // Another provider serves: its calls go on.
+        _ => {
+            cell.set_activity(activity);
+            None
+        }
+    };
+    let mut ledger = cell.ledger();
+    if let Some(Was {
+        published: Some(old),
+        ..
+    }) = &was
+    {
+        ledger.closed(old);
+    }
+    for closing in ledger
+        .closing()
+        .filter(|closing| in_scope(&closing.provider))
+    {
+        closing.term.watch(watch);
+    }
+    was
+}
+
+fn in_flight(cell: &SlotCell, scope: &ActivityScope) -> u64 {
+    let in_scope = |provider: &Provider| scope.covers(&cell.slot, provider);
+    let serves = cell
+        .published()
+        .filter(|published| in_scope(published.running.candidate.provider()))
+        .map_or(0, |published| published.in_flight());
+    let ledger = cell.ledger();
+    let closing = ledger
+        .closing()
+        .filter(|closing| in_scope(&closing.provider));
+    serves
+        + closing
+            .map(|closing| closing.tally.in_flight())
+            .sum::<u64>()
+}
+
+fn serving(cell: &SlotCell) -> Option<Provider> {
     let published = cell.published()?;
     Some(published.running.candidate.provider().clone())
 }

@@ -10,11 +10,12 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use oneiric_core::{BoxFuture, Provider, Registered, Slot};
 use tokio_util::sync::CancellationToken;
 
+use crate::drain_watch::DrainWatch;
 use crate::facet::{FacetProxy, Facets};
 use crate::health::Probe;
 use crate::instance::{Instance, Retire};
@@ -155,17 +156,45 @@ pub(crate) struct Calls {
     pub(crate) failed: AtomicU64,
 }
 
-/// One instance's time in service, from being published to its last lease coming back.
+/// One instance's time in service, from being published to its last lease coming back. An instance
+/// whose slot is drained ends one term and begins the next.
 #[derive(Debug)]
 pub(crate) struct Term {
     entrances_left: AtomicUsize,
     over: CancellationToken,
+    /// Who waits for the end; `None` once it has come.
+    watches: Mutex<Option<Vec<Arc<DrainWatch>>>>,
 }
 
 impl Term {
     /// Returns when no lease is out and none can be taken. Cancel-safe.
     pub(crate) async fn over(&self) {
         self.over.cancelled().await;
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Has `watch` wait for the end, unless that has come.
+    pub(crate) fn watch(&self, watch: &Arc<DrainWatch>) {
+        if let Some(watches) = &mut *self.watches() {
+            watches.retain(|watch| !watch.is_over());
+            watch.one_more();
+            watches.push(Arc::clone(watch));
+        }
+    }
+
+    fn end(&self) {
+        self.over.cancel();
+        let watches = self.watches().take();
+        for watch in watches.into_iter().flatten() {
+            watch.one_ended();
+        }
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Option<Vec<Arc<DrainWatch>>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,7 +219,7 @@ impl Drop for Entrance {
             .failed
             .fetch_add(*self.failed.get_mut(), Ordering::Relaxed);
         if self.term.entrances_left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.term.over.cancel();
+            self.term.end();
         }
     }
 }
@@ -209,6 +238,7 @@ impl Published {
         let term = Arc::new(Term {
             entrances_left: AtomicUsize::new(count),
             over: CancellationToken::new(),
+            watches: Mutex::new(Some(Vec::new())),
         });
         let entrance = |_| {
             Arc::new(Entrance {
@@ -232,9 +262,22 @@ impl Published {
         Arc::clone(&self.entrances[lane & (self.entrances.len() - 1)])
     }
 
+    /// Adds what was counted so far to the slot's totals. Of an instance that is not published any
+    /// more only the totals are read.
+    pub(crate) fn settle(&self) {
+        let totals = &self.running.calls;
+        for entrance in &self.entrances {
+            let succeeded = entrance.succeeded.swap(0, Ordering::Relaxed);
+            let failed = entrance.failed.swap(0, Ordering::Relaxed);
+            totals.succeeded.fetch_add(succeeded, Ordering::Relaxed);
+            totals.failed.fetch_add(failed, Ordering::Relaxed);
+        }
+    }
+
     /// A view for counting that keeps nothing alive.
-    pub(crate) fn tally(&self) -> Tally {
+    pub(crate) fn tally(self: &Arc<Self>) -> Tally {
         Tally {
+            published: Arc::downgrade(self),
             entrances: self.entrances.iter().map(Arc::downgrade).collect(),
         }
     }
@@ -263,14 +306,18 @@ impl Published {
 /// Counts the leases still out on an instance that was unpublished.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    entrances: Vec<std::sync::Weak<Entrance>>,
+    /// Has a reference to each entrance as well, for the moment until it goes.
+    published: Weak<Published>,
+    entrances: Vec<Weak<Entrance>>,
 }
 
 impl Tally {
     pub(crate) fn in_flight(&self) -> u64 {
+        let held = self.published.strong_count().min(1);
+        let out = |entrance: &Weak<Entrance>| entrance.strong_count().saturating_sub(held);
         self.entrances
             .iter()
-            .map(|entrance| entrance.strong_count() as u64)
+            .map(|entrance| out(entrance) as u64)
             .sum()
     }
 }

@@ -42,10 +42,11 @@ impl Inner {
         status.activity = cell.activity();
         status.live_references = cell.live_references();
         status.calls = calls(&cell.calls, published.as_ref());
-        status.in_flight = published
-            .as_ref()
-            .map_or(0, |published| published.in_flight());
         let ledger = cell.ledger();
+        let serves = published.as_ref().map(|published| published.running.number);
+        status.in_flight = published.as_ref().map_or(0, |published| {
+            published.in_flight() + ledger.in_flight_of(published.running.number)
+        });
         status.state = ledger.state;
         status.since = ledger.since;
         status.last_error.clone_from(&ledger.last_error);
@@ -55,6 +56,7 @@ impl Inner {
         status.draining = ledger
             .draining
             .iter()
+            .filter(|draining| Some(draining.instance) != serves)
             .map(|draining| DrainingStatus {
                 provider: draining.provider.clone(),
                 instance: draining.instance,

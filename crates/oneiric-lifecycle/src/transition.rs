@@ -18,7 +18,6 @@ use crate::cell::{Rejected, SlotCell};
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::hook::SwapContext;
 use crate::inner::Inner;
-use crate::ledger::Draining;
 use crate::observe::Happening;
 use crate::preparation::{Asked, Prepared, facet_missing, hook_result};
 use crate::report::{Outcome, Record, SwapReport, SwapRequest};
@@ -305,13 +304,6 @@ impl Transition {
         match old {
             Some(_) => ledger.swaps.swapped += 1,
             None => ledger.swaps.activated += 1,
-        }
-        if let Some(old) = &old {
-            ledger.draining.push(Draining {
-                instance: old.running.number,
-                provider: old.running.candidate.provider().clone(),
-                tally: old.tally(),
-            });
         }
         drop(ledger);
         self.announce(Happening::Published {

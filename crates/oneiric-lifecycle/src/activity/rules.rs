@@ -1,15 +1,24 @@
 //! The rules in force, and what follows from them for one slot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use oneiric_core::{Provider, Slot};
 
 use super::{Activity, ActivityRule, ActivityScope, ActivityState};
+use crate::drain_watch::DrainWatch;
 
 /// The rules in force; a scope without one runs.
 #[derive(Debug, Default)]
-pub(crate) struct Rules(BTreeMap<ActivityScope, ActivityRule>);
+pub(crate) struct Rules(BTreeMap<ActivityScope, Ruled>);
+
+/// A rule, and who notices when a draining scope is empty.
+#[derive(Debug)]
+struct Ruled {
+    rule: ActivityRule,
+    watch: Option<Arc<DrainWatch>>,
+}
 
 /// What follows from all rules for a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +39,29 @@ impl Effective {
 }
 
 impl Rules {
-    /// Puts `rule` in force; gives the one it replaces.
-    pub(crate) fn set(&mut self, rule: ActivityRule) -> Option<ActivityRule> {
-        match rule.activity {
+    /// Puts `rule` in force; gives the one it replaces. `watch` is for one that drains.
+    pub(crate) fn set(
+        &mut self,
+        rule: ActivityRule,
+        watch: Option<Arc<DrainWatch>>,
+    ) -> Option<ActivityRule> {
+        let before = match rule.activity {
             Activity::Running => self.0.remove(&rule.scope),
-            _ => self.0.insert(rule.scope.clone(), rule),
+            _ => self.0.insert(rule.scope.clone(), Ruled { rule, watch }),
+        }?;
+        if let Some(watch) = before.watch {
+            watch.end();
         }
+        Some(before.rule)
+    }
+
+    /// Who notices when `scope`, which is draining, is empty.
+    pub(crate) fn watch(&self, scope: &ActivityScope) -> Option<Arc<DrainWatch>> {
+        self.0.get(scope)?.watch.clone()
+    }
+
+    pub(crate) fn of(&self, scope: &ActivityScope) -> Option<ActivityRule> {
+        Some(self.0.get(scope)?.rule.clone())
     }
 
     pub(crate) fn has(&self, scope: &ActivityScope) -> bool {
@@ -43,7 +69,7 @@ impl Rules {
     }
 
     pub(crate) fn all(&self) -> Vec<ActivityRule> {
-        self.0.values().cloned().collect()
+        self.0.values().map(|ruled| ruled.rule.clone()).collect()
     }
 
     /// What holds for `slot` while `provider` serves it.
@@ -61,7 +87,7 @@ impl Rules {
         let rules: Vec<&ActivityRule> = scopes
             .iter()
             .flatten()
-            .filter_map(|scope| self.0.get(scope))
+            .filter_map(|scope| Some(&self.0.get(scope)?.rule))
             .collect();
         let lasts = |rule: &ActivityRule| (rule.until.is_none(), rule.until);
         // Of equals `max_by_key` takes the last, which read backwards is the widest.

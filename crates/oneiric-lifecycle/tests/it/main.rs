@@ -6,6 +6,9 @@
 )]
 
 mod activation;
+mod activity;
+mod activity_load;
+mod activity_model;
 mod calls;
 mod cancellation;
 mod deactivation;
