@@ -4,23 +4,17 @@
 //! allowed, and accept the provider's settings. What a component finds out only when it is built (a port that is
 //! taken, a disk that is full) is found by activation and does not keep the process from starting.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use oneiric_core::{
-    FactoryPolicy, Origin, Provider, Registry, RegistryConfig, SelectionLayer, Slot, WallClock,
-};
+use oneiric_core::{Origin, Provider, Registry, RegistryConfig, SelectionLayer, Slot, WallClock};
 use oneiric_lifecycle::{
     FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapHook, SwapObserver, SystemWallClock,
 };
 use serde_json::Value;
 
 use crate::{
-    error::RuntimeError,
-    log_control::LogControl,
-    redact::Redactor,
-    reload::Current,
-    runtime::Runtime,
-    settings::{Fault, Place, Settings, SettingsError, nearest},
+    error::RuntimeError, log_control::LogControl, redact::Redactor, reload::Current,
+    runtime::Runtime, settings::Settings,
 };
 
 /// Puts a [`Runtime`] together.
@@ -126,19 +120,10 @@ impl RuntimeBuilder {
             log,
             extend,
         } = self;
-        let invalid =
-            |faults| RuntimeError::Settings(SettingsError::invalid(&settings.name, faults));
-        let policy = FactoryPolicy::new(&settings.factory_allowlist).map_err(|error| {
-            invalid(vec![Fault::coded(
-                Place { line: 1, column: 1 },
-                "security.factory_allowlist",
-                &error,
-            )])
-        })?;
-        let faults = check(&settings, &factories, &policy);
-        if !faults.is_empty() {
-            return Err(invalid(faults));
-        }
+        let mut settings = settings;
+        let policy = settings
+            .check_factories(&factories)
+            .map_err(RuntimeError::Settings)?;
         let config = RegistryConfig::default()
             .with_default_priority(settings.default_priority)
             .with_ties(settings.ties);
@@ -156,7 +141,9 @@ impl RuntimeBuilder {
             SelectionLayer::Settings,
             settings.selections.iter().cloned(),
         );
-        warn_of_settings_without_candidate(&settings);
+        for (slot, provider, at) in settings.settings_without_candidate() {
+            tracing::warn!(%slot, %provider, at, "settings for a provider nobody declares");
+        }
         let limits = settings.limits.clone();
         let current = Current::new(settings);
         let settings = current.clone();
@@ -191,67 +178,6 @@ impl RuntimeBuilder {
             redactor,
             log,
         ))
-    }
-}
-
-fn check(settings: &Settings, factories: &FactoryTable, policy: &FactoryPolicy) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for declared in &settings.candidates {
-        let candidate = &declared.candidate;
-        let Some(path) = candidate.factory() else {
-            continue;
-        };
-        if let Err(denied) = policy.check(path) {
-            let fault = Fault::coded(declared.place, &declared.key, &denied);
-            let help = "add it to `security.factory_allowlist` if it is yours";
-            faults.push(fault.help((!denied.is_blocked()).then(|| help.to_owned())));
-            continue;
-        }
-        let Some(factory) = factories.get(path) else {
-            let message = format!("no factory '{path}' is in this program");
-            let fault = Fault::new(
-                declared.place,
-                &declared.key,
-                "lifecycle.factory_unknown",
-                message,
-            );
-            faults.push(fault.help(nearest(
-                path.as_str(),
-                factories.paths().map(|known| known.as_str()),
-            )));
-            continue;
-        };
-        let configured = settings
-            .providers
-            .get(&(candidate.slot().clone(), candidate.provider().clone()));
-        let value = configured.map_or(&Value::Null, |configured| &configured.value);
-        if let Err(message) = factory.check_settings(value) {
-            // Settings that are missing altogether are missed where the candidate is declared.
-            let (place, key) =
-                configured.map_or((declared.place, &declared.key), |at| (at.place, &at.key));
-            let message = format!("'{path}' does not take these settings: {message}");
-            faults.push(Fault::new(
-                place,
-                key,
-                "lifecycle.settings_invalid",
-                message,
-            ));
-        }
-    }
-    faults
-}
-
-/// Not a fault, because candidates may come from elsewhere later; silent it must not be either.
-fn warn_of_settings_without_candidate(settings: &Settings) {
-    let declared = settings.candidates.iter().map(|declared| {
-        let candidate = &declared.candidate;
-        (candidate.slot(), candidate.provider())
-    });
-    let declared: BTreeSet<_> = declared.collect();
-    for ((slot, provider), configured) in &settings.providers {
-        if !declared.contains(&(slot, provider)) {
-            tracing::warn!(%slot, %provider, line = configured.place.line, "settings for a provider nobody declares");
-        }
     }
 }
 

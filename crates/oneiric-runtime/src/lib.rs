@@ -84,7 +84,8 @@ pub use crate::{
     runtime::{Runtime, Started},
     settings::{
         Activate, AdminSettings, ErrorMode, Fault, LogFormat, LogSettings, ReloadSettings, Role,
-        SecretsSettings, Settings, SettingsError, Sources, TcpSettings, TokenSettings,
+        SecretsSettings, Settings, SettingsError, SettingsSource, Sources, TcpSettings,
+        TokenSettings,
     },
     state_dir::{SOCKET_NAME, socket_in},
 };

@@ -134,8 +134,8 @@ impl Runtime {
                 version: self.inner.version.clone(),
                 since_unix_ms: unix_ms(self.inner.since),
                 settings_file: settings
-                    .file
-                    .as_ref()
+                    .files()
+                    .last()
                     .map(|file| file.display().to_string()),
                 state_dir: settings.state_dir.display().to_string(),
             },

@@ -1,25 +1,30 @@
-//! The settings file: one TOML file, read whole, every fault reported at once with its line.
+//! Settings: which layers they come from, what may stand in them, and who set what.
 //!
-//! It is read by walking the parsed tree instead of through derived types, because derived types stop at the first
-//! fault and know no lines afterwards; a person who starts a process with three mistakes in the file should see three
-//! lines, not one line three times.
-//!
-//! Relative paths (`state_dir`, `admin.socket`, and whatever paths a provider's settings hold) are relative to the
-//! process' working directory, not to the file: the same file can serve several instances side by side.
+//! Files (TOML, YAML, JSON), the environment and the command line all become one tree in which every value knows its
+//! place ([`tree`]); each layer is checked against the one list of keys ([`catalog`]), all faults at once; then layers
+//! are merged and the result fills [`Settings`]. Derived types would stop at the first fault and know no lines
+//! afterwards; a person who starts a process with three mistakes in the file should see three lines, not one line
+//! three times. The rules are in `docs/spec/settings.md`.
 
+mod catalog;
+mod check;
+mod factories;
 mod fault;
+mod file;
+mod fill;
+mod format;
+mod hide;
+mod layer;
 mod parts;
-mod places;
-mod read;
-mod section;
-mod source;
 mod sources;
+mod tree;
+mod words;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
+    fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,19 +32,21 @@ use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
 use oneiric_lifecycle::Limits;
 use serde_json::Value;
 
-pub(crate) use self::fault::{Place, nearest};
+pub(crate) use self::{
+    fault::nearest,
+    layer::{Layers, Place},
+};
 pub use self::{
     fault::{Fault, SettingsError},
+    layer::SettingsSource,
     parts::{
         AdminSettings, ErrorMode, LogFormat, LogSettings, ReloadSettings, Role, SecretsSettings,
         TcpSettings, TokenSettings,
     },
     sources::Sources,
 };
+use self::{tree::Node, words::WordPath};
 use crate::state_dir;
-
-/// The longest settings file: 1 MiB.
-pub(crate) const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// When slots are activated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +89,11 @@ pub struct Settings {
     pub reload: ReloadSettings,
     /// What errors call these settings.
     pub(crate) name: String,
-    pub(crate) file: Option<PathBuf>,
+    /// The files that were there and were read, in the order of their layers.
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) layers: Layers,
+    /// All layers merged, with what each value replaced.
+    pub(crate) tree: Arc<Node>,
     pub(crate) candidates: Vec<Declared>,
     pub(crate) selections: Vec<(Slot, Provider)>,
     pub(crate) providers: BTreeMap<(Slot, Provider), Configured>,
@@ -97,11 +108,40 @@ pub(crate) struct Declared {
 }
 
 /// A provider's settings and where they stand.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Configured {
     pub(crate) value: Value,
     pub(crate) key: String,
     pub(crate) place: Place,
+    /// Text in it whose type is the factory's to say.
+    pub(crate) words: Vec<(WordPath, String)>,
+}
+
+impl fmt::Debug for Configured {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configured")
+            .field("value", &hide::shown("", &self.value))
+            .field("key", &self.key)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Configured {
+    /// Asks `accepts`, usually a factory, whether it takes the value, and gives text from the environment and the
+    /// command line the type with which it does.
+    ///
+    /// # Errors
+    /// What `accepts` says, without secrets.
+    pub(crate) fn fit(
+        &mut self,
+        accepts: impl Fn(&Value) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let said = |message| hide::message(message, "", &self.value);
+        self.value = words::fit(&self.value, &self.words, accepts).map_err(said)?;
+        Ok(())
+    }
 }
 
 impl Default for Settings {
@@ -120,7 +160,9 @@ impl Default for Settings {
             secrets: SecretsSettings::default(),
             reload: ReloadSettings::default(),
             name: "settings".to_owned(),
-            file: None,
+            files: Vec::new(),
+            layers: Layers::default(),
+            tree: Arc::new(Node::empty()),
             candidates: Vec::new(),
             selections: Vec::new(),
             providers: BTreeMap::new(),
@@ -129,46 +171,27 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads a settings file. Blocks.
+    /// Reads one settings file, in the format that its name ends in. Blocks.
     ///
     /// # Errors
     /// `runtime.settings_not_found`, `runtime.settings_unreadable`, or `runtime.settings_invalid` with every fault,
     /// its line and its key.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        let name = path.display().to_string();
-        let bytes = read_capped(path).map_err(|error| SettingsError::unreadable(&name, error))?;
-        let text = match bytes {
-            None => {
-                let message = format!("the file is longer than {MAX_FILE_BYTES} bytes");
-                return Err(SettingsError::invalid(
-                    &name,
-                    vec![Fault::whole_file(message)],
-                ));
-            }
-            Some(bytes) => String::from_utf8(bytes).map_err(|error| {
-                let message = format!(
-                    "the file is not UTF-8 text (byte {})",
-                    error.utf8_error().valid_up_to()
-                );
-                SettingsError::invalid(&name, vec![Fault::whole_file(message)])
-            })?,
-        };
-        let mut settings = Self::parse(&text, &name)?;
-        settings.file = Some(path.to_owned());
-        Ok(settings)
+        Sources::new().file(path).load()
     }
 
-    /// Reads settings from text; `name` stands for the file in errors.
+    /// Reads settings from TOML; `name` stands for the file in errors.
     ///
     /// # Errors
     /// `runtime.settings_invalid` with every fault, its line and its key.
     pub fn parse(text: &str, name: &str) -> Result<Self, SettingsError> {
-        let settings =
-            read::settings(text).map_err(|faults| SettingsError::listed(name, faults))?;
-        Ok(Self {
-            name: name.to_owned(),
-            ..settings
-        })
+        Sources::new().text(name, text).load()
+    }
+
+    /// Returns the files that were there and were read, in the order of their layers.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Returns the path of the admin socket.
@@ -203,14 +226,4 @@ impl Settings {
             .request_timeout
             .unwrap_or(steps + Duration::from_secs(30))
     }
-}
-
-/// Reads a file; `None` when it is too long. A directory or a device that never ends is no danger.
-fn read_capped(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_FILE_BYTES);
-    Ok(fits.then_some(bytes))
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use oneiric_core::{Coded, ErrorKind, FactoryPolicy, StackOrder};
 use oneiric_lifecycle::{ShutdownReport, SystemWallClock};
 use oneiric_runtime::{
-    Log, LogSettings, Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, Started,
+    Log, LogSettings, Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, SettingsSource,
+    Started,
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -323,7 +324,11 @@ fn failure(error: &RuntimeError) -> Failure {
             .iter()
             .map(|fault| {
                 json!({
-                    "file": settings.file(),
+                    "file": match &fault.source {
+                        SettingsSource::File(path) => Some(path.display().to_string()),
+                        _ => None,
+                    },
+                    "place": fault.place(),
                     "line": fault.at.map(|(line, _)| line),
                     "column": fault.at.map(|(_, column)| column),
                     "key": fault.key,

@@ -4,18 +4,15 @@ use std::{fmt, io};
 
 use oneiric_core::{Coded, ErrorKind};
 
-/// A place in a file; lines and columns count from 1, columns in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
-}
+use super::layer::{Layers, Place, SettingsSource, describe};
 
 /// One thing that is wrong with a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// Line and column, from 1; absent when it is about the whole file.
+    /// The layer that it is in.
+    pub source: SettingsSource,
+    /// Line and column, from 1; absent when it is about a whole file, or about no file.
     pub at: Option<(usize, usize)>,
     /// The key, `candidates[0].slot`; empty when it is about the whole file.
     pub key: String,
@@ -25,6 +22,7 @@ pub struct Fault {
     pub code: &'static str,
     /// What may have been meant.
     pub help: Option<String>,
+    place: Place,
 }
 
 impl Fault {
@@ -35,11 +33,13 @@ impl Fault {
         message: impl fmt::Display,
     ) -> Self {
         Self {
-            at: Some((place.line, place.column)),
+            source: SettingsSource::Default,
+            at: None,
             key: key.to_owned(),
             message: message.to_string(),
             code,
             help: None,
+            place,
         }
     }
 
@@ -48,14 +48,21 @@ impl Fault {
         Self::new(place, key, error.code(), error)
     }
 
-    pub(crate) fn whole_file(message: String) -> Self {
-        Self {
-            at: None,
-            key: String::new(),
-            message,
-            code: "runtime.settings_invalid",
-            help: None,
-        }
+    /// A fault of a whole layer, or of its text.
+    pub(super) fn of_text(place: Place, message: impl fmt::Display) -> Self {
+        Self::new(place, "", "runtime.settings_invalid", message)
+    }
+
+    /// Returns where it is, for people: `oneiric.toml:3:1`, `ONEIRIC_RUN__GRACE_MS`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        describe(&self.source, self.at)
+    }
+
+    fn located(mut self, layers: &Layers) -> Self {
+        self.source = layers.source(self.place);
+        self.at = layers.line_and_column(self.place);
+        self
     }
 
     pub(crate) fn help(mut self, help: Option<String>) -> Self {
@@ -65,7 +72,7 @@ impl Fault {
 }
 
 impl fmt::Display for Fault {
-    /// Without the file, which is the same for all faults: see [`SettingsError`].
+    /// Without its place: see [`Fault::place`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
@@ -102,7 +109,7 @@ impl Faults {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 }
@@ -142,19 +149,31 @@ impl SettingsError {
         }
     }
 
-    pub(crate) fn invalid(file: &str, faults: impl IntoIterator<Item = Fault>) -> Self {
-        Self::listed(file, faults.into_iter().collect())
+    /// Settings that faults were found in; their places are looked up here.
+    pub(crate) fn invalid(layers: &Layers, faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self::listed(layers, faults.into_iter().collect())
     }
 
-    pub(super) fn listed(file: &str, mut faults: Faults) -> Self {
-        faults.kept.sort_by_key(|fault| fault.at);
-        Self {
-            file: file.to_owned(),
-            what: What::Invalid(faults),
-        }
+    pub(super) fn listed(layers: &Layers, faults: Faults) -> Self {
+        let Faults { mut kept, more } = faults;
+        // Stable, and by layer first: upper layers come last.
+        kept.sort_by_key(|fault| fault.place);
+        let mut kept: Vec<Fault> = kept
+            .into_iter()
+            .map(|fault| fault.located(layers))
+            .collect();
+        kept.sort_by_key(|fault| (fault.place.layer, fault.at));
+        let mut sources = kept.iter().map(|fault| &fault.source);
+        let first = sources.next();
+        let file = match first {
+            Some(first) if sources.all(|source| source == first) => first.to_string(),
+            _ => layers.name(),
+        };
+        let what = What::Invalid(Faults { kept, more });
+        Self { file, what }
     }
 
-    /// Returns the file, as it was named.
+    /// Returns the file or variable, as it was named; where there are several, a word for all of them.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
@@ -184,10 +203,7 @@ impl fmt::Display for SettingsError {
         }
         for fault in &faults.kept {
             f.write_str(if several { "\n  " } else { "" })?;
-            match fault.at {
-                Some((line, column)) => write!(f, "{}:{line}:{column}: {fault}", self.file)?,
-                None => write!(f, "{}: {fault}", self.file)?,
-            }
+            write!(f, "{}: {fault}", fault.place())?;
         }
         if faults.more > 0 {
             write!(f, "\n  and {} more", faults.more)?;
@@ -260,9 +276,10 @@ mod tests {
 
     #[test]
     fn after_a_hundred_faults_the_rest_is_counted() {
-        let place = Place { line: 1, column: 1 };
+        let layers = Layers::of_text("x.toml");
+        let place = Place::spot(0, (1, 1));
         let fault = Fault::new(place, "a", "runtime.settings_invalid", "wrong");
-        let error = SettingsError::invalid("x.toml", vec![fault; 250]);
+        let error = SettingsError::invalid(&layers, vec![fault; 250]);
         assert_eq!(error.faults().len(), 100);
         let text = error.to_string();
         assert!(text.starts_with("250 faults in x.toml"), "{text}");

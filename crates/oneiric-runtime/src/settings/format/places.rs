@@ -1,8 +1,6 @@
 //! Lines and columns of bytes, for any number of them: a file is gone through once and then only looked up, so that
 //! telling the place of every value of a file costs no more than reading it, whatever the length of its lines.
 
-use super::fault::Place;
-
 /// Bytes between two counts of characters.
 const STRIDE: usize = 256;
 
@@ -30,16 +28,14 @@ impl<'t> Places<'t> {
         }
     }
 
-    /// Finds the place of a byte; one beyond the end is at the end.
-    pub(super) fn of(&self, byte: usize) -> Place {
+    /// Finds line and column of a byte, from 1; one beyond the end is at the end.
+    pub(super) fn of(&self, byte: usize) -> (usize, usize) {
         let byte = byte.min(self.text.len());
         // The first line begins at 0, so there is always one.
         let line = self.lines.partition_point(|start| *start <= byte);
         let start = self.lines.get(line - 1).copied().unwrap_or_default();
-        Place {
-            line,
-            column: self.chars_before(byte) - self.chars_before(start) + 1,
-        }
+        let column = self.chars_before(byte) - self.chars_before(start) + 1;
+        (line, column)
     }
 
     fn chars_before(&self, byte: usize) -> usize {
@@ -67,14 +63,10 @@ mod tests {
     fn places_count_characters_from_one() {
         let text = "a = 1\nä = 'ö' # x";
         let places = Places::new(text);
-        assert_eq!(places.of(0), Place { line: 1, column: 1 });
+        assert_eq!(places.of(0), (1, 1));
         let sharp = text.find('#').unwrap();
-        assert_eq!(places.of(sharp), Place { line: 2, column: 9 });
-        let end = Place {
-            line: 2,
-            column: 12,
-        };
-        assert_eq!(places.of(1_000), end);
+        assert_eq!(places.of(sharp), (2, 9));
+        assert_eq!(places.of(1_000), (2, 12));
     }
 
     #[test]
@@ -85,14 +77,14 @@ mod tests {
             let places = Places::new(text);
             let (mut line, mut column) = (1, 1);
             for (at, char) in text.char_indices() {
-                assert_eq!(places.of(at), Place { line, column }, "byte {at}");
+                assert_eq!(places.of(at), (line, column), "byte {at}");
                 (line, column) = if char == '\n' {
                     (line + 1, 1)
                 } else {
                     (line, column + 1)
                 };
             }
-            assert_eq!(places.of(text.len()), Place { line, column });
+            assert_eq!(places.of(text.len()), (line, column));
         }
     }
 }

@@ -1,0 +1,100 @@
+//! Candidates and provider settings against the factories that a program has: the part of checking that needs more
+//! than the settings themselves.
+
+use std::collections::BTreeSet;
+
+use oneiric_core::{FactoryPolicy, Provider, Slot};
+use oneiric_lifecycle::FactoryTable;
+use serde_json::Value;
+
+use super::{Configured, Declared, Fault, Place, Settings, SettingsError, fault::nearest, hide};
+
+impl Settings {
+    /// Checks that every candidate's factory is in `factories`, allowed, and takes the settings of its provider. Text
+    /// from the environment and the command line gets the type that the factory takes.
+    ///
+    /// # Errors
+    /// `runtime.settings_invalid` naming every candidate whose factory is not there (`lifecycle.factory_unknown`),
+    /// not allowed (`core.factory_denied`) or does not take the settings (`lifecycle.settings_invalid`).
+    pub fn check_factories(
+        &mut self,
+        factories: &FactoryTable,
+    ) -> Result<FactoryPolicy, SettingsError> {
+        let policy = FactoryPolicy::new(&self.factory_allowlist).map_err(|error| {
+            let place = Place::whole(0);
+            let fault = Fault::coded(place, "security.factory_allowlist", &error);
+            SettingsError::invalid(&self.layers, [fault])
+        })?;
+        let mut faults = Vec::new();
+        for declared in &self.candidates {
+            let candidate = &declared.candidate;
+            let of = (candidate.slot().clone(), candidate.provider().clone());
+            let configured = self.providers.get_mut(&of);
+            faults.extend(check(declared, configured, factories, &policy));
+        }
+        if faults.is_empty() {
+            Ok(policy)
+        } else {
+            Err(SettingsError::invalid(&self.layers, faults))
+        }
+    }
+
+    /// Providers that have settings and are declared by no candidate, and where their settings stand. Not a fault,
+    /// because candidates may come from elsewhere later; silent it must not be either.
+    pub(crate) fn settings_without_candidate(&self) -> Vec<(&Slot, &Provider, String)> {
+        let declared = self.candidates.iter().map(|declared| {
+            let candidate = &declared.candidate;
+            (candidate.slot(), candidate.provider())
+        });
+        let declared: BTreeSet<_> = declared.collect();
+        self.providers
+            .iter()
+            .filter(|((slot, provider), _)| !declared.contains(&(slot, provider)))
+            .map(|((slot, provider), configured)| {
+                (slot, provider, self.layers.describe(configured.place))
+            })
+            .collect()
+    }
+}
+
+fn check(
+    declared: &Declared,
+    configured: Option<&mut Configured>,
+    factories: &FactoryTable,
+    policy: &FactoryPolicy,
+) -> Option<Fault> {
+    let path = declared.candidate.factory()?;
+    let at_factory =
+        |code, message: String| Fault::new(declared.place, &declared.key, code, message);
+    if let Err(denied) = policy.check(path) {
+        let help = "add it to `security.factory_allowlist` if it is yours";
+        let fault = Fault::coded(declared.place, &declared.key, &denied);
+        return Some(fault.help((!denied.is_blocked()).then(|| help.to_owned())));
+    }
+    let Some(factory) = factories.get(path) else {
+        let message = format!("no factory '{path}' is in this program");
+        let known = factories.paths().map(|known| known.as_str());
+        let fault = at_factory("lifecycle.factory_unknown", message);
+        return Some(fault.help(nearest(path.as_str(), known)));
+    };
+    let refused = |message: String| format!("'{path}' does not take these settings: {message}");
+    let code = "lifecycle.settings_invalid";
+    match configured {
+        // Settings that are missing altogether are missed where the candidate is declared.
+        None => {
+            let message = factory.check_settings(&Value::Null).err()?;
+            Some(at_factory(code, refused(message)))
+        }
+        Some(configured) => {
+            let message = configured
+                .fit(|value| {
+                    factory
+                        .check_settings(value)
+                        .map_err(|error| error.to_string())
+                })
+                .err()?;
+            let message = refused(hide::message(message, "", &configured.value));
+            Some(Fault::new(configured.place, &configured.key, code, message))
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Settings files on the disk: which are there, whether they can be trusted, and what is in them.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::format::Format;
+
+/// The longest settings file: 1 MiB.
+pub(super) const MAX_BYTES: u64 = 1 << 20;
+
+/// What is in a file that could be opened.
+pub(super) enum Contents {
+    Text(String),
+    /// It cannot be used: where, and why.
+    Wrong(Option<(usize, usize)>, String),
+}
+
+/// What there is at a place where settings may be.
+pub(super) struct Found {
+    pub(super) first: Option<(PathBuf, Contents)>,
+    /// Another one, in another format.
+    pub(super) second: Option<PathBuf>,
+}
+
+/// The files that a path without an ending may stand for.
+pub(super) fn names(stem: &Path) -> Vec<PathBuf> {
+    Format::ENDINGS
+        .map(|(ending, _)| stem.with_added_extension(ending))
+        .to_vec()
+}
+
+/// Looks for a file in any of the formats.
+pub(super) fn found(stem: &Path) -> Result<Found, (PathBuf, io::Error)> {
+    let mut found = Found {
+        first: None,
+        second: None,
+    };
+    for path in names(stem) {
+        match read(&path) {
+            Ok(contents) if found.first.is_none() => found.first = Some((path, contents)),
+            Ok(_) => {
+                found.second.get_or_insert(path);
+            }
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err((path, error)),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether nothing is there. A file in the place of a directory on the way means the same.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Reads a file. A directory or a device that never ends is no danger.
+pub(super) fn read(path: &Path) -> io::Result<Contents> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mode = metadata.permissions().mode();
+    // Whoever can write this file decides which code runs here. Devices such as /dev/null are everybody's.
+    if metadata.is_file() && mode & 0o002 != 0 {
+        let message = format!(
+            "every user of this machine can change the file (mode {:o}); chmod o-w closes it",
+            mode & 0o777
+        );
+        return Ok(Contents::Wrong(None, message));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).map_or(true, |length| length > MAX_BYTES) {
+        let message = format!("the file is longer than {MAX_BYTES} bytes");
+        return Ok(Contents::Wrong(None, message));
+    }
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => Contents::Text(text),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let before = error.as_bytes().get(..valid).unwrap_or_default();
+            let before = String::from_utf8_lossy(before);
+            let line = before.split('\n').count();
+            let column = before
+                .split('\n')
+                .next_back()
+                .map_or(0, |line| line.chars().count());
+            let message = format!("the file is not UTF-8 text (byte {valid})");
+            Contents::Wrong(Some((line, column + 1)), message)
+        }
+    })
+}

@@ -1,0 +1,197 @@
+//! Which values are not to be shown: settings are shown by commands, in errors, in debug output, and copied into
+//! tickets from all of them.
+//!
+//! A secret belongs behind a `secret://` reference. This is for the ones that stand in the file all the same: what a
+//! key is called tells them apart well enough, and a password within an address is found where addresses have it.
+
+use serde_json::Value;
+
+/// What is shown in the place of a secret.
+pub(crate) const HIDDEN: &str = "***";
+
+/// Begins a reference to a secret, which is not one.
+pub(crate) const REFERENCE: &str = "secret://";
+
+/// Whether a key looks like that of a secret, judged by its last name.
+pub(crate) fn is_secret(name: &str) -> bool {
+    words(name).windows(2).any(|pair| match pair {
+        [first, second] => {
+            SINGLE.contains(&first.as_str())
+                || (second == "key" && BEFORE_KEY.contains(&first.as_str()))
+        }
+        _ => false,
+    })
+}
+
+const SINGLE: [&str; 8] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "token",
+    "secret",
+    "apikey",
+    "credential",
+    "pwd",
+];
+const BEFORE_KEY: [&str; 4] = ["api", "private", "access", "signing"];
+
+/// The words of a name in small letters and singular, and an empty one after them.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_small = false;
+    for letter in name.chars() {
+        let begins = letter.is_uppercase() && was_small;
+        if begins || !letter.is_alphanumeric() {
+            words.push(String::new());
+        }
+        was_small = letter.is_lowercase() || letter.is_numeric();
+        if let Some(word) = words.last_mut().filter(|_| letter.is_alphanumeric()) {
+            word.extend(letter.to_lowercase());
+        }
+    }
+    for word in &mut words {
+        let singular = word.strip_suffix('s').map(str::len);
+        word.truncate(singular.filter(|length| *length > 3).unwrap_or(word.len()));
+    }
+    words.push(String::new());
+    words
+}
+
+/// A value as it may be shown under this name.
+pub(crate) fn shown(name: &str, value: &Value) -> Value {
+    match value {
+        Value::Object(entries) if !is_secret(name) => {
+            let entries = entries.iter();
+            let entries = entries.map(|(name, value)| (name.clone(), shown(name, value)));
+            Value::Object(entries.collect())
+        }
+        Value::Array(items) => items.iter().map(|item| shown(name, item)).collect(),
+        Value::String(text) if text.starts_with(REFERENCE) => value.clone(),
+        // How many tokens there may be is no secret.
+        Value::Number(_) if name.ends_with('s') => value.clone(),
+        Value::Null | Value::Bool(_) => value.clone(),
+        _ if is_secret(name) => HIDDEN.into(),
+        Value::String(text) => without_password(text).into(),
+        _ => value.clone(),
+    }
+}
+
+/// `redis://user:password@host` without its password.
+fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{scheme}://{user}:{HIDDEN}@{host}{path}"),
+            None => text.to_owned(),
+        },
+        None => text.to_owned(),
+    }
+}
+
+/// A message of somebody who read `value` and may have repeated secrets of it.
+pub(crate) fn message(message: String, name: &str, value: &Value) -> String {
+    let mut secrets = Vec::new();
+    collect(name, value, &mut secrets);
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
+        .iter()
+        .filter(|secret| !secret.is_empty())
+        .fold(message, |message, secret| message.replace(secret, HIDDEN))
+}
+
+/// The texts that [`shown`] hides.
+fn collect(name: &str, value: &Value, secrets: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => {
+            for (inner, value) in entries {
+                // Whatever stands in a secret table is as secret as the table.
+                let name = if is_secret(name) { name } else { inner };
+                collect(name, value, secrets);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(name, item, secrets)),
+        Value::String(text) => {
+            let shown = shown(name, value);
+            if shown == HIDDEN {
+                secrets.push(text.clone());
+                // As an error quotes it.
+                secrets.push(text.escape_debug().to_string());
+            } else if shown != *text {
+                let authority = text
+                    .rsplit_once('@')
+                    .and_then(|(user, _)| user.rsplit_once(':'));
+                secrets.extend(authority.map(|(_, password)| password.to_owned()));
+            }
+        }
+        Value::Number(number) if shown(name, value) == HIDDEN => secrets.push(number.to_string()),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn p86_names_of_secrets_are_told_from_others() {
+        for name in [
+            "password",
+            "db_password",
+            "token",
+            "apiKey",
+            "api_key",
+            "API-KEY",
+            "private_key",
+            "client_secret",
+            "accessToken",
+            "passwords",
+            "Token",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "key",
+            "primary_key",
+            "tokenizer",
+            "monkey",
+            "secretary",
+            "address",
+            "pass",
+            "keys",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn p86_secrets_are_hidden_wherever_they_are_and_references_shown() {
+        let value = json!({
+            "url": "redis://me:hunter2@db/0", "plain": "http://db/a:b@c", "password": "hunter2",
+            "token": "secret://file/t", "max_tokens": 5, "pin_token": 1234, "flag_secret": true,
+            "list": [{"api_key": "k"}], "secret": {"a": "b"},
+        });
+        let expected = json!({
+            "url": "redis://me:***@db/0", "plain": "http://db/a:b@c", "password": "***",
+            "token": "secret://file/t", "max_tokens": 5, "pin_token": "***", "flag_secret": true,
+            "list": [{"api_key": "***"}], "secret": "***",
+        });
+        assert_eq!(shown("x", &value), expected);
+    }
+
+    #[test]
+    fn p86_a_message_that_repeats_a_secret_loses_it() {
+        let value =
+            json!({"password": "hun\"ter2", "url": "redis://me:geheim@db", "pin_token": 77});
+        let said = "expected u64, found \"hun\\\"ter2\" and 77 in redis://me:geheim@db".to_owned();
+        assert_eq!(
+            message(said, "x", &value),
+            "expected u64, found \"***\" and *** in redis://me:***@db"
+        );
+    }
+}
