@@ -11,6 +11,7 @@ use oneiric_lifecycle::{CallError, Health, Outcome, Probe, Retire, SwapRequest};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
 use crate::redis_server::RedisServer;
 use crate::support::{lifecycle, slot};
@@ -230,6 +231,11 @@ async fn a_server_that_stops_answering_costs_one_time_limit_and_comes_back() {
     let cache = RedisCache::connect(&settings).await.unwrap();
     server.freeze();
     unavailable(cache.get("k").await, "did not answer within 50 ms");
+    tokio::select! {
+        biased;
+        _ = cache.connected() => panic!("the next caller would wait as long again"),
+        () = std::future::ready(()) => {}
+    }
     for _ in 0..100 {
         unavailable(
             cache.put("k", VALUE, None).await,
@@ -439,12 +445,15 @@ async fn a_retired_cache_holds_no_connection_and_makes_none() {
 }
 
 #[tokio::test]
-async fn a_dropped_cache_holds_no_connection() {
+async fn a_dropped_cache_leaves_neither_a_connection_nor_a_task() {
     let Some(server) = RedisServer::start(&[]) else {
         return;
     };
-    drop(connect(&server).await);
-    while connections(&server) > 0 {
+    let cache = connect(&server).await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    assert!(tasks() > 0);
+    drop(cache);
+    while connections(&server) > 0 || tasks() > 0 {
         tokio::task::yield_now().await;
     }
 }
