@@ -2,6 +2,7 @@
 //! the slot is swapped again and again.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use oneiric_runtime::Client;
@@ -10,19 +11,80 @@ use oneiric_tests::Process;
 use oneiric_tests::settings::CACHES;
 use serde_json::json;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 const CALLERS: usize = 8;
-const SWAPS: u64 = 200;
+const SWAPS: usize = 200;
 
-/// Calls until told to stop; gives how many calls it made and what failed.
-async fn call_without_pause(socket: &Path, caller: usize, stop: &AtomicBool) -> (u64, Vec<String>) {
+/// Clients that call without pause.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    callers: Vec<JoinHandle<Calls>>,
+}
+
+/// What became of calls.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) made: u64,
+    /// Code and message of each that failed.
+    pub(crate) failed: Vec<String>,
+}
+
+impl Load {
+    /// Begins to call. Must be called within a runtime.
+    pub(crate) fn begin(socket: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let callers = (0..CALLERS)
+            .map(|caller| {
+                let (socket, stop) = (socket.to_owned(), Arc::clone(&stop));
+                tokio::spawn(async move { call_without_pause(&socket, caller, &stop).await })
+            })
+            .collect();
+        Self { stop, callers }
+    }
+
+    /// Lets the calls under way end, and makes no more.
+    pub(crate) async fn end(self) -> Calls {
+        self.stop.store(true, Ordering::Release);
+        let mut all = Calls::default();
+        for caller in self.callers {
+            let calls = caller.await.unwrap();
+            all.made += calls.made;
+            all.failed.extend(calls.failed);
+        }
+        all
+    }
+}
+
+impl Calls {
+    /// # Panics
+    /// When one failed, or there were hardly any.
+    #[track_caller]
+    pub(crate) fn all_succeeded(&self) {
+        assert!(
+            self.failed.is_empty(),
+            "{} of {} calls failed: {:?}",
+            self.failed.len(),
+            self.made,
+            self.failed.first()
+        );
+        assert!(
+            self.made > CALLERS as u64,
+            "{} calls are no load",
+            self.made
+        );
+    }
+}
+
+/// Calls until told to stop.
+async fn call_without_pause(socket: &Path, caller: usize, stop: &AtomicBool) -> Calls {
     let mut client = Client::connect(socket).await.unwrap();
-    let (mut made, mut failed) = (0, Vec::new());
+    let mut calls = Calls::default();
     while !stop.load(Ordering::Acquire) {
-        let (operation, input) = if made % 2 == 0 {
+        let (operation, input) = if calls.made % 2 == 0 {
             (
                 "put",
-                json!({"key": format!("caller-{caller}"), "value": made.to_string()}),
+                json!({"key": format!("caller-{caller}"), "value": calls.made.to_string()}),
             )
         } else {
             ("get", json!({"key": format!("caller-{caller}")}))
@@ -34,17 +96,17 @@ async fn call_without_pause(socket: &Path, caller: usize, stop: &AtomicBool) -> 
             input,
         };
         if let Err(error) = client.call(&request).await {
-            failed.push(format!("{} {error}", error.code()));
+            calls.failed.push(format!("{} {error}", error.code()));
         }
-        made += 1;
+        calls.made += 1;
     }
-    (made, failed)
+    calls
 }
 
-async fn swap(socket: &Path, times: u64) {
+/// Swaps the cache to one after the other of `providers`, so many times.
+pub(crate) async fn swap(socket: &Path, providers: &[&str], times: usize) {
     let mut client = Client::connect(socket).await.unwrap();
-    for turn in 0..times {
-        let provider = if turn % 2 == 0 { "file" } else { "memory" };
+    for provider in providers.iter().cycle().take(times) {
         let slot = "adapter/cache".parse().unwrap();
         let request = SwapRequestDoc::to_provider(slot, provider.parse().unwrap());
         let reply = client.swap(&request).await.unwrap();
@@ -56,32 +118,12 @@ async fn swap(socket: &Path, times: u64) {
 fn p17_no_call_fails_while_200_swaps_are_made() {
     let process = Process::start(CACHES);
     let socket: PathBuf = process.place().socket();
-    let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
-    let tokio = Runtime::new().unwrap();
-    let (made, failed) = tokio.block_on(async {
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| {
-                let socket = socket.clone();
-                tokio::spawn(async move { call_without_pause(&socket, caller, stop).await })
-            })
-            .collect();
-        swap(&socket, SWAPS).await;
-        stop.store(true, Ordering::Release);
-        let (mut made, mut failed) = (0, Vec::new());
-        for caller in callers {
-            let (calls, failures) = caller.await.unwrap();
-            made += calls;
-            failed.extend(failures);
-        }
-        (made, failed)
+    let calls = Runtime::new().unwrap().block_on(async {
+        let load = Load::begin(&socket);
+        swap(&socket, &["file", "memory"], SWAPS).await;
+        load.end().await
     });
-    assert!(
-        failed.is_empty(),
-        "{} of {made} calls failed: {:?}",
-        failed.len(),
-        failed.first()
-    );
-    assert!(made > CALLERS as u64, "{made} calls are no load");
+    calls.all_succeeded();
 
     let slot = process
         .oneiric(&["status", "adapter/cache", "--json"])
@@ -92,7 +134,7 @@ fn p17_no_call_fails_while_200_swaps_are_made() {
         slot["swaps"]["retired"], SWAPS,
         "every old instance once: {slot}"
     );
-    assert_eq!(slot["calls"]["succeeded"], made, "{slot}");
+    assert_eq!(slot["calls"]["succeeded"], calls.made, "{slot}");
     assert_eq!(slot["calls"]["failed"], 0, "{slot}");
     assert_eq!(slot.get("draining"), None, "{slot}");
     let (code, said) = process.stop();

@@ -13,6 +13,7 @@ mod load;
 mod logs;
 mod processes;
 mod readme;
+mod redis;
 mod settings_page;
 mod swaps;
 

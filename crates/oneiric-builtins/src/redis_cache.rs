@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oneiric_core::BoxFuture;
-use oneiric_domains::{Cache, cache_instance, check_cache_key};
+use oneiric_domains::{Cache, Secret, cache_instance, check_cache_key};
 use oneiric_lifecycle::{BuildError, CallError, Factory, Health, Probe, Retire, factory_fn};
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{Client, Cmd, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
@@ -33,7 +33,7 @@ pub use self::url::{InvalidRedisUrl, RedisUrl};
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Settings of a [`RedisCache`].
-#[derive(Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RedisCacheSettings {
@@ -45,7 +45,7 @@ pub struct RedisCacheSettings {
     pub username: Option<String>,
     /// The password, or a reference to one (`secret://env/REDIS_PASSWORD`).
     #[serde(default)]
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// The number of the database (0).
     #[serde(default)]
     pub database: u16,
@@ -95,22 +95,6 @@ impl RedisCacheSettings {
             max_value_bytes: default_max_value_bytes(),
             default_ttl_ms: None,
         }
-    }
-}
-
-impl std::fmt::Debug for RedisCacheSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisCacheSettings")
-            .field("url", &format_args!("{}", self.url))
-            .field("username", &self.username)
-            .field("password", &self.password.as_ref().map(|_| "redacted"))
-            .field("database", &self.database)
-            .field("prefix", &self.prefix)
-            .field("connect_timeout_ms", &self.connect_timeout_ms)
-            .field("response_timeout_ms", &self.response_timeout_ms)
-            .field("max_value_bytes", &self.max_value_bytes)
-            .field("default_ttl_ms", &self.default_ttl_ms)
-            .finish()
     }
 }
 
@@ -185,7 +169,7 @@ fn client(settings: &RedisCacheSettings) -> redis::RedisResult<Client> {
         login = login.set_username(username);
     }
     if let Some(password) = &settings.password {
-        login = login.set_password(password);
+        login = login.set_password(password.expose());
     }
     let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE);
     let tcp = TcpSettings::default()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use oneiric_builtins::{MEMORY_CACHE, REDIS_CACHE, RedisCache, RedisCacheSettings};
 use oneiric_core::{Coded, ErrorKind};
-use oneiric_domains::Cache;
+use oneiric_domains::{Cache, Secret};
 use oneiric_lifecycle::{CallError, Health, Outcome, Probe, Retire, SwapRequest};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -304,7 +304,7 @@ async fn a_wrong_password_is_named_and_never_shown() {
     };
     let mut settings = settings(&server.url());
     for (password, reason) in [(None, "NOAUTH"), (Some("hidden too"), "WRONGPASS")] {
-        settings.password = password.map(str::to_owned);
+        settings.password = password.map(|password| Secret::new(password.to_owned()));
         let error = RedisCache::connect(&settings).await.unwrap_err();
         assert_eq!(error.code(), "builtins.redis_refused");
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -314,7 +314,7 @@ async fn a_wrong_password_is_named_and_never_shown() {
             "{shown}"
         );
     }
-    settings.password = Some(PASSWORD.to_owned());
+    settings.password = Some(Secret::new(PASSWORD.to_owned()));
     let cache = RedisCache::connect(&settings).await.unwrap();
     cache.put("k", VALUE, None).await.unwrap();
     let shown = format!("{settings:?} {cache:?}");
@@ -331,7 +331,7 @@ async fn a_user_has_the_rights_that_the_server_gives_it() {
     ]);
     let mut settings = settings(&server.url());
     settings.username = Some("app".to_owned());
-    settings.password = Some("pass".to_owned());
+    settings.password = Some(Secret::new("pass".to_owned()));
     settings.prefix = "app:".to_owned();
     let cache = RedisCache::connect(&settings).await.unwrap();
     assert_eq!(cache.probe().await, Health::Ok);
