@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers of tests; clippy.toml excuses the bodies of tests only"
 )]
 
@@ -14,6 +15,7 @@ mod logs;
 mod processes;
 mod readme;
 mod redis;
+mod service;
 mod settings_page;
 mod swaps;
 

@@ -24,6 +24,26 @@ pub(crate) const STATE_DIR: Variable = Variable {
     name: "ONEIRIC_STATE_DIR",
     doc: "the state directory, unless --state-dir is given",
 };
+/// The state directory that a service manager made.
+pub(crate) const STATE_DIRECTORY: Variable = Variable {
+    name: "STATE_DIRECTORY",
+    doc: "the state directory where neither of those names one; systemd sets it (StateDirectory=)",
+};
+/// Where the service manager listens.
+pub(crate) const NOTIFY_SOCKET: Variable = Variable {
+    name: "NOTIFY_SOCKET",
+    doc: "where `run` says that it is ready, reloading, stopping; systemd sets it (Type=notify-reload)",
+};
+/// How often the service manager wants to hear of us.
+pub(crate) const WATCHDOG_USEC: Variable = Variable {
+    name: "WATCHDOG_USEC",
+    doc: "after how many microseconds without a sign of life systemd gives `run` up (WatchdogSec=)",
+};
+/// Whom the service manager watches.
+pub(crate) const WATCHDOG_PID: Variable = Variable {
+    name: "WATCHDOG_PID",
+    doc: "the process that WATCHDOG_USEC is meant for",
+};
 /// What `run` logs.
 pub(crate) const LOG: Variable = Variable {
     name: "ONEIRIC_LOG",
@@ -49,13 +69,17 @@ pub(crate) const NO_COLOR: Variable = Variable {
 };
 
 /// All of them, in the order of the help text.
-pub const ALL: [Variable; 6] = [
+pub const ALL: [Variable; 10] = [
     CONFIG,
     STATE_DIR,
+    STATE_DIRECTORY,
     LOG,
     FACTORY_ALLOWLIST,
     STACK_ORDER,
     NO_COLOR,
+    NOTIFY_SOCKET,
+    WATCHDOG_USEC,
+    WATCHDOG_PID,
 ];
 
 /// Names that mean something elsewhere: to the tests, or to commands that other builds have.

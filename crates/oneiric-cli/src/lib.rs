@@ -17,6 +17,7 @@ mod help;
 mod hint;
 mod input;
 mod io;
+mod notify;
 mod output;
 mod paint;
 mod progress;

@@ -1,8 +1,10 @@
 //! What every command that asks a running process needs: where it listens, how to colour, and what
 //! time it is.
 
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -73,8 +75,17 @@ impl Session {
 
 /// The state directory that was named: by option, else by variable.
 pub(crate) fn named_state_dir<'a>(global: &'a Global, env: &'a Env) -> Option<&'a Path> {
-    let by_variable = || env.value(env_vars::STATE_DIR).map(Path::new);
+    let by_variable = || {
+        let ours = env.value(env_vars::STATE_DIR).map(Path::new);
+        ours.or_else(|| first(env.value(env_vars::STATE_DIRECTORY)?))
+    };
     global.state_dir.as_deref().or_else(by_variable)
+}
+
+/// The first of the directories that a service manager made; it puts colons between them.
+fn first(directories: &OsStr) -> Option<&Path> {
+    let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
+    (!first.is_empty()).then(|| Path::new(OsStr::from_bytes(first)))
 }
 
 /// The socket that was named, else the one in the state directory.
@@ -144,5 +155,24 @@ mod tests {
         );
         assert_eq!(found(None, Some("d"), Some("v")), Path::new("d/admin.sock"));
         assert_eq!(found(Some("s"), Some("d"), Some("v")), Path::new("s"));
+    }
+
+    #[test]
+    fn the_state_directory_of_a_service_manager_comes_last() {
+        let global = Global {
+            json: false,
+            socket: None,
+            state_dir: None,
+            color: Color::Auto,
+        };
+        let managed = ("STATE_DIRECTORY".into(), "/var/lib/a:/var/lib/b".into());
+        let ours = (env_vars::STATE_DIR.name.into(), "v".into());
+        let env = Env::new([managed.clone()]);
+        assert_eq!(
+            named_state_dir(&global, &env),
+            Some(Path::new("/var/lib/a"))
+        );
+        let env = Env::new([managed, ours]);
+        assert_eq!(named_state_dir(&global, &env), Some(Path::new("v")));
     }
 }

@@ -23,6 +23,7 @@ use crate::commands::cannot_start;
 use crate::env_vars::{self, Env, Variable};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::notify::Manager;
 use crate::output::Output;
 use crate::paint::Paint;
 use crate::session;
@@ -59,7 +60,10 @@ pub(super) fn run(
         .enable_all()
         .build();
     let tokio = tokio.map_err(|error| cannot_start(&error))?;
-    let said = Said(&log);
+    let said = Said {
+        log: &log,
+        manager: Manager::of(env),
+    };
     let output = tokio.block_on(serve(&runtime, &said));
     // A component that hangs in blocking code must not keep the process from ending.
     tokio.shutdown_background();
@@ -171,12 +175,17 @@ async fn serve(runtime: &Runtime, said: &Said<'_>) -> Result<Output, Failure> {
     let (stop, stopped) = oneshot::channel::<()>();
     // The sender is dropped only after it was used, or with everything else.
     let shutdown = async { drop(stopped.await) };
+    let _heartbeat = said
+        .manager
+        .heartbeat()
+        .map(|period| tokio::spawn(beat(said.manager.clone(), period, runtime.clone())));
     let running = runtime.run_with(shutdown, |started| said.started(runtime, started));
     tokio::pin!(running);
     tokio::select! {
         ended = &mut running => return ended_with(ended, said),
         () = signals.next() => {}
     }
+    said.manager.stopping();
     said.line("oneiric is stopping: running calls may finish; once more ends it at once");
     // Nobody listens if the run has ended by itself meanwhile, which is as good.
     stop.send(()).unwrap_or_default();
@@ -187,6 +196,16 @@ async fn serve(runtime: &Runtime, said: &Said<'_>) -> Result<Output, Failure> {
             let document = json!({"schema": SHUTDOWN, "clean": false, "cut_short": true});
             Ok(Output::new(String::new(), document).exits(Exit::UNCLEAN))
         }
+    }
+}
+
+/// Tells the service manager again and again that the process is alive, as long as that is so: that a task gets its turn,
+/// and that whatever guards the slots is not held for ever. A component that hangs is no reason to be killed for.
+async fn beat(manager: Manager, period: Duration, runtime: Runtime) {
+    loop {
+        manager.alive();
+        tokio::time::sleep(period).await;
+        drop(runtime.ready());
     }
 }
 
@@ -230,13 +249,16 @@ fn slots(count: usize) -> String {
     format!("{count} {}", if count == 1 { "slot" } else { "slots" })
 }
 
-/// What the process tells the person who started it, in order with its log.
-struct Said<'a>(&'a Log);
+/// What the process tells the person who started it, in order with its log, and the service manager that did.
+struct Said<'a> {
+    log: &'a Log,
+    manager: Manager,
+}
 
 impl Said<'_> {
     /// Writes a line. If nobody reads it the process goes on: it serves others.
     fn line(&self, text: &str) {
-        self.0.say(text);
+        self.log.say(text);
     }
 
     /// What is active, how to look at it, and how to stop it.
@@ -264,6 +286,7 @@ impl Said<'_> {
                 format!("{some} of {} active: {list}", slots(all))
             }
         };
+        self.manager.ready(&serving);
         let mut text = format!("oneiric is running: {serving}\n");
         let failed: Vec<String> = started
             .activated
