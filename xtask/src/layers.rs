@@ -158,8 +158,8 @@ const OWNERS: &[Owned] = &[
     Owned {
         name: "ring",
         feature: None,
-        owners: &["oneiric-net", "oneiric-remote"],
-        why: "signatures are checked at the trust boundary and nowhere else",
+        owners: &["oneiric-net", "oneiric-remote", "oneiric-runtime"],
+        why: "signatures and bearer tokens are checked at the trust boundary and nowhere else",
     },
     Owned {
         name: "serde_yaml",

@@ -14,6 +14,7 @@
 mod activity;
 mod call;
 mod error;
+mod event;
 mod explain;
 mod health;
 pub mod kind;
@@ -29,6 +30,7 @@ pub use self::{
     activity::{ActivityChangeDoc, ActivityDoc, ActivityRequest, ScopeDoc},
     call::{CallDoc, CallRequest, Encoding},
     error::{ErrorDoc, ErrorFields},
+    event::{EventDoc, MissedDoc},
     explain::{ExplainDoc, Serving},
     health::{HealthDoc, HealthRequest, SlotHealth, Verdict},
     list::{ListDoc, ListedCandidate, ListedSelection, ListedSlot},
@@ -60,6 +62,10 @@ pub mod schema {
     pub const ACTIVITY: &str = "oneiric.activity/1";
     /// [`ActivityChangeDoc`](super::ActivityChangeDoc).
     pub const ACTIVITY_CHANGE: &str = "oneiric.activity_change/1";
+    /// [`EventDoc`](super::EventDoc).
+    pub const EVENT: &str = "oneiric.event/1";
+    /// [`MissedDoc`](super::MissedDoc).
+    pub const MISSED: &str = "oneiric.missed/1";
     /// [`ErrorDoc`](super::ErrorDoc).
     pub const ERROR: &str = "oneiric.error/1";
 }

@@ -8,13 +8,14 @@ use std::{fmt, sync::Arc};
 
 use oneiric_core::{Origin, Provider, Registry, RegistryConfig, SelectionLayer, Slot, WallClock};
 use oneiric_lifecycle::{
-    FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapHook, SwapObserver, SystemWallClock,
+    FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapEvent, SwapHook, SwapObserver,
+    SystemWallClock,
 };
 use serde_json::Value;
 
 use crate::{
-    error::RuntimeError, log_control::LogControl, redact::Redactor, reload::Current,
-    runtime::Runtime, settings::Settings,
+    error::RuntimeError, events::Events, log_control::LogControl, redact::Redactor,
+    reload::Current, runtime::Runtime, settings::Settings,
 };
 
 /// Puts a [`Runtime`] together.
@@ -154,6 +155,8 @@ impl RuntimeBuilder {
                 .get(&(slot.clone(), provider.clone()))
                 .map(|configured| configured.value.clone())
         };
+        let events = Arc::new(Events::new(Arc::clone(&clock)));
+        let told = Arc::clone(&events);
         let covering = redactor.clone();
         let lifecycle = Lifecycle::builder(registry)
             .factories(factories)
@@ -162,7 +165,8 @@ impl RuntimeBuilder {
             .limits(limits)
             .redact(move |text| covering.redact(text))
             .wall_clock(Arc::clone(&clock))
-            .observer(crate::swap_log::log);
+            .observer(crate::swap_log::log)
+            .observer(move |event: &SwapEvent| told.swap(event));
         let lifecycle = extend
             .into_iter()
             .fold(lifecycle, |lifecycle, step| step(lifecycle));
@@ -177,6 +181,7 @@ impl RuntimeBuilder {
             clock,
             redactor,
             log,
+            events,
         ))
     }
 }

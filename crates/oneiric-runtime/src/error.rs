@@ -99,6 +99,28 @@ pub enum RuntimeError {
         /// What it says.
         error: CallError,
     },
+    /// A certificate, a key or an authority for TLS cannot be used.
+    #[error("TLS cannot use {}: {message}", path.display())]
+    TlsUnusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The admin API is to be served over TCP, and nobody could come in.
+    #[error("nobody could use the admin API on TCP{}", because(reasons))]
+    TcpUnguarded {
+        /// Why each token lets nobody in.
+        reasons: Vec<String>,
+    },
+    /// The address of the admin API cannot be listened on.
+    #[error("cannot listen on {address}")]
+    ListenFailed {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A defect of ours.
     #[error("internal error: {message}")]
     Internal {
@@ -112,6 +134,13 @@ fn process(id: Option<u32>) -> String {
         || "another process".to_owned(),
         |id| format!("process {id}"),
     )
+}
+
+fn because(reasons: &[String]) -> String {
+    if reasons.is_empty() {
+        return ": no token and no client certificate is known".to_owned();
+    }
+    format!(": {}", reasons.join("; "))
 }
 
 fn known_list(known: &[Provider]) -> String {
@@ -135,6 +164,8 @@ impl RuntimeError {
             Self::SocketPathTooLong { .. } => {
                 "set `admin.socket` to a shorter path, or use a shorter state directory (ONEIRIC_STATE_DIR)".to_owned()
             }
+            Self::TcpUnguarded { .. } => "add `[[admin.tokens]]`, or `admin.tcp.client_ca` with `[admin.client_roles]`; or remove `[admin.tcp]`".to_owned(),
+            Self::ListenFailed { .. } => "set `admin.tcp.listen` to another address or port".to_owned(),
             Self::SocketInUse { .. } => "set `admin.socket` to another path".to_owned(),
             Self::StateDir { .. } => "choose another state directory (`state_dir`, ONEIRIC_STATE_DIR)".to_owned(),
             Self::StateDirOpen { path, .. } => {
@@ -161,6 +192,9 @@ impl Coded for RuntimeError {
             Self::Change(error) => error.code(),
             Self::Lifecycle(error) => error.code(),
             Self::Call { error, .. } => error.code(),
+            Self::TlsUnusable { .. } => "runtime.tls_unusable",
+            Self::TcpUnguarded { .. } => "runtime.tcp_unguarded",
+            Self::ListenFailed { .. } => "runtime.listen_failed",
             Self::Internal { .. } => "runtime.internal",
         }
     }
@@ -172,7 +206,10 @@ impl Coded for RuntimeError {
             Self::StateDir { .. }
             | Self::StateDirOpen { .. }
             | Self::SocketPathTooLong { .. }
-            | Self::Socket { .. } => ErrorKind::Config,
+            | Self::Socket { .. }
+            | Self::TlsUnusable { .. }
+            | Self::TcpUnguarded { .. }
+            | Self::ListenFailed { .. } => ErrorKind::Config,
             Self::ProviderUnknown { .. } => ErrorKind::NotFound,
             Self::RunBefore | Self::RequestInvalid { .. } => ErrorKind::Usage,
             Self::Change(error) => error.kind(),

@@ -59,6 +59,7 @@ mod builder;
 mod client;
 mod encode;
 mod error;
+mod events;
 #[cfg(feature = "log")]
 mod log;
 mod log_control;
@@ -79,6 +80,7 @@ pub use crate::log::{DEFAULT_FILTER, InvalidFilter, Log};
 pub use crate::{
     builder::RuntimeBuilder,
     error::RuntimeError,
+    events::{EventStream, Watched},
     log_control::LogControl,
     redact::{MIN_REDACTED_BYTES, RedactingWriter, Redactor},
     runtime::{Runtime, Started},

@@ -27,6 +27,8 @@ pub(crate) enum Metric {
     InstancesRetiredTotal,
     CallsTotal,
     AdminRequestsTotal,
+    AdminRefusalsTotal,
+    AdminInUse,
     StartTime,
     LogLinesDroppedTotal,
 }
@@ -38,7 +40,7 @@ enum Kind {
 }
 
 impl Metric {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::SelectionsUnknown,
         Self::SlotActive,
         Self::SlotDiffers,
@@ -48,6 +50,8 @@ impl Metric {
         Self::InstancesRetiredTotal,
         Self::CallsTotal,
         Self::AdminRequestsTotal,
+        Self::AdminRefusalsTotal,
+        Self::AdminInUse,
         Self::StartTime,
         Self::LogLinesDroppedTotal,
     ];
@@ -109,6 +113,18 @@ impl Metric {
                 Unit::Count,
                 "Requests to the admin API by route and status.",
             ),
+            Self::AdminRefusalsTotal => (
+                "oneiric_admin_refusals_total",
+                Counter,
+                Unit::Count,
+                "What the admin API did not take, by reason: an error code, or what ended a connection before it asked.",
+            ),
+            Self::AdminInUse => (
+                "oneiric_admin_in_use",
+                Gauge,
+                Unit::Count,
+                "Connections, calls, changes and streams of the admin API at this moment, by what.",
+            ),
             Self::StartTime => (
                 "oneiric_start_time_seconds",
                 Gauge,
@@ -166,6 +182,24 @@ impl Metrics {
         ];
         let key = Metric::AdminRequestsTotal.key(labels);
         self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Counts what the admin API did not take.
+    #[cfg(feature = "admin")]
+    pub(crate) fn refused(&self, reason: &'static str) {
+        let labels = vec![Label::from_static_parts("reason", reason)];
+        let key = Metric::AdminRefusalsTotal.key(labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Says what of the admin API is in use.
+    #[cfg(feature = "admin")]
+    pub(crate) fn in_use(&self, what: impl IntoIterator<Item = (&'static str, usize)>) {
+        for (name, count) in what {
+            let labels = vec![Label::from_static_parts("what", name)];
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            self.gauge(Metric::AdminInUse, labels, approximate(count));
+        }
     }
 
     fn gauge(&self, metric: Metric, labels: Vec<Label>, value: f64) {

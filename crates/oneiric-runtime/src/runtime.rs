@@ -6,7 +6,6 @@
 use std::{
     fmt,
     future::Future,
-    path::Path,
     pin::pin,
     sync::{
         Arc,
@@ -21,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     error::RuntimeError,
+    events::Events,
     log_control::LogControl,
     redact::Redactor,
     reload::Current,
@@ -48,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) log: Option<Arc<dyn LogControl>>,
     pub(crate) since: SystemTime,
     pub(crate) revisions: Revisions,
+    pub(crate) events: Arc<Events>,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: crate::metrics::Metrics,
     run: AtomicBool,
@@ -61,6 +62,8 @@ pub struct Started {
     pub activated: Vec<(Slot, Result<SwapReport, LifecycleError>)>,
     /// Where operators connect; absent without the feature `admin`.
     pub socket: Option<std::path::PathBuf>,
+    /// Where they connect over TCP; absent where settings name no address.
+    pub address: Option<std::net::SocketAddr>,
 }
 
 impl Runtime {
@@ -71,6 +74,7 @@ impl Runtime {
         clock: Arc<dyn WallClock>,
         redactor: Redactor,
         log: Option<Arc<dyn LogControl>>,
+        events: Arc<Events>,
     ) -> Self {
         let inner = Inner {
             lifecycle,
@@ -81,6 +85,7 @@ impl Runtime {
             redactor,
             log,
             revisions: Revisions::default(),
+            events,
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(),
             run: AtomicBool::new(false),
@@ -144,11 +149,15 @@ impl Runtime {
         }
         let settings = self.settings();
         let state_dir = StateDir::enter(&settings.state_dir)?;
-        let operators = Operators::admit(self, &settings.socket_path())?;
+        let operators = Operators::admit(self, &settings).await?;
         let mut shutdown = pin!(shutdown);
         tokio::select! {
             activated = self.activate_all() => {
-                on_started(&Started { activated, socket: operators.socket() });
+                on_started(&Started {
+                    activated,
+                    socket: operators.socket(),
+                    address: operators.address(),
+                });
                 shutdown.await;
             }
             () = &mut shutdown => {}
@@ -165,6 +174,7 @@ impl Runtime {
                 "not shut down cleanly"
             );
         }
+        self.inner.events.end();
         operators.dismiss().await;
         drop(state_dir);
         Ok(report)
@@ -215,14 +225,18 @@ struct Operators {
 
 #[cfg(feature = "admin")]
 impl Operators {
-    fn admit(runtime: &Runtime, socket: &Path) -> Result<Self, RuntimeError> {
+    async fn admit(runtime: &Runtime, settings: &Settings) -> Result<Self, RuntimeError> {
         Ok(Self {
-            server: crate::admin::Server::start(runtime.clone(), socket)?,
+            server: crate::admin::Server::start(runtime.clone(), settings).await?,
         })
     }
 
     fn socket(&self) -> Option<std::path::PathBuf> {
         Some(self.server.socket().to_owned())
+    }
+
+    fn address(&self) -> Option<std::net::SocketAddr> {
+        self.server.address()
     }
 
     fn stop_admitting(&self) {
@@ -236,15 +250,15 @@ impl Operators {
 
 #[cfg(not(feature = "admin"))]
 impl Operators {
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "the same signature as with the feature"
-    )]
-    fn admit(_: &Runtime, _: &Path) -> Result<Self, RuntimeError> {
-        Ok(Self {})
+    fn admit(_: &Runtime, _: &Settings) -> std::future::Ready<Result<Self, RuntimeError>> {
+        std::future::ready(Ok(Self {}))
     }
 
     fn socket(&self) -> Option<std::path::PathBuf> {
+        None
+    }
+
+    fn address(&self) -> Option<std::net::SocketAddr> {
         None
     }
 

@@ -3,8 +3,9 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     future::Future,
-    hash::{BuildHasher, Hasher},
+    hash::{BuildHasher, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
@@ -12,76 +13,123 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{self, HeaderMap, HeaderValue},
+    header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use oneiric_core::ErrorKind;
-use tokio::sync::Semaphore;
-use tracing::{Instrument, Level};
+use tracing::{Instrument, Level, Span, field};
 
 use super::{
     asked::{self, Asked},
-    problem::{Answer, Problem, Written},
+    budget::{Budget, Share},
+    connection::Told,
+    entrance::{Caller, Entrance},
+    places::{Place, Places},
+    problem::{Answer, Problem},
+    replay::{Claim, Key, Outcome, Replays},
     request_log::Line,
-    routes::MAX_CALLS,
-    table::{self, Handler},
+    table::{self, Access, Handler, Row, Verb},
 };
-use crate::runtime::Runtime;
+use crate::{api::kind, runtime::Runtime, settings::Role};
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
-const MAX_REQUEST_ID: usize = 64;
-/// With fewer places left for connections than this, none is kept open for a next request: as many as calls leave.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// The longest id or key that a client may choose.
+const MAX_NAME: usize = 64;
+/// With so many places or more, each budget is so many less than there are.
 const FEW_PLACES: usize = 16;
 
 /// What all connections share.
-#[derive(Debug)]
 pub(super) struct Admin {
     pub(super) runtime: Runtime,
     /// Tells the ids of this process from those of others in one log.
     process: u32,
     requests: AtomicU64,
-    /// Places for connections.
-    pub(super) places: Arc<Semaphore>,
-    /// Places for calls of components.
-    pub(super) calls: Semaphore,
+    /// Places for connections over the socket; whoever comes over TCP cannot take them.
+    pub(super) places: Arc<Places>,
+    /// Places for connections over TCP.
+    #[cfg(feature = "tls")]
+    pub(super) tcp_places: Arc<Places>,
+    /// Places for TLS handshakes.
+    #[cfg(feature = "tls")]
+    pub(super) handshakes: Arc<Places>,
+    #[cfg(feature = "tls")]
+    pub(super) tokens: super::tokens::Tokens,
+    #[cfg(feature = "tls")]
+    pub(super) failures: super::failures::Failures,
+    /// Calls of components.
+    pub(super) calls: Arc<Budget>,
+    /// Whatever else may take long.
+    writes: Arc<Budget>,
+    /// Of these, swaps by slot: those that wait for one leave room for the others.
+    pub(super) swaps: Arc<Budget>,
+    /// Streams.
+    streams: Arc<Budget>,
+    replays: Arc<Replays>,
+}
+
+/// An answer and what goes with it.
+struct Done {
+    answer: Answer,
+    share: Option<Share>,
+    /// Whether it was given before.
+    replayed: bool,
 }
 
 impl Admin {
     pub(super) fn new(runtime: Runtime, places: usize) -> Self {
-        let random = std::hash::RandomState::new().build_hasher().finish();
+        let random = RandomState::new().hash_one(0);
         let process = u32::try_from(random >> 32).unwrap_or_default();
+        let most = places.saturating_sub(FEW_PLACES).max(places.div_ceil(2));
         Self {
             runtime,
             process,
             requests: AtomicU64::new(0),
-            places: Arc::new(Semaphore::new(places)),
-            calls: Semaphore::new(MAX_CALLS),
+            places: Arc::new(Places::new(places)),
+            #[cfg(feature = "tls")]
+            tcp_places: Arc::new(Places::new(places)),
+            #[cfg(feature = "tls")]
+            handshakes: Arc::new(Places::new(places.div_ceil(2))),
+            #[cfg(feature = "tls")]
+            tokens: super::tokens::Tokens::default(),
+            #[cfg(feature = "tls")]
+            failures: super::failures::Failures::default(),
+            calls: Budget::new(most, most),
+            writes: Budget::new(most, most),
+            swaps: Budget::new(most, most.div_ceil(2)),
+            streams: Budget::new(places.div_ceil(4), places.div_ceil(4)),
+            replays: Arc::default(),
         }
     }
 
     pub(super) async fn answer(
         self: Arc<Self>,
-        peer: u32,
+        entrance: Arc<Entrance>,
+        place: Arc<Place>,
         request: Request<Incoming>,
-    ) -> Result<Response<Written>, Infallible> {
+    ) -> Result<Response<Told>, Infallible> {
         let id = self.request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let limit = self.runtime.settings().request_limit();
+        let mut who = entrance.stranger();
         // Around everything that is logged while it is answered, at whatever level; hence of level error.
-        let span = tracing::error_span!("admin_request", request_id = id, uid = peer);
-        let handled = catch_panic(self.handle(peer, id.clone(), request).instrument(span));
+        let span = tracing::error_span!("admin_request", request_id = id, who = field::Empty);
+        let handled = self.handle(&entrance, &place, &mut who, id.clone(), request);
+        let handled = catch_panic(handled.instrument(span));
         let result = match tokio::time::timeout(limit, handled).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Problem::internal(format!("the handler panicked: {panic}"))),
             Err(_) => Err(late(&method, limit)),
         };
         let status = match &result {
-            Ok(answer) => answer.status,
+            Ok(done) => done.answer.status,
             Err(problem) => problem.status,
         };
         let route = table::known(&path);
@@ -90,15 +138,23 @@ impl Admin {
             method: method.as_str(),
             route,
             status,
-            peer,
+            who: &who,
+            replayed: match &result {
+                Ok(done) => done.replayed,
+                Err(problem) => problem.replayed,
+            },
             problem: result.as_ref().err(),
         };
         line.log();
         #[cfg(feature = "metrics")]
         self.runtime.inner.metrics.request(route, status);
-        let mut response = respond(&id, result);
+        if let Err(problem) = &result {
+            self.refused(problem.code);
+        }
+        let mut response = self.respond(&id, result, &place);
         // Idle connections are a convenience as long as nobody waits for their places.
-        if self.places.available_permits() < FEW_PLACES {
+        let places = entrance.places(&self);
+        if places.taken() + FEW_PLACES > places.most() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -107,37 +163,224 @@ impl Admin {
 
     async fn handle(
         self: &Arc<Self>,
-        peer: u32,
+        entrance: &Entrance,
+        place: &Place,
+        who: &mut Arc<str>,
         id: String,
         request: Request<Incoming>,
-    ) -> Result<Answer, Problem> {
-        let row = table::find(request.method(), request.uri().path())?;
+    ) -> Result<Done, Problem> {
+        let row = table::find(request.method(), request.uri().path());
+        let open = row.as_ref().is_ok_and(|row| row.access == Access::Open);
+        let caller = match entrance.caller(self, request.headers()).await {
+            Ok(caller) => caller,
+            Err(_) if open => Caller::new(entrance.stranger(), Role::Read),
+            Err(problem) => return Err(problem),
+        };
+        *who = Arc::clone(&caller.who);
+        Span::current().record("who", &*caller.who);
+        let row = row?;
+        if row.access == Access::Operate && caller.role < Role::Operate {
+            let message = format!("{} may only read", caller.who);
+            let code = "runtime.role_denied";
+            return Err(Problem::new(403, code, ErrorKind::Denied, message));
+        }
         let params = asked::params(row, request.uri().query().unwrap_or_default())?;
+        let key = idempotency_key(row, request.headers())?;
+        let last_event = request.headers().get("last-event-id").and_then(name);
+        let last_event = last_event.map(str::to_owned);
         let body = match row.takes {
             Some(_) => asked::collect(request.into_body()).await?,
             None => Bytes::new(),
         };
-        let asked = Asked::new(format!("uid:{peer}"), id, params, body);
+        let share = self.share(row, &caller)?.map(Arc::new);
+        if share.is_some() {
+            place.give_back();
+        }
+        let mut asked = Asked::new(caller.who.to_string(), id, params, body);
+        asked.last_event = last_event;
+        let (answer, replayed) = match key {
+            Some(key) => self.once(row, key, asked, share.clone()).await?,
+            None => (self.run(row, asked).await?, false),
+        };
+        let streams = matches!(row.handle, Handler::Stream(_));
+        Ok(Done {
+            answer,
+            share: share.and_then(Arc::into_inner).filter(|_| streams),
+            replayed,
+        })
+    }
+
+    /// Its share of what may take long.
+    fn share(&self, row: &Row, caller: &Caller) -> Result<Option<Share>, Problem> {
+        let (budget, code, what) = match row.handle {
+            Handler::Call(_) => (&self.calls, "runtime.calls_exhausted", "calls"),
+            Handler::Stream(_) => (&self.streams, "runtime.streams_exhausted", "streams"),
+            Handler::Later(_) if row.verb == Verb::Post => {
+                (&self.writes, "runtime.writes_exhausted", "changes")
+            }
+            _ => return Ok(None),
+        };
+        if let Some(share) = budget.share(&caller.who) {
+            return Ok(Some(share));
+        }
+        let message = format!("{} {what} are under way, more are not taken", budget.most);
+        let hint = match row.handle {
+            Handler::Call(_) => {
+                "wait for some of them to end; if their component hangs, swap its slot to another provider"
+            }
+            _ => "wait for some of them to end",
+        };
+        Err(exhausted(code, message, hint))
+    }
+
+    async fn run(self: &Arc<Self>, row: &Row, asked: Asked) -> Result<Answer, Problem> {
         match row.handle {
             Handler::Now(handle) => handle(self, &asked),
-            Handler::Later(handle) => handle(Arc::clone(self), asked).await,
+            Handler::Later(handle) | Handler::Call(handle) | Handler::Stream(handle) => {
+                handle(Arc::clone(self), asked).await
+            }
         }
+    }
+
+    /// Does what carries a key once, however often it is asked for. It goes on when whoever asked is gone.
+    async fn once(
+        self: &Arc<Self>,
+        row: &'static Row,
+        key: String,
+        asked: Asked,
+        share: Option<Arc<Share>>,
+    ) -> Result<(Answer, bool), Problem> {
+        let key = Key {
+            who: asked.who.clone(),
+            path: row.path,
+            key,
+        };
+        loop {
+            let (mut outcome, replayed) = match self.replays.claim(key.clone(), asked.sent()) {
+                Claim::Before(outcome) => (outcome, true),
+                Claim::Mismatch => return Err(mismatch()),
+                Claim::New(ticket) => {
+                    let outcome = ticket.outcome();
+                    let (admin, asked, share) = (Arc::clone(self), asked.clone(), share.clone());
+                    let limit = self.runtime.settings().request_limit();
+                    let work = async move {
+                        let run = catch_panic(admin.run(row, asked));
+                        let result = match tokio::time::timeout(limit, run).await {
+                            Ok(Ok(result)) => result,
+                            Ok(Err(panic)) => {
+                                let message = format!("the handler panicked: {panic}");
+                                Err(Problem::internal(message))
+                            }
+                            Err(_) => Err(late(&Method::POST, limit)),
+                        };
+                        ticket.done(Outcome::of(result));
+                        drop(share);
+                    };
+                    tokio::spawn(work.in_current_span());
+                    (outcome, false)
+                }
+            };
+            let told = outcome.wait_for(Option::is_some).await;
+            let told = told.ok().and_then(|told| told.clone());
+            if let Some(outcome) = told {
+                let told = outcome.told().map_err(|problem| Problem {
+                    replayed,
+                    ..problem
+                });
+                return Ok((told?, replayed));
+            }
+        }
+    }
+
+    /// What is in use, by name.
+    #[cfg(feature = "metrics")]
+    pub(super) fn in_use(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("socket_connections", self.places.taken()),
+            #[cfg(feature = "tls")]
+            ("tcp_connections", self.tcp_places.taken()),
+            ("calls", self.calls.taken()),
+            ("changes", self.writes.taken()),
+            ("streams", self.streams.taken()),
+        ]
+    }
+
+    /// Counts something that was not taken.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(clippy::unused_self, reason = "without metrics nobody counts")
+    )]
+    pub(super) fn refused(&self, reason: &'static str) {
+        #[cfg(feature = "metrics")]
+        self.runtime.inner.metrics.refused(reason);
+        #[cfg(not(feature = "metrics"))]
+        let _ = reason;
+    }
+
+    fn respond(
+        &self,
+        id: &str,
+        result: Result<Done, Problem>,
+        place: &Arc<Place>,
+    ) -> Response<Told> {
+        let (mut allow, mut authenticate, mut again) = (None, false, false);
+        let done = result.or_else(|mut problem| {
+            allow = problem.allow.take();
+            authenticate = problem.authenticate;
+            again = problem.replayed;
+            let document = problem.document(id, &self.runtime);
+            let answer = Answer::json(document.0, &document.1)?;
+            Ok(Done::whole(answer))
+        });
+        // A document of texts always has a JSON form; if that should ever change, the status still says it.
+        let done = done.unwrap_or_else(|_: Problem| {
+            Done::whole(Answer::whole(500, "text/plain", Bytes::new()))
+        });
+        let Done {
+            answer,
+            share,
+            replayed,
+        } = done;
+        // A stream ends its connection; so does what found no place any more when it was done.
+        let close = share.is_some() || !place.retake();
+        let body = Told::new(answer.body.written(), Arc::clone(place), share);
+        let mut response = Response::new(body);
+        *response.status_mut() =
+            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(answer.content_type),
+        );
+        // What a slot says now is not what it says in a moment; and no content is ever a page.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        if let Some(methods) = allow.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
+            headers.insert(header::ALLOW, methods);
+        }
+        if authenticate {
+            let scheme = HeaderValue::from_static("Bearer realm=\"oneiric\"");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if replayed || again {
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        if close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Ok(id) = HeaderValue::from_str(id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        response
     }
 
     /// The caller's id if it is harmless in a log, else one of our own.
     fn request_id(&self, headers: &HeaderMap) -> String {
-        let harmless = |text: &&str| {
-            let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            !text.is_empty() && text.len() <= MAX_REQUEST_ID && text.bytes().all(fine)
-        };
-        match headers
-            .get(REQUEST_ID)
-            .and_then(|value| value.to_str().ok())
-            .filter(harmless)
-        {
-            Some(theirs) => theirs.to_owned(),
-            None => self.next_id(),
-        }
+        let theirs = headers.get(REQUEST_ID).and_then(name);
+        theirs.map_or_else(|| self.next_id(), str::to_owned)
     }
 
     /// An id that nobody had before.
@@ -147,7 +390,7 @@ impl Admin {
     }
 }
 
-fn late(method: &Method, limit: std::time::Duration) -> Problem {
+fn late(method: &Method, limit: Duration) -> Problem {
     let goes_on = if method == Method::POST {
         "; what it began may still go on"
     } else {
@@ -160,29 +403,58 @@ fn late(method: &Method, limit: std::time::Duration) -> Problem {
     }
 }
 
-fn respond(id: &str, result: Result<Answer, Problem>) -> Response<Written> {
-    let mut allow = None;
-    let answer = result.or_else(|mut problem| {
-        allow = problem.allow.take();
-        Answer::json(problem.status, &problem.document(id))
-    });
-    // A document of texts always has a JSON form; if that should ever change, the status still says it.
-    let answer = answer.unwrap_or_else(|_| Answer::whole(500, "text/plain", Bytes::new()));
-    let mut response = Response::new(answer.body.written());
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(answer.content_type),
-    );
-    if let Some(methods) = allow.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
-        headers.insert(header::ALLOW, methods);
+impl Done {
+    const fn whole(answer: Answer) -> Self {
+        Self {
+            answer,
+            share: None,
+            replayed: false,
+        }
     }
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID, id);
+}
+
+/// A name that a client chose, if it is harmless: letters, digits, `-`, `_`, `.`.
+fn name(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?;
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_one = !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(fine);
+    is_one.then_some(text)
+}
+
+/// The key under which a change is done once.
+fn idempotency_key(row: &Row, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next().filter(|_| row.verb == Verb::Post) else {
+        return Ok(None);
+    };
+    match name(key).filter(|_| keys.next().is_none()) {
+        Some(key) => Ok(Some(key.to_owned())),
+        None => Err(Problem::invalid(format!(
+            "`Idempotency-Key` is one of 1 to {MAX_NAME} letters, digits, `-`, `_` and `.`"
+        ))),
     }
-    response
+}
+
+fn mismatch() -> Problem {
+    let message = "something else was asked under this `Idempotency-Key`";
+    let code = "runtime.idempotency_mismatch";
+    Problem::new(422, code, ErrorKind::Usage, message)
+}
+
+/// As much goes on as may.
+pub(super) fn exhausted(code: &'static str, message: String, hint: &str) -> Problem {
+    let status = kind::status(ErrorKind::Busy);
+    Problem {
+        hint: Some(hint.to_owned()),
+        level: Level::WARN,
+        ..Problem::new(status, code, ErrorKind::Busy, message)
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
 }
 
 /// The whole answer, head and body, to what is no request.
@@ -199,7 +471,7 @@ pub(super) fn unreadable(id: &str, status: u16) -> Vec<u8> {
     };
     let problem = Problem::new(status.as_u16(), code, ErrorKind::Usage, message);
     // A document of texts always has a JSON form.
-    let body = serde_json::to_string(&problem.document(id)).unwrap_or_default();
+    let body = serde_json::to_string(&problem.plain(id)).unwrap_or_default();
     let length = body.len() + 1;
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\

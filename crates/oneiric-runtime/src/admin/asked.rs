@@ -17,11 +17,14 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 /// One request as handlers see it.
+#[derive(Clone)]
 pub(super) struct Asked {
     /// Who asks, as it stands in records: `uid:1000`.
     pub(super) who: String,
     /// Finds the request in the log.
     pub(super) id: String,
+    /// The event after which a stream is to go on.
+    pub(super) last_event: Option<String>,
     params: Vec<(String, String)>,
     body: Bytes,
 }
@@ -36,6 +39,7 @@ impl Asked {
         Self {
             who,
             id,
+            last_event: None,
             params,
             body,
         }
@@ -50,6 +54,11 @@ impl Asked {
         };
         serde_json::from_slice(bytes)
             .map_err(|error| Problem::invalid(format!("the body cannot be used: {error}")))
+    }
+
+    /// The bytes that were sent.
+    pub(super) fn sent(&self) -> &[u8] {
+        &self.body
     }
 
     /// All values of a parameter, in their order.

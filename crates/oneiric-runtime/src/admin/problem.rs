@@ -13,6 +13,7 @@ use super::request_log::{Called, cut};
 use crate::{
     api::{ErrorDoc, ErrorFields, kind, schema},
     error::RuntimeError,
+    runtime::Runtime,
 };
 
 /// The longest message; what a client sent may be quoted in one.
@@ -45,6 +46,10 @@ pub(super) struct Problem {
     pub(super) message: String,
     pub(super) hint: Option<String>,
     pub(super) allow: Option<String>,
+    /// Whether to say how one can show who one is.
+    pub(super) authenticate: bool,
+    /// Whether it was given before.
+    pub(super) replayed: bool,
     /// Client mistakes are information; a warning is something that an operator should look at.
     pub(super) level: Level,
     pub(super) called: Option<Box<Called>>,
@@ -67,10 +72,6 @@ impl Answer {
     }
 
     /// An answer of which nobody knows yet how long it becomes.
-    #[expect(
-        dead_code,
-        reason = "the stream of events and the backup are such answers"
-    )]
     pub(super) fn stream(
         content_type: &'static str,
         body: impl Body<Data = Bytes, Error = io::Error> + Send + 'static,
@@ -108,6 +109,8 @@ impl Problem {
             message: cut(&message.into(), MAX_MESSAGE_BYTES).into_owned(),
             hint: None,
             allow: None,
+            authenticate: false,
+            replayed: false,
             level: Level::INFO,
             called: None,
         }
@@ -124,8 +127,21 @@ impl Problem {
         RuntimeError::Internal { message }.into()
     }
 
-    /// What the client is told; `id` finds the rest in the log.
-    pub(super) fn document(self, id: &str) -> ErrorDoc {
+    /// The status, and what the client is told; `id` finds the rest in the log.
+    pub(super) fn document(self, id: &str, runtime: &Runtime) -> (u16, ErrorDoc) {
+        let (status, redactor) = (self.status, runtime.redactor());
+        let mut document = self.plain(id);
+        let error = &mut document.error;
+        error.message = redactor.redact(&error.message).into_owned();
+        error.hint = error
+            .hint
+            .as_deref()
+            .map(|hint| redactor.redact(hint).into_owned());
+        (status, document)
+    }
+
+    /// The same of a text of ours, in which nothing has to be covered.
+    pub(super) fn plain(self, id: &str) -> ErrorDoc {
         ErrorDoc {
             schema: schema::ERROR.into(),
             error: ErrorFields {

@@ -30,7 +30,9 @@ pub(super) struct Line<'l> {
     /// The path of a known route; that of an unknown one is whatever somebody typed.
     pub(super) route: &'static str,
     pub(super) status: u16,
-    pub(super) peer: u32,
+    pub(super) who: &'l str,
+    /// Whether the answer was given before.
+    pub(super) replayed: bool,
     pub(super) problem: Option<&'l Problem>,
 }
 
@@ -47,7 +49,8 @@ impl Line<'_> {
                     method = &*cut(self.method, MAX_METHOD_BYTES),
                     route = self.route,
                     status = self.status,
-                    uid = self.peer,
+                    who = self.who,
+                    replayed = self.replayed.then_some(true),
                     code = self.problem.map(|problem| problem.code),
                     reason = self.problem.map(|problem| problem.message.as_str()),
                     slot = slot.as_deref(),

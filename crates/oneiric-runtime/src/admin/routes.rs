@@ -2,6 +2,7 @@
 //! `api`, and a method of the client.
 
 mod call;
+mod events;
 mod explain;
 mod health;
 mod list;
@@ -10,7 +11,6 @@ mod status;
 mod swap;
 
 use super::table::Row;
-pub(super) use call::MAX_CALLS;
 
 pub(super) const AREAS: &[&[Row]] = &[
     list::ROWS,
@@ -18,6 +18,7 @@ pub(super) const AREAS: &[&[Row]] = &[
     status::ROWS,
     health::ROWS,
     call::ROWS,
+    events::ROWS,
     swap::ROWS,
     process::ROWS,
 ];

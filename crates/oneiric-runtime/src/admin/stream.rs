@@ -1,7 +1,7 @@
 //! A connection as the HTTP machinery sees it, with two things that it does not do itself.
 //!
 //! A client that asks and never reads would hold its place for ever: an answer of which nothing more can be written
-//! for ten seconds ends the connection. And what is no HTTP gets a document that says so: the machinery answers such
+//! for ten seconds, or less than 4 KiB in a minute, ends the connection. And what is no HTTP gets a document that says so: the machinery answers such
 //! requests itself, with a status and nothing else, so that answer is recognised on its way out and replaced. Nothing
 //! but that is ever the last of what is written and a head that announces no body without a request id.
 
@@ -22,6 +22,9 @@ use super::answer::{REQUEST_ID, unreadable};
 
 /// For a client to take some more of an answer.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// For a client to take [`DRIP_BYTES`], as long as more is to be written.
+const DRIP_LIMIT: Duration = Duration::from_secs(60);
+const DRIP_BYTES: usize = 4 << 10;
 const VERSION: &[u8] = b"HTTP/1.1 ";
 
 /// A connection.
@@ -31,6 +34,8 @@ pub(super) struct Stream<S> {
     id: String,
     /// Since when nothing could be written, as the moment when that is too long.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// While less is taken than is given: the moment when that is too long, and what was taken meanwhile.
+    drip: Option<(Pin<Box<Sleep>>, usize)>,
     instead: Option<Instead>,
 }
 
@@ -46,6 +51,7 @@ impl<S> Stream<S> {
             io,
             id,
             stalled: None,
+            drip: None,
             instead: None,
         }
     }
@@ -56,13 +62,26 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
         match Pin::new(&mut self.io).poll_write(context, bytes) {
             Poll::Ready(written) => {
                 self.stalled = None;
-                Poll::Ready(written)
+                let written = written?;
+                self.drip = match self.drip.take() {
+                    _ if written == bytes.len() => None,
+                    Some((end, taken)) if taken + written < DRIP_BYTES => {
+                        Some((end, taken + written))
+                    }
+                    _ => Some((Box::pin(sleep(DRIP_LIMIT)), 0)),
+                };
+                Poll::Ready(Ok(written))
             }
             Poll::Pending => {
                 let stalled = self
                     .stalled
                     .get_or_insert_with(|| Box::pin(sleep(WRITE_LIMIT)));
-                ready!(stalled.as_mut().poll(context));
+                if stalled.as_mut().poll(context).is_pending() {
+                    let (end, _) = self
+                        .drip
+                        .get_or_insert_with(|| (Box::pin(sleep(DRIP_LIMIT)), 0));
+                    ready!(end.as_mut().poll(context));
+                }
                 let late = "the client does not read its answer";
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)))
             }
@@ -164,6 +183,40 @@ mod tests {
         written.unwrap();
         let error = stream.write_all(b"more").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_who_takes_a_byte_now_and_then_is_given_up() {
+        let (ours, mut theirs) = duplex(4);
+        let mut stream = Stream::new(ours, "7".into());
+        let drip = async {
+            let mut byte = [0];
+            loop {
+                sleep(WRITE_LIMIT / 2).await;
+                theirs.read_exact(&mut byte).await.unwrap();
+            }
+        };
+        tokio::select! {
+            written = stream.write_all(&[b'a'; 1_000]) => {
+                assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            }
+            () = drip => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_answer_may_take_long_as_long_as_it_goes_on() {
+        let (ours, mut theirs) = duplex(1 << 10);
+        let mut stream = Stream::new(ours, "7".into());
+        let steady = async {
+            let mut some = [0; 1 << 10];
+            for _ in 0..64 {
+                sleep(WRITE_LIMIT / 2).await;
+                theirs.read_exact(&mut some).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(stream.write_all(&[b'a'; 64 << 10]), steady);
+        written.unwrap();
     }
 
     #[tokio::test]

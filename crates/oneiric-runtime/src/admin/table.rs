@@ -18,9 +18,16 @@ use super::{
 pub(super) enum Handler {
     /// Answers at once.
     Now(fn(&Admin, &Asked) -> Result<Answer, Problem>),
-    /// Waits for something.
-    Later(fn(Arc<Admin>, Asked) -> BoxFuture<'static, Result<Answer, Problem>>),
+    /// Waits for something. One that changes something has its share of what may be changed at one time.
+    Later(Waiting),
+    /// Calls a component; has its share of the calls.
+    Call(Waiting),
+    /// Gives an answer that may never end; has its share of the streams.
+    Stream(Waiting),
 }
+
+/// A handler that waits.
+type Waiting = fn(Arc<Admin>, Asked) -> BoxFuture<'static, Result<Answer, Problem>>;
 
 /// One method of one path.
 #[cfg_attr(
@@ -53,6 +60,8 @@ pub(super) enum Verb {
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
+    /// Anybody, also over TCP without a token: nothing is told but that somebody is there.
+    Open,
     /// Whoever reads.
     Read,
     /// Whoever operates.

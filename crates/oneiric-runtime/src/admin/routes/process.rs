@@ -14,7 +14,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         verb: Verb::Get,
         path: "/healthz",
-        access: Access::Read,
+        access: Access::Open,
         summary: "Tells that the process answers.",
         params: &[],
         takes: None,
@@ -63,5 +63,6 @@ fn ready(admin: &Admin, _: &Asked) -> Result<Answer, Problem> {
 #[cfg(feature = "metrics")]
 #[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]
 fn metrics(admin: &Admin, _: &Asked) -> Result<Answer, Problem> {
+    admin.runtime.inner.metrics.in_use(admin.in_use());
     Ok(Answer::whole(200, METRICS, admin.runtime.metrics()))
 }

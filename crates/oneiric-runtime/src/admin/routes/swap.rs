@@ -7,7 +7,7 @@ use oneiric_lifecycle::{Outcome, SwapReport};
 
 use crate::{
     admin::{
-        answer::Admin,
+        answer::{Admin, exhausted},
         asked::{Asked, at_most},
         problem::{Answer, Problem},
         table::{Access, Gives, Handler, Row, Verb, document},
@@ -33,6 +33,13 @@ async fn swap(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
     let swap: SwapRequestDoc = asked.body()?;
     let reason = swap.reason.as_deref().unwrap_or("");
     at_most(reason, MAX_REASON_BYTES, "`reason`")?;
+    let slot = &swap.slot;
+    let Some(_turn) = admin.swaps.share(slot.as_str()) else {
+        let message = format!("so many swaps of {slot} wait already that no more are taken");
+        let hint =
+            "wait for some of them to end; `oneiric status SLOT` shows what the slot waits for";
+        return Err(exhausted("runtime.writes_exhausted", message, hint));
+    };
     swapped(admin.runtime.swap(swap, &asked.who).await?, asked.id)
 }
 

@@ -1,0 +1,142 @@
+//! Who is at the other end. Over the Unix socket that is whom the system names, and those who get that far operate;
+//! over TCP it is whoever shows a client certificate or a bearer token that the settings know.
+
+use std::sync::Arc;
+
+#[cfg(feature = "tls")]
+use hyper::header;
+use hyper::header::HeaderMap;
+
+use super::{answer::Admin, places::Places, problem::Problem};
+use crate::settings::Role;
+
+/// Someone who may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// As it stands in records: `uid:1000`, `token:ci`, `cert:deploy.example`.
+    pub(super) who: Arc<str>,
+    pub(super) role: Role,
+}
+
+/// How a connection came in.
+#[derive(Debug, Clone)]
+pub(super) enum Entrance {
+    /// Over the Unix socket, from a user that may operate.
+    Socket(Caller),
+    /// Over TCP.
+    #[cfg(feature = "tls")]
+    Tcp {
+        address: std::net::IpAddr,
+        /// Whose certificate was shown, if it is one that the settings know.
+        certificate: Option<Caller>,
+    },
+}
+
+impl Caller {
+    pub(super) fn new(who: impl Into<Arc<str>>, role: Role) -> Self {
+        Self {
+            who: who.into(),
+            role,
+        }
+    }
+}
+
+impl Entrance {
+    /// What a log calls whoever has not said who they are.
+    pub(super) fn stranger(&self) -> Arc<str> {
+        match self {
+            Self::Socket(caller) => Arc::clone(&caller.who),
+            #[cfg(feature = "tls")]
+            Self::Tcp { address, .. } => format!("address:{address}").into(),
+        }
+    }
+
+    /// The places that its connections take.
+    pub(super) const fn places<'a>(&self, admin: &'a Admin) -> &'a Arc<Places> {
+        match self {
+            Self::Socket(_) => &admin.places,
+            #[cfg(feature = "tls")]
+            Self::Tcp { .. } => &admin.tcp_places,
+        }
+    }
+
+    /// Who asks.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(
+            unused_variables,
+            clippy::unused_async,
+            reason = "on the socket it is known already"
+        )
+    )]
+    pub(super) async fn caller(
+        &self,
+        admin: &Admin,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Problem> {
+        match self {
+            Self::Socket(caller) => Ok(caller.clone()),
+            #[cfg(feature = "tls")]
+            Self::Tcp {
+                address,
+                certificate,
+            } => shown(admin, headers, *address, certificate.as_ref()).await,
+        }
+    }
+}
+
+/// Who shows a token, or else a certificate, that is known. One answer for everything that does not fit, after a time
+/// that grows with each wrong token.
+#[cfg(feature = "tls")]
+async fn shown(
+    admin: &Admin,
+    headers: &HeaderMap,
+    address: std::net::IpAddr,
+    certificate: Option<&Caller>,
+) -> Result<Caller, Problem> {
+    let shown = headers.get_all(header::AUTHORIZATION).iter();
+    let shown: Vec<_> = shown.map(header::HeaderValue::as_bytes).collect();
+    let known = match shown.as_slice() {
+        [] => certificate.cloned(),
+        [one] => match bearer(one) {
+            Some(token) => admin.tokens.holder(&admin.runtime, token).await,
+            None => None,
+        },
+        _ => None,
+    };
+    if let Some(caller) = known {
+        admin.failures.forgive(address);
+        return Ok(caller);
+    }
+    if !shown.is_empty() {
+        tokio::time::sleep(admin.failures.failed(address)).await;
+    }
+    let message = "this needs a bearer token or a client certificate that is known here";
+    let code = "runtime.unauthenticated";
+    Err(Problem {
+        authenticate: true,
+        ..Problem::new(401, code, oneiric_core::ErrorKind::Denied, message)
+    })
+}
+
+/// The token of an `Authorization` header.
+#[cfg(feature = "tls")]
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
+    let fits = scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty();
+    fits.then_some(token.trim_ascii())
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_what_follows_the_word() {
+        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"bearer  abc "), Some(&b"abc"[..]));
+        for none in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"", b"abc"] {
+            assert_eq!(bearer(none), None, "{none:?}");
+        }
+    }
+}
