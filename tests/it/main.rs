@@ -9,6 +9,7 @@
 mod answers;
 mod bad_requests;
 mod bad_settings;
+mod guides;
 mod help;
 mod load;
 mod logs;

@@ -1,8 +1,14 @@
-//! Reads the ```console blocks of a Markdown page: commands with the output they must have.
+//! Reads a Markdown page as a program: commands with the output they must have, and files.
 //!
 //! Readers want to see real output, and durations and process ids are never the same twice. So those
-//! are not compared, nor how many spaces align a column; and `[..]` in an expected line stands for
-//! any text within that line.
+//! are not compared, nor how many spaces align a column; `[..]` in an expected line stands for any text
+//! within that line, and a line `...` for any number of lines.
+//!
+//! | block | means |
+//! |---|---|
+//! | ```` ```console ```` | each line after `$ ` is typed (it goes on after a `\` at its end); `^C` is Ctrl-C |
+//! | ```` ```toml title="a.toml" ```` | the file `a.toml` has this content now |
+//! | ```` ```console not-run="reason" ```` | commands that no test can run, and why |
 
 /// A command, and what must be printed after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,28 +21,84 @@ pub struct Step {
     pub expected: Vec<String>,
 }
 
-/// Every step of every block, in order.
+/// Something that a page does, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A command is typed.
+    Typed(Step),
+    /// A file is written.
+    File {
+        /// Its name.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
+    /// A block that is not run.
+    NotRun {
+        /// The line in the page, from 1.
+        line: usize,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Every command of every block, in order.
 pub fn steps(page: &str) -> Vec<Step> {
+    let steps = events(page).into_iter().filter_map(|event| match event {
+        Event::Typed(step) => Some(step),
+        Event::File { .. } | Event::NotRun { .. } => None,
+    });
+    steps.collect()
+}
+
+/// Everything that a page does, in order.
+pub fn events(page: &str) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut lines = page.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else {
+            continue;
+        };
+        let inside = lines.by_ref().take_while(|(_, line)| *line != "```");
+        let block: Vec<(usize, &str)> = inside.collect();
+        if info == "console" {
+            events.extend(typed(&block).into_iter().map(Event::Typed));
+        } else if let Some(reason) = attribute(info, "not-run") {
+            let (line, reason) = (index + 1, reason.to_owned());
+            events.push(Event::NotRun { line, reason });
+        } else if let Some(name) = attribute(info, "title") {
+            let text = block.iter().map(|(_, line)| format!("{line}\n")).collect();
+            let name = name.to_owned();
+            events.push(Event::File { name, text });
+        }
+    }
+    events
+}
+
+/// The value of `name="value"` in the line that opens a block.
+fn attribute<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = info.split_once(&format!("{name}=\""))?;
+    rest.split_once('"').map(|(value, _)| value)
+}
+
+fn typed(block: &[(usize, &str)]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut inside = false;
-    for (index, line) in page.lines().enumerate() {
-        if line.starts_with("```") {
-            inside = !inside && line == "```console";
-            continue;
-        }
-        if !inside {
-            continue;
-        }
+    for &(index, line) in block {
         let typed = line.strip_prefix("$ ").or((line == "^C").then_some(line));
         if let Some(command) = typed {
-            let command = command.to_owned();
             steps.push(Step {
                 line: index + 1,
-                command,
+                command: command.to_owned(),
                 expected: Vec::new(),
             });
         } else if let Some(step) = steps.last_mut() {
-            step.expected.push(line.to_owned());
+            let goes_on = step.expected.is_empty() && step.command.ends_with('\\');
+            if goes_on {
+                step.command.push('\n');
+                step.command.push_str(line);
+            } else {
+                step.expected.push(line.to_owned());
+            }
         }
     }
     // An empty line before the next command is for the reader's eye.
@@ -98,12 +160,7 @@ fn comparable(line: &str) -> String {
 pub fn difference(step: &Step, printed: &str) -> Option<String> {
     let printed: Vec<&str> = printed.trim_end().lines().map(str::trim_end).collect();
     let expected: Vec<&str> = step.expected.iter().map(|line| line.trim_end()).collect();
-    let same = printed.len() == expected.len()
-        && expected
-            .iter()
-            .zip(&printed)
-            .all(|(expected, line)| matches(expected, line));
-    (!same).then(|| {
+    (!all_match(&expected, &printed)).then(|| {
         format!(
             "line {}: `{}`\n--- the page says\n{}\n--- it printed\n{}\n",
             step.line,
@@ -112,6 +169,20 @@ pub fn difference(step: &Step, printed: &str) -> Option<String> {
             printed.join("\n")
         )
     })
+}
+
+/// Whether the lines are those expected, one by one, where `...` stands for any number of them.
+fn all_match(expected: &[&str], printed: &[&str]) -> bool {
+    match (expected, printed) {
+        ([], printed) => printed.is_empty(),
+        (["...", rest @ ..], printed) => {
+            (0..=printed.len()).any(|from| all_match(rest, printed.get(from..).unwrap_or_default()))
+        }
+        ([first, expected @ ..], [line, printed @ ..]) => {
+            matches(first, line) && all_match(expected, printed)
+        }
+        (_, []) => false,
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +206,44 @@ mod tests {
             (12, "^C".to_owned(), vec!["bye".to_owned()]),
         ];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn files_and_blocks_that_are_not_run_are_read_too() {
+        let page = "```toml title=\"a.toml\"\nx = 1\n\ny = 2\n```\n```toml\nz = 3\n```\n\
+            ```console not-run=\"needs root\"\n$ rm\n```\n```console\n$ a \\\n    b\nout\n```\n";
+        let step = Step {
+            line: 13,
+            command: "a \\\n    b".into(),
+            expected: vec!["out".into()],
+        };
+        let file = Event::File {
+            name: "a.toml".into(),
+            text: "x = 1\n\ny = 2\n".into(),
+        };
+        let not_run = Event::NotRun {
+            line: 9,
+            reason: "needs root".into(),
+        };
+        assert_eq!(events(page), [file, not_run, Event::Typed(step)]);
+    }
+
+    #[test]
+    fn three_dots_stand_for_any_number_of_lines() {
+        for (expected, printed, same) in [
+            (&["a", "...", "d"][..], &["a", "b", "c", "d"][..], true),
+            (&["a", "...", "d"], &["a", "d"], true),
+            (&["a", "...", "d"], &["a", "b"], false),
+            (&["...", "d"], &["a", "d"], true),
+            (&["a", "..."], &["a"], true),
+            (&["a", "..."], &["b", "a"], false),
+        ] {
+            assert_eq!(
+                all_match(expected, printed),
+                same,
+                "{expected:?} {printed:?}"
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 pub mod binary;
 pub mod console;
+pub mod guide;
 pub mod process;
 pub mod redis;
 pub mod settings;

@@ -1,0 +1,39 @@
+//! The guides are programs: every command in them is run, and what it prints is compared.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use oneiric_tests::{Place, guide};
+
+const GUIDES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides");
+
+/// Does everything that a guide says, in an empty directory.
+fn follow(name: &str) {
+    let page = std::fs::read_to_string(Path::new(GUIDES).join(name)).unwrap();
+    let faults = guide::run(&page, &Place::new(), str::to_owned);
+    assert!(
+        faults.is_empty(),
+        "docs/guides/{name}\n{}",
+        faults.join("\n")
+    );
+}
+
+#[test]
+fn getting_started_goes_as_it_says() {
+    follow("getting-started.md");
+}
+
+/// A guide that nobody follows is a guide that nobody keeps true.
+#[test]
+fn every_guide_is_followed() {
+    let there: BTreeSet<String> = std::fs::read_dir(GUIDES)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let source = include_str!("guides.rs");
+    let not_followed: Vec<_> = there
+        .iter()
+        .filter(|name| !source.contains(&format!("follow(\"{name}\")")))
+        .collect();
+    assert!(not_followed.is_empty(), "{not_followed:?}");
+}

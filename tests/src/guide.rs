@@ -1,0 +1,233 @@
+//! Runs a page: a person with two terminals who does what it says, and compares what is printed.
+//!
+//! In the first terminal `oneiric run` runs until Ctrl-C. Everything else is typed into one shell, the
+//! second, so that what a page says about variables, directories and jobs is as true as the rest. All
+//! of it happens in a directory of its own with a home of its own, and ends with the page: whatever was
+//! started belongs to one process group of each terminal and is killed with it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::console::{self, Event, Step};
+use crate::{Place, binary};
+
+/// How long to wait for something that is going to happen. Never reached when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the shell says after each command, with the exit code behind it.
+const DONE: &str = "=== done with the step, exit code";
+
+/// Part of the line by which `oneiric run` says that it serves.
+const READY: &str = "stop it with";
+
+/// Does everything that `page` says, in `place`. Gives what was not as the page says.
+///
+/// `spelling` turns what the page types into what is run, for a page that calls the binary otherwise
+/// than by its name.
+pub fn run(page: &str, place: &Place, spelling: impl Fn(&str) -> String) -> Vec<String> {
+    let mut guide = Guide {
+        place,
+        shell: Shell::open(place),
+        first: None,
+    };
+    let mut faults = Vec::new();
+    for event in console::events(page) {
+        match event {
+            Event::File { name, text } => place.write(&name, &text),
+            Event::NotRun { line, reason } => {
+                if reason.split(' ').count() < 3 {
+                    faults.push(format!("line {line}: not run, and `{reason}` is no reason"));
+                }
+            }
+            Event::Typed(step) => faults.extend(guide.take(&step, &spelling(&step.command))),
+        }
+    }
+    if guide.first.is_some() {
+        faults.push("the page leaves a process behind in the first terminal".to_owned());
+    }
+    faults
+}
+
+struct Guide<'a> {
+    place: &'a Place,
+    shell: Shell,
+    first: Option<Terminal>,
+}
+
+impl Guide<'_> {
+    fn take(&mut self, step: &Step, command: &str) -> Option<String> {
+        let is_run = command.starts_with("oneiric run") && !command.ends_with('&');
+        let printed = if command == "^C" {
+            match self.first.take() {
+                // What it wrote while other things were done scrolled by; the page takes up at its end.
+                Some(first) => since(&first.interrupt(), step.expected.first()),
+                None => return Some(format!("line {}: nothing runs to be stopped", step.line)),
+            }
+        } else if is_run {
+            let (terminal, printed) = Terminal::run(self.place, command);
+            self.first = terminal;
+            printed
+        } else {
+            self.shell.say(command)
+        };
+        console::difference(step, &printed)
+    }
+}
+
+/// What was printed from the line on that is `first`; all of it if there is none.
+fn since(printed: &str, first: Option<&String>) -> String {
+    let lines: Vec<&str> = printed.lines().collect();
+    let from = first.and_then(|first| lines.iter().position(|line| console::matches(first, line)));
+    lines
+        .get(from.unwrap_or(0)..)
+        .unwrap_or_default()
+        .join("\n")
+}
+
+/// The environment of a person who has just logged in and has `oneiric` on the path.
+fn shell_in(place: &Place) -> Command {
+    let mut path = binary::path()
+        .parent()
+        .map(PathBuf::from)
+        .unwrap_or_default()
+        .into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut shell = place.command("sh");
+    shell
+        .env("PATH", path)
+        .env("HOME", place.path())
+        .env("TERM", "dumb")
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_STATE_HOME")
+        .env_remove("STATE_DIRECTORY")
+        .process_group(0);
+    shell
+}
+
+/// Ends a process and everything that it started.
+fn kill_group(child: &mut Child) {
+    let script = format!("kill -KILL -{} 2> /dev/null", child.id());
+    drop(Command::new("sh").args(["-c", &script]).status());
+    drop(child.wait());
+}
+
+/// The second terminal.
+struct Shell {
+    child: Child,
+    input: ChildStdin,
+    output: Receiver<String>,
+}
+
+impl Shell {
+    fn open(place: &Place) -> Self {
+        let mut shell = shell_in(place);
+        // What is complained about stands between what is printed, as on a terminal.
+        shell.args(["-c", "exec 2>&1; exec sh"]);
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = shell.spawn().expect("a shell");
+        Self {
+            input: child.stdin.take().expect("stdin is piped"),
+            output: lines_of(child.stdout.take().expect("stdout is piped")),
+            child,
+        }
+    }
+
+    fn say(&mut self, line: &str) -> String {
+        // Asked for the exit code, the shell must still know that of the command before.
+        let script = format!(
+            "{line}\n__code=$?; printf '\\n{DONE} %s\\n' \"$__code\"; (exit \"$__code\")\n"
+        );
+        self.input
+            .write_all(script.as_bytes())
+            .expect("the shell listens");
+        let mut printed = String::new();
+        loop {
+            match self.output.recv_timeout(PATIENCE) {
+                Ok(line) if line.starts_with(DONE) => break,
+                Ok(line) => {
+                    printed.push_str(&line);
+                    printed.push('\n');
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("`{line}` does not end:\n{printed}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the shell ended:\n{printed}"),
+            }
+        }
+        printed
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
+}
+
+/// The first terminal, with the process that runs in it.
+struct Terminal {
+    child: Child,
+    output: Receiver<String>,
+}
+
+impl Terminal {
+    /// Starts it; gives what it printed until it was ready, or until its end if that came first.
+    fn run(place: &Place, line: &str) -> (Option<Self>, String) {
+        let mut shell = shell_in(place);
+        shell.args(["-c", &format!("exec 2>&1; exec {line}")]);
+        let mut child = shell.stdout(Stdio::piped()).spawn().expect("a shell");
+        let output = lines_of(child.stdout.take().expect("stdout is piped"));
+        let terminal = Self { child, output };
+        let mut printed = String::new();
+        loop {
+            match terminal.output.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    printed.push_str(&line);
+                    printed.push('\n');
+                    if line.contains(READY) {
+                        return (Some(terminal), printed);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("`{line}` is not ready:\n{printed}"),
+                Err(RecvTimeoutError::Disconnected) => return (None, printed),
+            }
+        }
+    }
+
+    fn interrupt(self) -> String {
+        let script = format!("kill -INT {}", self.child.id());
+        drop(Command::new("sh").args(["-c", &script]).status());
+        let mut printed = String::new();
+        loop {
+            match self.output.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    printed.push_str(&line);
+                    printed.push('\n');
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("it does not stop:\n{printed}"),
+                Err(RecvTimeoutError::Disconnected) => return printed,
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
+}
+
+fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (lines, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    heard
+}
