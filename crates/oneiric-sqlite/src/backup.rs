@@ -1,0 +1,168 @@
+//! Copies of the database: taken while it runs, looked at, and put in its place when nothing runs.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{
+    Connection, OpenFlags,
+    backup::{Backup, StepResult},
+};
+
+use crate::{
+    db::Summary,
+    error::StateError,
+    open::{self, Look},
+    selections, status,
+};
+
+/// Pages of 4 KiB copied at a time: a writer waits for one such step at the most.
+const PAGES: std::ffi::c_int = 64;
+
+/// Copies what `from` holds into the file `to`, which is there and empty; `between` is called after every step.
+pub(crate) fn copy(
+    from: &Connection,
+    path: &Path,
+    to: &Path,
+    mut between: impl FnMut(),
+) -> Result<(), StateError> {
+    let target = |error: rusqlite::Error| StateError::of(to, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut copy = Connection::open_with_flags(to, flags).map_err(target)?;
+    copy.pragma_update(None, "locking_mode", "EXCLUSIVE")
+        .map_err(target)?;
+    // It is synced once, as a whole, when it is done.
+    copy.pragma_update(None, "synchronous", "OFF")
+        .map_err(target)?;
+    let backup = Backup::new(from, &mut copy).map_err(target)?;
+    loop {
+        match backup.step(PAGES) {
+            Ok(StepResult::Done) => break,
+            Ok(StepResult::More) => between(),
+            Ok(_) => {
+                return Err(StateError::Locked {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) => return Err(target(error)),
+        }
+    }
+    drop(backup);
+    // A copy is one file: without a log beside it that could be forgotten.
+    copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))
+        .map_err(target)?;
+    copy.close().map_err(|(_, error)| target(error))?;
+    open::sync(to)
+}
+
+/// Says what is in a database file that nobody has open, or what is wrong with it. Changes nothing. Blocks.
+///
+/// # Errors
+/// `sqlite.unreadable`, `sqlite.corrupt`, `sqlite.foreign`, `sqlite.newer`, `sqlite.locked`.
+pub fn check(path: &Path) -> Result<Summary, StateError> {
+    let path = path
+        .canonicalize()
+        .map_err(|error| StateError::io_read(path, &error))?;
+    let connection = open::inspect(&path, Look::Whole)?;
+    let of = |error: rusqlite::Error| StateError::of(&path, &error);
+    selections::load(&connection).map_err(of)?;
+    status::load(&connection, None).map_err(of)?;
+    Summary::of(&connection, &path)
+}
+
+/// Where a restored database is, and where the one before it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// What is in place now.
+    pub summary: Summary,
+    /// The database that was there, if there was one.
+    pub kept: Option<PathBuf>,
+}
+
+/// Puts a copy of `backup` in the place of the database at `path`, and keeps that beside it as
+/// `state.db.before-restore-N`. At no moment is there no database, or half of one. Blocks.
+///
+/// Only for whoever holds the lock of the state directory.
+///
+/// # Errors
+/// What [`check`] says about `backup`; `sqlite.locked`, `sqlite.unwritable` and `sqlite.disk_full` about `path`, which
+/// is then as it was.
+pub fn restore(backup: &Path, path: &Path) -> Result<Restored, StateError> {
+    let path = &open::in_its_folder(path)?;
+    let backup = backup
+        .canonicalize()
+        .map_err(|error| StateError::io_read(backup, &error))?;
+    check(&backup)?;
+    let new = open::with_ending(path, ".restored");
+    open::remove_unfinished(&new)?;
+    let placed = copy_file(&backup, &new).and_then(|()| {
+        let summary = check(&new)?;
+        let kept = keep(path)?;
+        fs::rename(&new, path).map_err(|error| StateError::io_write(path, &error))?;
+        open::sync_folder(path)?;
+        let summary = Summary {
+            path: path.clone(),
+            ..summary
+        };
+        Ok(Restored { summary, kept })
+    });
+    if placed.is_err() {
+        let _unfinished = open::remove_unfinished(&new);
+    }
+    placed
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<(), StateError> {
+    open::make_file(to)?;
+    let connection = open::inspect(from, Look::Quick)?;
+    copy(&connection, from, to, || {})
+}
+
+/// Gives the database at `path` a second name, under which it stays when another takes its place.
+fn keep(path: &Path) -> Result<Option<PathBuf>, StateError> {
+    if let Err(error) = fs::symlink_metadata(path)
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return Ok(None);
+    }
+    let kept = free_name(path)?;
+    match open::open(path) {
+        // Folds the log into the file, which then is all there is.
+        Ok((connection, _)) => connection
+            .close()
+            .map_err(|(_, error)| StateError::of(path, &error))?,
+        Err(error @ (StateError::Locked { .. } | StateError::UnsafeFile { .. })) => {
+            return Err(error);
+        }
+        // It is being replaced because it cannot be used; its log goes with it.
+        Err(_) => {}
+    }
+    for log in open::beside(path) {
+        let ending = log.as_os_str().as_encoded_bytes();
+        let ending = ending.get(path.as_os_str().len()..).unwrap_or_default();
+        let to = open::with_ending(&kept, &String::from_utf8_lossy(ending));
+        match fs::rename(&log, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StateError::io_write(&log, &error));
+            }
+            _ => {}
+        }
+    }
+    fs::hard_link(path, &kept)
+        .or_else(|_| fs::copy(path, &kept).map(drop))
+        .map_err(|error| StateError::io_write(&kept, &error))?;
+    Ok(Some(kept))
+}
+
+fn free_name(path: &Path) -> Result<PathBuf, StateError> {
+    let names =
+        (1..=9_999_u32).map(|number| open::with_ending(path, &format!(".before-restore-{number}")));
+    names
+        .into_iter()
+        .find(|name| fs::symlink_metadata(name).is_err())
+        .ok_or_else(|| StateError::Exists {
+            path: open::with_ending(path, ".before-restore-9999"),
+        })
+}

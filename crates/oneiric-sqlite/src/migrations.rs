@@ -1,0 +1,154 @@
+//! The schema and how it came about: each version by one step, each step in one transaction with its number.
+//!
+//! A step that was released is never changed. The number is SQLite's `user_version`; `docs/spec/state.md` lists what
+//! each version brought.
+
+use rusqlite::Connection;
+
+/// Tells our databases from others': `ONEI`, at byte 68 of the file.
+pub const APPLICATION_ID: u32 = 0x4f4e_4549;
+
+/// One step each, from version 0 on.
+pub(crate) const STEPS: &[&str] = &[
+    // 1: runs, selections, activity, history, key-value.
+    "
+    CREATE TABLE facts(
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE runs(
+        run INTEGER PRIMARY KEY,
+        pid INTEGER NOT NULL,
+        began_unix_ms INTEGER NOT NULL,
+        ended_unix_ms INTEGER
+    ) STRICT;
+
+    CREATE TABLE revisions(
+        revision INTEGER PRIMARY KEY CHECK (revision > 0),
+        slot TEXT NOT NULL,
+        provider TEXT,
+        before TEXT,
+        who TEXT NOT NULL,
+        reason TEXT,
+        at_unix_ms INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE selections(
+        slot TEXT PRIMARY KEY,
+        revision INTEGER NOT NULL UNIQUE REFERENCES revisions(revision)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE activity(
+        scope TEXT PRIMARY KEY,
+        activity TEXT NOT NULL,
+        note TEXT,
+        who TEXT,
+        since_unix_ms INTEGER NOT NULL,
+        until_unix_ms INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE history_counts(
+        slot TEXT PRIMARY KEY,
+        entries INTEGER NOT NULL,
+        activated INTEGER NOT NULL,
+        swapped INTEGER NOT NULL,
+        forced INTEGER NOT NULL,
+        rolled_back INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        retired INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- A ring for each slot: place is number modulo the entries kept, so that the oldest makes room by itself.
+    CREATE TABLE history(
+        slot TEXT NOT NULL REFERENCES history_counts(slot),
+        place INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        run INTEGER NOT NULL,
+        at_unix_ms INTEGER NOT NULL,
+        ended TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        from_provider TEXT,
+        instance INTEGER,
+        forced INTEGER NOT NULL,
+        stage TEXT,
+        code TEXT,
+        message TEXT,
+        PRIMARY KEY (slot, place)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE key_value(
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value BLOB NOT NULL,
+        until_unix_ms INTEGER,
+        PRIMARY KEY (namespace, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX key_value_until ON key_value(until_unix_ms) WHERE until_unix_ms IS NOT NULL;
+    ",
+];
+
+/// The version that this program writes.
+#[must_use]
+pub const fn schema_version() -> u32 {
+    let mut version = 0;
+    let mut step = 0;
+    while step < STEPS.len() {
+        version += 1;
+        step += 1;
+    }
+    version
+}
+
+/// Takes a database from version `from` on through all `steps` that follow.
+pub(crate) fn run(connection: &Connection, from: u32, steps: &[&str]) -> rusqlite::Result<()> {
+    for (version, step) in (1_u32..).zip(steps) {
+        if version <= from {
+            continue;
+        }
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(connection: &Connection) -> u32 {
+        connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap()
+    }
+
+    #[test]
+    fn steps_run_in_order_once_and_one_that_fails_leaves_the_version_before_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        let first = ["CREATE TABLE a(x)", "INSERT INTO a VALUES (1)"];
+        run(&connection, 0, &first).unwrap();
+        assert_eq!(version(&connection), 2);
+        let all = [
+            first[0],
+            first[1],
+            "INSERT INTO a VALUES (2)",
+            "INSERT INTO a VALUES (3); INSERT INTO nowhere VALUES (3)",
+        ];
+        run(&connection, 2, &all).unwrap_err();
+        assert_eq!(version(&connection), 3);
+        let sum: i64 = connection
+            .query_row("SELECT sum(x) FROM a", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(sum, 3, "the step that failed left nothing behind");
+    }
+
+    #[test]
+    fn the_version_is_the_number_of_steps() {
+        let connection = Connection::open_in_memory().unwrap();
+        run(&connection, 0, STEPS).unwrap();
+        assert_eq!(version(&connection), schema_version());
+    }
+}
