@@ -99,8 +99,8 @@ pub use oneiric_lifecycle::StoreError;
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretProvider, SecretRef};
 pub use service::{Service, Services};
 pub use store::{
-    KeyValueStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryKeyValueStore, MemorySelectionStore,
-    REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, check_pair,
+    KeyValueStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryActivityStore, MemoryKeyValueStore,
+    MemorySelectionStore, REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, check_pair,
 };
 
 /// The proxies of all facets of this crate, for `LifecycleBuilder::proxy`.

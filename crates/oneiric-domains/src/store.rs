@@ -4,9 +4,11 @@
 //! The traits are synchronous, because what implements them is a disk: callers use the pool for blocking work.
 //! Whatever a method has answered is durable; what it refused has not happened.
 
+mod activity;
 mod key_value;
 mod selection;
 
+pub use activity::MemoryActivityStore;
 pub use key_value::{
     KeyValueStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryKeyValueStore, check_pair,
 };

@@ -17,12 +17,14 @@ mod error;
 mod event;
 mod explain;
 mod health;
+mod history;
 pub mod kind;
 mod list;
 mod plan;
 pub mod query;
 mod ready;
 pub mod slot;
+mod state;
 mod status;
 mod swap;
 
@@ -33,9 +35,11 @@ pub use self::{
     event::{EventDoc, MissedDoc},
     explain::{ExplainDoc, Serving},
     health::{HealthDoc, HealthRequest, SlotHealth, Verdict},
+    history::{HistoryDoc, HistoryEntryDoc, PastFailureDoc, SlotHistoryDoc},
     list::{ListDoc, ListedCandidate, ListedSelection, ListedSlot},
     plan::PlanDoc,
     ready::{AliveDoc, NotActiveDoc, ReadyDoc},
+    state::{DatabaseDoc, RefusedDoc, StateDoc},
     status::{ProcessDoc, RevisionDoc, StatusDoc, UnknownSelectionDoc},
     swap::{SwapDoc, SwapRequestDoc},
 };
@@ -66,6 +70,10 @@ pub mod schema {
     pub const EVENT: &str = "oneiric.event/1";
     /// [`MissedDoc`](super::MissedDoc).
     pub const MISSED: &str = "oneiric.missed/1";
+    /// [`HistoryDoc`](super::HistoryDoc).
+    pub const HISTORY: &str = "oneiric.history/1";
+    /// [`StateDoc`](super::StateDoc).
+    pub const STATE: &str = "oneiric.state/1";
     /// [`ErrorDoc`](super::ErrorDoc).
     pub const ERROR: &str = "oneiric.error/1";
 }

@@ -14,8 +14,15 @@ use oneiric_lifecycle::{
 use serde_json::Value;
 
 use crate::{
-    error::RuntimeError, events::Events, log_control::LogControl, redact::Redactor,
-    reload::Current, runtime::Runtime, settings::Settings,
+    error::RuntimeError,
+    events::Events,
+    history::History,
+    log_control::LogControl,
+    redact::Redactor,
+    reload::Current,
+    runtime::{Parts, Runtime},
+    settings::Settings,
+    store::{State, Stores},
 };
 
 /// Puts a [`Runtime`] together.
@@ -26,6 +33,7 @@ pub struct RuntimeBuilder {
     clock: Arc<dyn WallClock>,
     redactor: Redactor,
     log: Option<Arc<dyn LogControl>>,
+    stores: Option<Stores>,
     extend: Vec<Box<dyn FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send>>,
 }
 
@@ -40,6 +48,7 @@ impl RuntimeBuilder {
             clock: Arc::new(SystemWallClock::new()),
             redactor: Redactor::new(),
             log: None,
+            stores: None,
             extend: Vec::new(),
         }
     }
@@ -98,6 +107,16 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Stores of your own for selections, activity, history and values. By default they are opened in the state
+    /// directory (feature `sqlite`), and without that feature kept in memory.
+    ///
+    /// They are read when the runtime begins to run; until then it keeps everything in memory.
+    #[must_use]
+    pub fn stores(mut self, stores: Stores) -> Self {
+        self.stores = Some(stores);
+        self
+    }
+
     fn extend(
         mut self,
         step: impl FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send + 'static,
@@ -119,6 +138,7 @@ impl RuntimeBuilder {
             clock,
             redactor,
             log,
+            stores,
             extend,
         } = self;
         let mut settings = settings;
@@ -158,6 +178,8 @@ impl RuntimeBuilder {
         let events = Arc::new(Events::new(Arc::clone(&clock)));
         let told = Arc::clone(&events);
         let covering = redactor.clone();
+        let history = History::default();
+        let noting = history.clone();
         let lifecycle = Lifecycle::builder(registry)
             .factories(factories)
             .policy(policy)
@@ -166,7 +188,8 @@ impl RuntimeBuilder {
             .redact(move |text| covering.redact(text))
             .wall_clock(Arc::clone(&clock))
             .observer(crate::swap_log::log)
-            .observer(move |event: &SwapEvent| told.swap(event));
+            .observer(move |event: &SwapEvent| told.swap(event))
+            .observer(move |event: &SwapEvent| noting.note(event));
         let lifecycle = extend
             .into_iter()
             .fold(lifecycle, |lifecycle, step| step(lifecycle));
@@ -174,15 +197,18 @@ impl RuntimeBuilder {
         let lifecycle = oneiric_domains::proxies()
             .into_iter()
             .fold(lifecycle, LifecycleBuilder::proxy);
-        Ok(Runtime::new(
-            lifecycle.build(),
-            current,
+        let state = State::new(stores, &clock);
+        Ok(Runtime::new(Parts {
+            lifecycle: lifecycle.build(),
+            settings: current,
             version,
             clock,
             redactor,
             log,
             events,
-        ))
+            history,
+            state,
+        }))
     }
 }
 

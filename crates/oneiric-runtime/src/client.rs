@@ -6,6 +6,7 @@
 mod error;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +14,8 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request,
+    Method, Request, Response,
+    body::Incoming,
     client::conn::http1::{self, SendRequest},
     header,
 };
@@ -25,8 +27,8 @@ use tokio::net::UnixStream;
 
 pub use self::error::ClientError;
 use crate::api::{
-    AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, ListDoc,
-    ReadyDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query, schema,
+    AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, HistoryDoc,
+    ListDoc, ReadyDoc, StateDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query, schema,
 };
 use crate::state_dir;
 
@@ -184,6 +186,51 @@ impl Client {
         self.post("/v1/swap", request).await
     }
 
+    /// Returns what is remembered of one slot or all.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn history(&mut self, slot: Option<&Slot>) -> Result<Reply<HistoryDoc>, ClientError> {
+        self.get(&format!("/v1/history{}", of(slot))).await
+    }
+
+    /// Returns where state is kept and what is in it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn state(&mut self) -> Result<Reply<StateDoc>, ClientError> {
+        self.get("/v1/state").await
+    }
+
+    /// Has the database of state copied, and writes the copy to `into` as it comes. Gives its length in bytes.
+    ///
+    /// Whoever wants to rely on it looks at it: an answer that was cut short is an error, a disk's are not seen here.
+    /// Writing blocks. Not cancel-safe: what was written by then stays.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `runtime.connection_broken` too when `into` takes no more.
+    pub async fn backup(&mut self, into: &mut (impl io::Write + Send)) -> Result<u64, ClientError> {
+        let answer = self
+            .request(Method::GET, "/v1/state/backup", Bytes::new())
+            .await?;
+        let (status, mut body) = (answer.status().as_u16(), answer.into_body());
+        if status != 200 {
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| broken("reading the answer", &*error))?;
+            return Err(refusal(status, &body.to_bytes()));
+        }
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| broken("reading the backup", &error))?;
+            if let Ok(chunk) = frame.into_data() {
+                into.write_all(&chunk)
+                    .map_err(|error| broken("writing the backup", &error))?;
+                length += chunk.len() as u64;
+            }
+        }
+        Ok(length)
+    }
+
     /// Asks whether the process answers.
     ///
     /// # Errors
@@ -254,6 +301,21 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(u16, Bytes), ClientError> {
+        let answer = self.request(method, path, body).await?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await;
+        let body = body.map_err(|error| broken("reading the answer", &*error))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
         // The process closes connections that have been idle; that is no reason to fail.
         if self.connection.is_closed() || self.connection.ready().await.is_err() {
             self.connection = open(&self.socket).await?;
@@ -266,13 +328,7 @@ impl Client {
             .body(Full::new(body))
             .map_err(|error| broken("writing the request", &error))?;
         let answer = self.connection.send_request(request).await;
-        let answer = answer.map_err(|error| broken("waiting for the answer", &error))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
-            .collect()
-            .await;
-        let body = body.map_err(|error| broken("reading the answer", &*error))?;
-        Ok((status, body.to_bytes()))
+        answer.map_err(|error| broken("waiting for the answer", &error))
     }
 }
 

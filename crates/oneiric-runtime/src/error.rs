@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use oneiric_core::{Coded, ErrorKind, InvalidChange, Provider, Slot};
-use oneiric_lifecycle::{CallError, LifecycleError};
+use oneiric_lifecycle::{CallError, LifecycleError, StoreError};
 
 use crate::settings::SettingsError;
 
@@ -121,6 +121,12 @@ pub enum RuntimeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The stores of state cannot be opened, read or written.
+    #[error(transparent)]
+    State(StoreError),
+    /// State is in memory only, or in stores of the program's own: there is no database to copy.
+    #[error("this process keeps no database")]
+    StateNotKept,
     /// A defect of ours.
     #[error("internal error: {message}")]
     Internal {
@@ -172,6 +178,8 @@ impl RuntimeError {
                 format!("close it to others: chmod 700 {}", path.display())
             }
             Self::Lifecycle(LifecycleError::Unresolved(_)) => "`oneiric list` shows the slots there are".to_owned(),
+            Self::State(error) => return error.hint().map(str::to_owned),
+            Self::StateNotKept => "it was built without the feature `sqlite`, or has stores of its own: back those up by their own means".to_owned(),
             _ => return None,
         })
     }
@@ -195,6 +203,8 @@ impl Coded for RuntimeError {
             Self::TlsUnusable { .. } => "runtime.tls_unusable",
             Self::TcpUnguarded { .. } => "runtime.tcp_unguarded",
             Self::ListenFailed { .. } => "runtime.listen_failed",
+            Self::State(error) => error.code(),
+            Self::StateNotKept => "runtime.state_not_kept",
             Self::Internal { .. } => "runtime.internal",
         }
     }
@@ -215,6 +225,8 @@ impl Coded for RuntimeError {
             Self::Change(error) => error.kind(),
             Self::Lifecycle(error) => error.kind(),
             Self::Call { error, .. } => error.kind(),
+            Self::State(error) => error.kind(),
+            Self::StateNotKept => ErrorKind::NotFound,
             Self::Internal { .. } => ErrorKind::Internal,
         }
     }

@@ -60,6 +60,7 @@ mod client;
 mod encode;
 mod error;
 mod events;
+mod history;
 #[cfg(feature = "log")]
 mod log;
 mod log_control;
@@ -73,6 +74,7 @@ mod runtime;
 mod service;
 mod settings;
 mod state_dir;
+mod store;
 mod swap_log;
 
 #[cfg(feature = "log")]
@@ -89,7 +91,8 @@ pub use crate::{
         SecretsSettings, Settings, SettingsError, SettingsSource, Sources, TcpSettings,
         TokenSettings,
     },
-    state_dir::{SOCKET_NAME, socket_in},
+    state_dir::{SOCKET_NAME, StateDir, socket_in},
+    store::Stores,
 };
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, ExplainQuery, Reply};

@@ -1,4 +1,4 @@
-//! A runtime from start to shutdown: lock, serve, activate, wait, and take down in the opposite order.
+//! A runtime from start to shutdown: lock, open the state, serve, activate, wait, and take down in the opposite order.
 //!
 //! The admin socket is opened before slots are activated, so that an operator can look at an activation that hangs,
 //! and closed after the last instance is retired, so that a call under way gets its answer.
@@ -21,12 +21,14 @@ use tokio::task::JoinSet;
 use crate::{
     error::RuntimeError,
     events::Events,
+    history::History,
     log_control::LogControl,
     redact::Redactor,
     reload::Current,
     revisions::Revisions,
     settings::{Activate, Settings},
     state_dir::StateDir,
+    store::State,
 };
 
 /// Everything a program made of slots is run and operated by. Cheap to clone; all clones are the same runtime.
@@ -49,9 +51,24 @@ pub(crate) struct Inner {
     pub(crate) since: SystemTime,
     pub(crate) revisions: Revisions,
     pub(crate) events: Arc<Events>,
+    pub(crate) history: History,
+    pub(crate) state: State,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: crate::metrics::Metrics,
     run: AtomicBool,
+}
+
+/// What a runtime is put together from.
+pub(crate) struct Parts {
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) settings: Current,
+    pub(crate) version: String,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) redactor: Redactor,
+    pub(crate) log: Option<Arc<dyn LogControl>>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) history: History,
+    pub(crate) state: State,
 }
 
 /// A runtime that has begun to run.
@@ -67,15 +84,18 @@ pub struct Started {
 }
 
 impl Runtime {
-    pub(crate) fn new(
-        lifecycle: Lifecycle,
-        settings: Current,
-        version: String,
-        clock: Arc<dyn WallClock>,
-        redactor: Redactor,
-        log: Option<Arc<dyn LogControl>>,
-        events: Arc<Events>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            lifecycle,
+            settings,
+            version,
+            clock,
+            redactor,
+            log,
+            events,
+            history,
+            state,
+        } = parts;
         let inner = Inner {
             lifecycle,
             settings,
@@ -86,6 +106,8 @@ impl Runtime {
             log,
             revisions: Revisions::default(),
             events,
+            history,
+            state,
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(),
             run: AtomicBool::new(false),
@@ -127,7 +149,8 @@ impl Runtime {
     ///
     /// # Errors
     /// `runtime.already_running`, `runtime.state_dir_unusable`, `runtime.socket_path_too_long`,
-    /// `runtime.socket_unusable`, `runtime.socket_in_use`; `runtime.run_before` the second time.
+    /// `runtime.socket_unusable`, `runtime.socket_in_use`; what is wrong with the state (`sqlite.corrupt`,
+    /// `sqlite.newer`, `sqlite.unwritable`, ...); `runtime.run_before` the second time.
     pub async fn run(
         &self,
         shutdown: impl Future<Output = ()>,
@@ -149,7 +172,14 @@ impl Runtime {
         }
         let settings = self.settings();
         let state_dir = StateDir::enter(&settings.state_dir)?;
-        let operators = Operators::admit(self, &settings).await?;
+        self.open_state().await?;
+        let operators = match Operators::admit(self, &settings).await {
+            Ok(operators) => operators,
+            Err(error) => {
+                self.close_state().await;
+                return Err(error);
+            }
+        };
         let mut shutdown = pin!(shutdown);
         tokio::select! {
             activated = self.activate_all() => {
@@ -176,6 +206,7 @@ impl Runtime {
         }
         self.inner.events.end();
         operators.dismiss().await;
+        self.close_state().await;
         drop(state_dir);
         Ok(report)
     }

@@ -2,6 +2,7 @@
 //! a method here, so that a program that embeds a runtime can do everything the command line can.
 
 mod plan;
+mod state;
 mod swap;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -138,6 +139,7 @@ impl Runtime {
                     .last()
                     .map(|file| file.display().to_string()),
                 state_dir: settings.state_dir.display().to_string(),
+                state_persists: self.inner.state.kept().persists(),
             },
             slots,
             unknown_selections: unknown.collect(),

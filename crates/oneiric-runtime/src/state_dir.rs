@@ -42,14 +42,19 @@ pub(crate) fn fits_address(path: &Path) -> Result<(), (usize, usize)> {
 }
 
 /// A state directory that this process has to itself, until dropped.
+///
+/// [`Runtime::run`](crate::Runtime::run) takes it; whoever changes what is in it while nothing runs does the same.
 #[derive(Debug)]
-pub(crate) struct StateDir {
+pub struct StateDir {
     _lock: File,
 }
 
 impl StateDir {
     /// Makes the directory (0700) if need be, and locks it. Blocks, briefly.
-    pub(crate) fn enter(path: &Path) -> Result<Self, RuntimeError> {
+    ///
+    /// # Errors
+    /// `runtime.already_running`, `runtime.state_dir_unusable`.
+    pub fn enter(path: &Path) -> Result<Self, RuntimeError> {
         let unusable = |doing, path: &Path, source| {
             let path = path.to_owned();
             RuntimeError::StateDir {

@@ -11,6 +11,7 @@ use rusqlite::{
 };
 
 use crate::{
+    activity,
     db::Summary,
     error::StateError,
     open::{self, Look},
@@ -68,6 +69,7 @@ pub fn check(path: &Path) -> Result<Summary, StateError> {
     let of = |error: rusqlite::Error| StateError::of(&path, &error);
     selections::load(&connection).map_err(of)?;
     status::load(&connection, None).map_err(of)?;
+    activity::load(&connection).map_err(of)?;
     Summary::of(&connection, &path)
 }
 

@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod activity;
 mod backup;
 mod db;
 mod error;

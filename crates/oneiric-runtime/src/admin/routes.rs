@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod list;
 mod process;
+mod state;
 mod status;
 mod swap;
 
@@ -20,5 +21,6 @@ pub(super) const AREAS: &[&[Row]] = &[
     call::ROWS,
     events::ROWS,
     swap::ROWS,
+    state::ROWS,
     process::ROWS,
 ];

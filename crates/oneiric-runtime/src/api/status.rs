@@ -36,6 +36,9 @@ pub struct ProcessDoc {
     pub settings_file: Option<String>,
     /// Its state directory.
     pub state_dir: String,
+    /// Whether selections, activity and history are there after a restart.
+    #[serde(default)]
+    pub state_persists: bool,
 }
 
 /// A selection that names a provider nobody registered for the slot.

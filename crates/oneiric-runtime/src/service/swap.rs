@@ -4,8 +4,10 @@
 //! serves; a swap that is rolled back changes neither. Were the selection written first, a process restarted after a
 //! failed swap would bring up the very component that had just failed.
 
-use oneiric_core::{Provider, Query, SelectionLayer, Slot};
-use oneiric_lifecycle::{SwapReport, SwapRequest};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oneiric_core::{Coded, Provider, Query, SelectionLayer, Slot};
+use oneiric_lifecycle::{StoreError, SwapReport, SwapRequest};
 use tracing::Instrument;
 
 use super::unix_ms;
@@ -17,13 +19,83 @@ use crate::{
     runtime::Runtime,
 };
 
-/// A provider that an operator chooses for a slot.
+/// A selection that is written down with a swap: before the new instance is published, or, where nothing is
+/// exchanged, afterwards.
 #[derive(Clone)]
-struct Chosen {
-    slot: Slot,
-    provider: Provider,
-    who: String,
-    reason: Option<String>,
+struct Note {
+    runtime: Runtime,
+    entry: Entry,
+    written: Arc<Mutex<Option<RevisionDoc>>>,
+}
+
+impl Note {
+    fn new(runtime: &Runtime, entry: Entry) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            entry,
+            written: Arc::default(),
+        }
+    }
+
+    /// Has it written as the last step before the publish, without which there is none.
+    fn on(&self, swap: SwapRequest) -> SwapRequest {
+        let note = self.clone();
+        swap.record(move || {
+            let note = note.clone();
+            Box::pin(async move {
+                match note.write().await {
+                    Ok(_revision) => Ok(()),
+                    Err(error) => Err((error.code(), error.to_string())),
+                }
+            })
+        })
+    }
+
+    /// The revision; written now if it was not.
+    async fn written(&self) -> Result<RevisionDoc, RuntimeError> {
+        match self.revision() {
+            Some(revision) => Ok(revision),
+            None => self.write().await.map_err(RuntimeError::State),
+        }
+    }
+
+    /// Undoes what was written, if it was, for a swap that failed all the same.
+    async fn take_back(&self) {
+        let Some(revision) = self.revision() else {
+            return;
+        };
+        let reason = format!(
+            "revision {} was written, and its swap failed",
+            revision.revision
+        );
+        let entry = Entry {
+            provider: revision.before,
+            reason: Some(reason),
+            ..self.entry.clone()
+        };
+        if let Err(error) = self.runtime.record(entry).await {
+            tracing::error!(
+                code = error.code(),
+                reason = %error,
+                slot = %self.entry.slot,
+                "a selection whose swap failed was not taken back"
+            );
+        }
+    }
+
+    async fn write(&self) -> Result<RevisionDoc, StoreError> {
+        let revision = self.runtime.record(self.entry.clone()).await?;
+        *self.held() = Some(revision.clone());
+        Ok(revision)
+    }
+
+    fn revision(&self) -> Option<RevisionDoc> {
+        self.held().clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<RevisionDoc>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Runtime {
@@ -35,8 +107,9 @@ impl Runtime {
     ///
     /// # Errors
     /// `core.no_candidate`, `core.tied`, `runtime.provider_unknown`, `runtime.request_invalid`, `lifecycle.stopped`;
-    /// where and why the activation failed if nothing served before. A swap that is rolled back is not an error but a
-    /// [report](SwapReport) that says so.
+    /// where and why the activation failed if nothing served before; why a selection of what serves already cannot be
+    /// written (`sqlite.disk_full` and the like). A swap that is rolled back is not an error but a
+    /// [report](SwapReport) that says so; one that cannot be written down is such a one.
     pub async fn swap(
         &self,
         request: SwapRequestDoc,
@@ -74,11 +147,14 @@ impl Runtime {
         who: String,
     ) -> Result<SwapDoc<SwapReport>, RuntimeError> {
         let slot = request.slot.clone();
-        let (report, revision) = if request.clear {
-            self.swap_and_clear(request, who).await?
+        let swapped = if request.clear {
+            self.swap_and_clear(request, who).await
         } else {
-            self.swap_and_select(request, who).await?
+            self.swap_and_select(request, who).await
         };
+        // What is answered is on the disk, if the disk takes it.
+        self.inner.history.offered().await;
+        let (report, revision) = swapped?;
         Ok(SwapDoc {
             schema: schema::SWAP.into(),
             slot,
@@ -101,56 +177,50 @@ impl Runtime {
             reason,
             ..
         } = request;
-        let swap = match &provider {
-            Some(provider) => SwapRequest::to_provider(slot.clone(), provider.clone()),
-            None => SwapRequest::to_winner(slot.clone()),
+        let Some(provider) = provider else {
+            let swap = SwapRequest::to_winner(slot).force(force);
+            let report = self.lifecycle().swap(swap).await;
+            return Ok((report.map_err(RuntimeError::Lifecycle)?, None));
         };
-        let chosen = provider.map(|provider| Chosen {
-            slot,
-            provider,
-            who,
-            reason,
-        });
-        // Written in the moment of publishing. Draining the old instance can take long, and all that time `status`
-        // would say that nobody asked for what serves.
-        let swap = match chosen.clone() {
-            Some(chosen) => {
-                let runtime = self.clone();
-                swap.when_published(move || {
-                    runtime.select(&chosen);
-                })
-            }
-            None => swap,
-        };
-        let report = self
-            .lifecycle()
-            .swap(swap.force(force))
-            .await
-            .map_err(RuntimeError::Lifecycle)?;
-        // What serves already was not published; it may still have to be selected.
-        let revision = chosen
-            .filter(|_| report.serves())
-            .map(|chosen| self.select(&chosen));
-        Ok((report, revision))
-    }
-
-    /// Selects `chosen` unless that is what is selected already; gives the revision in force.
-    fn select(&self, chosen: &Chosen) -> RevisionDoc {
-        let selected = self.inner.revisions.of(&chosen.slot);
-        if let Some(revision) =
-            selected.filter(|revision| revision.provider.as_ref() == Some(&chosen.provider))
-        {
-            return revision;
+        let swap = SwapRequest::to_provider(slot.clone(), provider.clone()).force(force);
+        let selected = self.inner.revisions.of(&slot);
+        if selected.as_ref().and_then(|one| one.provider.as_ref()) == Some(&provider) {
+            let report = self.lifecycle().swap(swap).await;
+            let report = report.map_err(RuntimeError::Lifecycle)?;
+            let revision = selected.filter(|_| report.serves());
+            return Ok((report, revision));
         }
-        let provider = Some(chosen.provider.clone());
+        let note = Note::new(
+            self,
+            self.entry(slot.clone(), Some(provider.clone()), who, reason),
+        );
+        // In force in the moment of publishing. Draining the old instance can take long, and all that time `status`
+        // would say that nobody asked for what serves.
+        let swap = note.on(swap).when_published({
+            let (registry, slot, provider) =
+                (self.registry().clone(), slot.clone(), provider.clone());
+            move || {
+                registry.select(SelectionLayer::Operator, &slot, Some(provider.clone()));
+            }
+        });
+        let result = self.lifecycle().swap(swap).await;
+        let serves = result.as_ref().is_ok_and(SwapReport::serves);
+        if !serves {
+            note.take_back().await;
+        }
+        let report = result.map_err(RuntimeError::Lifecycle)?;
+        if !serves {
+            return Ok((report, None));
+        }
+        // What serves already was not published; it still has to be selected.
+        let revision = note.written().await?;
         self.registry()
-            .select(SelectionLayer::Operator, &chosen.slot, provider.clone());
-        let (who, reason) = (chosen.who.clone(), chosen.reason.clone());
-        self.record(chosen.slot.clone(), provider, who, reason)
+            .select(SelectionLayer::Operator, &slot, Some(provider));
+        Ok((report, Some(revision)))
     }
 
     /// Who wins without the selection is only known without it, so here the selection goes first and comes back if
-    /// the swap fails.
+    /// the swap fails or cannot be written down.
     async fn swap_and_clear(
         &self,
         request: SwapRequestDoc,
@@ -162,42 +232,53 @@ impl Runtime {
             reason,
             ..
         } = request;
-        let selected = self
-            .inner
-            .revisions
-            .of(&slot)
-            .and_then(|revision| revision.provider);
-        if selected.is_some() {
-            self.registry()
-                .select(SelectionLayer::Operator, &slot, None);
-        }
         let swap = SwapRequest::to_winner(slot.clone()).force(force);
-        let result = self.lifecycle().swap(swap).await;
-        if !result.as_ref().is_ok_and(SwapReport::serves) && selected.is_some() {
+        let selected = self.inner.revisions.of(&slot);
+        let Some(selected) = selected.and_then(|revision| revision.provider) else {
+            let report = self.lifecycle().swap(swap).await;
+            return Ok((report.map_err(RuntimeError::Lifecycle)?, None));
+        };
+        let select = |provider| {
             self.registry()
-                .select(SelectionLayer::Operator, &slot, selected.clone());
+                .select(SelectionLayer::Operator, &slot, provider);
+        };
+        select(None);
+        let note = Note::new(self, self.entry(slot.clone(), None, who, reason));
+        let result = self.lifecycle().swap(note.on(swap)).await;
+        if !result.as_ref().is_ok_and(SwapReport::serves) {
+            select(Some(selected));
+            note.take_back().await;
+            return Ok((result.map_err(RuntimeError::Lifecycle)?, None));
         }
         let report = result.map_err(RuntimeError::Lifecycle)?;
-        let cleared = selected.is_some() && report.serves();
-        let revision = cleared.then(|| self.record(slot, None, who, reason));
-        Ok((report, revision))
+        match note.written().await {
+            Ok(revision) => Ok((report, Some(revision))),
+            Err(error) => {
+                select(Some(selected));
+                Err(error)
+            }
+        }
     }
 
-    fn record(
+    fn entry(
         &self,
         slot: Slot,
         provider: Option<Provider>,
         who: String,
         reason: Option<String>,
-    ) -> RevisionDoc {
+    ) -> Entry {
         let at_unix_ms = unix_ms(self.inner.clock.now());
-        let revision = self.inner.revisions.record(Entry {
+        Entry {
             slot,
             provider,
             who,
             reason,
             at_unix_ms,
-        });
+        }
+    }
+
+    async fn record(&self, entry: Entry) -> Result<RevisionDoc, StoreError> {
+        let revision = self.inner.revisions.record(entry).await?;
         tracing::info!(
             revision = revision.revision,
             slot = %revision.slot,
@@ -206,7 +287,7 @@ impl Runtime {
             reason = revision.reason.as_deref().unwrap_or(""),
             "operator selection"
         );
-        revision
+        Ok(revision)
     }
 
     fn must_have_provider(&self, request: &SwapRequestDoc) -> Result<(), RuntimeError> {

@@ -5,10 +5,12 @@ use std::sync::{Arc, atomic::Ordering};
 
 use oneiric_core::{Coded, WallClock};
 use oneiric_domains::{
-    KeyValueStore, MemoryKeyValueStore, MemorySelectionStore, REVISIONS_KEPT, SelectionStore,
+    ActivityRecord, ActivityStore, KeyValueStore, MemoryActivityStore, MemoryKeyValueStore,
+    MemorySelectionStore, REVISIONS_KEPT, SelectionStore,
 };
 use oneiric_lifecycle::{
-    Ended, HISTORY_KEPT, HistoryEntry, MemoryStatusStore, PastFailure, SlotHistory, StatusStore,
+    Activity, Ended, HISTORY_KEPT, HistoryEntry, MemoryStatusStore, PastFailure, SlotHistory,
+    StatusStore,
 };
 use oneiric_sqlite::{MAX_TEXT_BYTES, StateDb, check};
 use proptest::{collection::vec, option, prelude::*};
@@ -35,6 +37,7 @@ fn awkward() -> impl Strategy<Value = String> {
 enum Step {
     Select(u8, Option<u8>, String, Option<String>),
     Status(u8, Vec<(u8, bool)>),
+    Activity(u8, u8, Option<String>, Option<u64>),
     Put(u8, String, Vec<u8>, Option<u64>),
     Delete(u8, String),
     List(u8, String, usize),
@@ -51,6 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(slot, entries)| Step::Status(slot, entries)),
         4 => (0..2_u8, awkward(), vec(any::<u8>(), 0..40), option::of(0..60_u64))
             .prop_map(|(space, key, value, until)| Step::Put(space, key, value, until)),
+        4 => (0..3_u8, 0..3_u8, option::of(awkward()), option::of(any::<u64>()))
+            .prop_map(|(scope, activity, note, until)| Step::Activity(scope, activity, note, until)),
         1 => (0..2_u8, awkward()).prop_map(|(space, key)| Step::Delete(space, key)),
         2 => (0..2_u8, awkward(), 0..9_usize)
             .prop_map(|(space, prefix, limit)| Step::List(space, prefix, limit)),
@@ -111,6 +116,7 @@ proptest! {
         let hand: Arc<Hand> = Arc::clone(&place.hand);
         let selections = MemorySelectionStore::new();
         let status = MemoryStatusStore::new();
+        let scopes = MemoryActivityStore::new();
         let pairs = MemoryKeyValueStore::new(Arc::clone(&hand) as Arc<dyn WallClock>);
         for step in steps {
             match step {
@@ -130,6 +136,19 @@ proptest! {
                     let batch = [batch];
                     StatusStore::append(&db, &batch).unwrap();
                     status.append(&batch).unwrap();
+                }
+                Step::Activity(scope, activity, note, until) => {
+                    let kinds = [Activity::Running, Activity::Paused, Activity::Draining];
+                    let record = ActivityRecord {
+                        scope: format!("adapter/s{scope}"),
+                        activity: kinds[usize::from(activity)],
+                        who: note.clone(),
+                        note,
+                        since_unix_ms: 7,
+                        until_unix_ms: until.map(|until| until.min(i64::MAX.unsigned_abs())),
+                    };
+                    db.set(&record).unwrap();
+                    scopes.set(&record).unwrap();
                 }
                 Step::Put(space, key, value, until) => {
                     let (space, now) = (space.to_string(), hand.0.load(Ordering::Relaxed));
@@ -167,6 +186,7 @@ proptest! {
         prop_assert_eq!(
             without_runs(StatusStore::load(&db, None).unwrap()), status.load(None).unwrap()
         );
+        prop_assert_eq!(ActivityStore::load(&db).unwrap(), scopes.load().unwrap());
         for space in ["0", "1"] {
             prop_assert_eq!(db.list(space, "", 99).unwrap(), pairs.list(space, "", 99).unwrap());
         }

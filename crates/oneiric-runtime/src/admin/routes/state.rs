@@ -1,0 +1,133 @@
+//! What is remembered, where it is kept, and copies of it.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::sync::mpsc;
+
+use crate::{
+    admin::{
+        answer::Admin,
+        asked::Asked,
+        problem::{Answer, Problem},
+        table::{Access, Gives, Handler, Param, Row, Verb, document},
+    },
+    error::RuntimeError,
+};
+
+/// What a backup is sent as.
+const DATABASE: &str = "application/vnd.sqlite3";
+/// Bytes of a backup read at a time.
+const CHUNK: usize = 64 << 10;
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        verb: Verb::Get,
+        path: "/v1/history",
+        access: Access::Read,
+        summary: "Tells how transitions ended and how selections came about, of one slot or all.",
+        params: &[Param::one("slot")],
+        takes: None,
+        gives: Gives::Json(document!(HistoryDoc), &[]),
+        handle: Handler::Later(|admin, asked| Box::pin(history(admin, asked))),
+    },
+    Row {
+        verb: Verb::Get,
+        path: "/v1/state",
+        access: Access::Read,
+        summary: "Tells where state is kept and what is in it.",
+        params: &[],
+        takes: None,
+        gives: Gives::Json(document!(StateDoc), &[]),
+        handle: Handler::Later(|admin, _| Box::pin(state(admin))),
+    },
+    Row {
+        verb: Verb::Get,
+        path: "/v1/state/backup",
+        access: Access::Operate,
+        summary: "Gives a copy of the database of state, taken now.",
+        params: &[],
+        takes: None,
+        gives: Gives::Other(DATABASE),
+        handle: Handler::Later(|admin, _| Box::pin(backup(admin))),
+    },
+];
+
+async fn history(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
+    let slot = asked.slot()?;
+    Answer::json(200, &admin.runtime.history(slot.as_ref()).await?)
+}
+
+async fn state(admin: Arc<Admin>) -> Result<Answer, Problem> {
+    Answer::json(200, &admin.runtime.state().await?)
+}
+
+/// The copy lies in the state directory while it is sent, without a name: nothing is left of it, however this ends.
+async fn backup(admin: Arc<Admin>) -> Result<Answer, Problem> {
+    static COPIES: AtomicU64 = AtomicU64::new(0);
+    let number = COPIES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("backup.{}.{number}", std::process::id());
+    let path = admin.runtime.settings().state_dir.join(name);
+    admin.runtime.backup(&path).await?;
+    let opened = tokio::task::spawn_blocking(move || {
+        let file = File::open(&path);
+        std::fs::remove_file(&path).and(file)
+    });
+    let file = opened
+        .await
+        .map_err(io::Error::other)
+        .and_then(|opened| opened)
+        .map_err(|error| RuntimeError::Internal {
+            message: format!("the copy is not there: {error}"),
+        })?;
+    Ok(Answer::stream(DATABASE, FileBody::of(file)))
+}
+
+/// A file as a body, read by a thread of the pool and no faster than it is sent.
+struct FileBody(mpsc::Receiver<io::Result<Bytes>>);
+
+impl FileBody {
+    fn of(mut file: File) -> Self {
+        let (chunks, body) = mpsc::channel(2);
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = file.read(&mut chunk).map(|length| {
+                    chunk.truncate(length);
+                    Bytes::from(chunk)
+                });
+                let ends = !matches!(&read, Ok(chunk) if !chunk.is_empty());
+                let gives = !matches!(&read, Ok(chunk) if chunk.is_empty());
+                // Whoever asked may have gone away.
+                if (gives && chunks.blocking_send(read).is_err()) || ends {
+                    return;
+                }
+            }
+        });
+        Self(body)
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0
+            .poll_recv(context)
+            .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+}
