@@ -31,6 +31,13 @@ pub struct Deactivated {
 }
 
 impl Lifecycle {
+    /// Returns when whatever was being done to `slot` when this was asked for is over. Cancel-safe.
+    pub async fn settled(&self, slot: &Slot) {
+        if let Some(cell) = self.inner().existing_cell(slot) {
+            drop(cell.turn.lock().await);
+        }
+    }
+
     /// Takes what serves `slot` out of service, lets its work finish, and retires it; `None` when nothing serves.
     /// Runs in turn with swaps of the slot. Cancel-safe: what was begun goes on.
     ///

@@ -23,6 +23,7 @@ mod list;
 mod plan;
 pub mod query;
 mod ready;
+mod reload;
 pub mod slot;
 mod state;
 mod status;
@@ -39,6 +40,10 @@ pub use self::{
     list::{ListDoc, ListedCandidate, ListedSelection, ListedSlot},
     plan::PlanDoc,
     ready::{AliveDoc, NotActiveDoc, ReadyDoc},
+    reload::{
+        HeldDoc, KeyChange, RefusedSettingsDoc, ReloadDoc, ReloadFailure, ReloadOutcome,
+        ReloadRequest, SettingsStateDoc, SlotAction, SlotChange,
+    },
     state::{DatabaseDoc, RefusedDoc, StateDoc},
     status::{ProcessDoc, RevisionDoc, StatusDoc, UnknownSelectionDoc},
     swap::{SwapDoc, SwapRequestDoc},
@@ -74,6 +79,8 @@ pub mod schema {
     pub const HISTORY: &str = "oneiric.history/1";
     /// [`StateDoc`](super::StateDoc).
     pub const STATE: &str = "oneiric.state/1";
+    /// [`ReloadDoc`](super::ReloadDoc).
+    pub const RELOAD: &str = "oneiric.reload/1";
     /// [`ErrorDoc`](super::ErrorDoc).
     pub const ERROR: &str = "oneiric.error/1";
 }

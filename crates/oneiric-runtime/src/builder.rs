@@ -19,9 +19,9 @@ use crate::{
     history::History,
     log_control::LogControl,
     redact::Redactor,
-    reload::Current,
+    reload::{Current, ReloadObserver, Seams},
     runtime::{Parts, Runtime},
-    settings::Settings,
+    settings::{Settings, Sources},
     store::{State, Stores},
 };
 
@@ -34,6 +34,7 @@ pub struct RuntimeBuilder {
     redactor: Redactor,
     log: Option<Arc<dyn LogControl>>,
     stores: Option<Stores>,
+    seams: Seams,
     extend: Vec<Box<dyn FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send>>,
 }
 
@@ -49,6 +50,7 @@ impl RuntimeBuilder {
             redactor: Redactor::new(),
             log: None,
             stores: None,
+            seams: Seams::default(),
             extend: Vec::new(),
         }
     }
@@ -117,6 +119,21 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Where the settings came from, so that they can be read again: on request, and while the runtime runs whenever
+    /// their files change.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.seams.sources = Some(sources);
+        self
+    }
+
+    /// Somebody who is told of reloads.
+    #[must_use]
+    pub fn reload_observer(mut self, observer: impl ReloadObserver + 'static) -> Self {
+        self.seams.observers.push(Box::new(observer));
+        self
+    }
+
     fn extend(
         mut self,
         step: impl FnOnce(LifecycleBuilder) -> LifecycleBuilder + Send + 'static,
@@ -139,6 +156,7 @@ impl RuntimeBuilder {
             redactor,
             log,
             stores,
+            seams,
             extend,
         } = self;
         let mut settings = settings;
@@ -177,6 +195,7 @@ impl RuntimeBuilder {
         };
         let events = Arc::new(Events::new(Arc::clone(&clock)));
         let told = Arc::clone(&events);
+        let held = Arc::clone(&seams.held);
         let covering = redactor.clone();
         let history = History::default();
         let noting = history.clone();
@@ -189,7 +208,8 @@ impl RuntimeBuilder {
             .wall_clock(Arc::clone(&clock))
             .observer(crate::swap_log::log)
             .observer(move |event: &SwapEvent| told.swap(event))
-            .observer(move |event: &SwapEvent| noting.note(event));
+            .observer(move |event: &SwapEvent| noting.note(event))
+            .observer(move |event: &SwapEvent| held.observe(event));
         let lifecycle = extend
             .into_iter()
             .fold(lifecycle, |lifecycle, step| step(lifecycle));
@@ -208,6 +228,7 @@ impl RuntimeBuilder {
             events,
             history,
             state,
+            seams,
         }))
     }
 }

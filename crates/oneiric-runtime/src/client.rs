@@ -28,7 +28,8 @@ use tokio::net::UnixStream;
 pub use self::error::ClientError;
 use crate::api::{
     AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, HistoryDoc,
-    ListDoc, ReadyDoc, StateDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query, schema,
+    ListDoc, ReadyDoc, ReloadDoc, ReloadRequest, StateDoc, StatusDoc, SwapDoc, SwapRequestDoc,
+    kind, query, schema,
 };
 use crate::state_dir;
 
@@ -229,6 +230,18 @@ impl Client {
             }
         }
         Ok(length)
+    }
+
+    /// Has the settings read again. Ones that are refused or undone are an answer, not an error: see
+    /// [`ReloadDoc::error`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reload(
+        &mut self,
+        request: &ReloadRequest,
+    ) -> Result<Reply<ReloadDoc>, ClientError> {
+        self.post("/v1/reload", request).await
     }
 
     /// Asks whether the process answers.

@@ -127,6 +127,9 @@ pub enum RuntimeError {
     /// State is in memory only, or in stores of the program's own: there is no database to copy.
     #[error("this process keeps no database")]
     StateNotKept,
+    /// The runtime was given settings and not where they come from, so they cannot be read again.
+    #[error("this process does not know where its settings come from")]
+    NoSources,
     /// A defect of ours.
     #[error("internal error: {message}")]
     Internal {
@@ -205,6 +208,7 @@ impl Coded for RuntimeError {
             Self::ListenFailed { .. } => "runtime.listen_failed",
             Self::State(error) => error.code(),
             Self::StateNotKept => "runtime.state_not_kept",
+            Self::NoSources => "runtime.reload_unavailable",
             Self::Internal { .. } => "runtime.internal",
         }
     }
@@ -221,7 +225,7 @@ impl Coded for RuntimeError {
             | Self::TcpUnguarded { .. }
             | Self::ListenFailed { .. } => ErrorKind::Config,
             Self::ProviderUnknown { .. } => ErrorKind::NotFound,
-            Self::RunBefore | Self::RequestInvalid { .. } => ErrorKind::Usage,
+            Self::RunBefore | Self::NoSources | Self::RequestInvalid { .. } => ErrorKind::Usage,
             Self::Change(error) => error.kind(),
             Self::Lifecycle(error) => error.kind(),
             Self::Call { error, .. } => error.kind(),

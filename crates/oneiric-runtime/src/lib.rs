@@ -85,6 +85,7 @@ pub use crate::{
     events::{EventStream, Watched},
     log_control::LogControl,
     redact::{MIN_REDACTED_BYTES, RedactingWriter, Redactor},
+    reload::{ReloadEvent, ReloadObserver},
     runtime::{Runtime, Started},
     settings::{
         Activate, AdminSettings, ErrorMode, Fault, LogFormat, LogSettings, ReloadSettings, Role,

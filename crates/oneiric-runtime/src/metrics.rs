@@ -29,6 +29,10 @@ pub(crate) enum Metric {
     AdminRequestsTotal,
     AdminRefusalsTotal,
     AdminInUse,
+    SettingsReloadsTotal,
+    SettingsRefused,
+    SettingsGoodSince,
+    SlotsHeld,
     StartTime,
     LogLinesDroppedTotal,
 }
@@ -40,7 +44,7 @@ enum Kind {
 }
 
 impl Metric {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 17] = [
         Self::SelectionsUnknown,
         Self::SlotActive,
         Self::SlotDiffers,
@@ -52,6 +56,10 @@ impl Metric {
         Self::AdminRequestsTotal,
         Self::AdminRefusalsTotal,
         Self::AdminInUse,
+        Self::SettingsReloadsTotal,
+        Self::SettingsRefused,
+        Self::SettingsGoodSince,
+        Self::SlotsHeld,
         Self::StartTime,
         Self::LogLinesDroppedTotal,
     ];
@@ -124,6 +132,30 @@ impl Metric {
                 Gauge,
                 Unit::Count,
                 "Connections, calls, changes and streams of the admin API at this moment, by what.",
+            ),
+            Self::SettingsReloadsTotal => (
+                "oneiric_settings_reloads_total",
+                Counter,
+                Unit::Count,
+                "Times the settings were read again, by outcome: applied, unchanged, refused, restored, broken, invalid.",
+            ),
+            Self::SettingsRefused => (
+                "oneiric_settings_refused",
+                Gauge,
+                Unit::Count,
+                "1 when the settings files say something that is not in force.",
+            ),
+            Self::SettingsGoodSince => (
+                "oneiric_settings_good_since_seconds",
+                Gauge,
+                Unit::Seconds,
+                "Since when the settings in force are, in seconds since 1970.",
+            ),
+            Self::SlotsHeld => (
+                "oneiric_slots_held",
+                Gauge,
+                Unit::Count,
+                "Slots whose change of settings waits until they are resumed.",
             ),
             Self::StartTime => (
                 "oneiric_start_time_seconds",
@@ -214,6 +246,21 @@ impl Metrics {
             .absolute(value);
     }
 
+    fn reloads(&self, runtime: &Runtime) {
+        let state = &runtime.inner.reload.state;
+        for (outcome, count) in state.ended() {
+            let labels = vec![Label::from_static_parts("outcome", outcome)];
+            self.counter(Metric::SettingsReloadsTotal, labels, count);
+        }
+        let (good_since, refused) = state.standing();
+        let refused = if refused { 1.0 } else { 0.0 };
+        self.gauge(Metric::SettingsRefused, Vec::new(), refused);
+        let good_since = approximate(unix_ms(good_since)) / 1_000.0;
+        self.gauge(Metric::SettingsGoodSince, Vec::new(), good_since);
+        let held = u64::try_from(runtime.inner.reload.held.len()).unwrap_or(u64::MAX);
+        self.gauge(Metric::SlotsHeld, Vec::new(), approximate(held));
+    }
+
     fn slot(&self, status: &SlotStatus) {
         let slot = || Label::new("slot", status.slot.to_string());
         let outcome = |name: &'static str| vec![slot(), Label::from_static_parts("outcome", name)];
@@ -287,6 +334,7 @@ impl Runtime {
         );
         let dropped = self.inner.log.as_ref().map_or(0, |log| log.dropped());
         metrics.counter(Metric::LogLinesDroppedTotal, Vec::new(), dropped);
+        metrics.reloads(self);
         for status in self.lifecycle().statuses() {
             metrics.slot(&status);
         }

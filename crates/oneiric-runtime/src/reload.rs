@@ -1,5 +1,557 @@
-//! Settings that change while the process runs.
+//! Settings that change while the process runs: read, compared, planned, put in force, and back if something fails on
+//! the way. `docs/spec/reload.md` has the rules. The model is the reload of vector's topology: a failed change is
+//! undone by applying the same difference the other way round.
 
+mod apply;
 mod current;
+mod diff;
+mod held;
+mod keeper;
+mod observe;
+mod plan;
+mod state;
+#[cfg(feature = "watch")]
+mod watch;
 
-pub(crate) use self::current::Current;
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use oneiric_core::{
+    Coded, ErrorKind, Origin, Registry, RegistryConfig, SelectionLayer, Slot, Snapshot,
+};
+use tokio::{
+    sync::{Notify, OwnedMutexGuard},
+    time::Instant,
+};
+
+pub use self::observe::{ReloadEvent, ReloadObserver};
+use self::{
+    apply::Before,
+    keeper::Files,
+    plan::{Now, Step},
+    state::ReloadState,
+};
+pub(crate) use self::{current::Current, held::Held, keeper::Keeper};
+use crate::{
+    api::{ErrorFields, KeyChange, ReloadDoc, ReloadOutcome, SettingsStateDoc, kind, schema},
+    error::RuntimeError,
+    runtime::Runtime,
+    settings::{Settings, SettingsError, Sources},
+};
+
+/// The code of settings that change what only a new process can take.
+const REFUSED: &str = "runtime.reload_refused";
+/// The code of settings that failed on the way and of which nothing is in force.
+const RESTORED: &str = "runtime.reload_restored";
+/// The code of settings that failed on the way there and on the way back.
+const BROKEN: &str = "runtime.reload_broken";
+
+/// A difference and what is to be done about it.
+struct Plan {
+    keys: Vec<KeyChange>,
+    /// Whether anything differs at all, be it only the order of candidates.
+    changes: bool,
+    steps: Vec<Step>,
+}
+
+/// What a runtime is given for reloads.
+#[derive(Default)]
+pub(crate) struct Seams {
+    /// Where settings come from.
+    pub(crate) sources: Option<Sources>,
+    pub(crate) observers: Vec<Box<dyn ReloadObserver>>,
+    pub(crate) held: Arc<Held>,
+}
+
+/// What all reloads of a runtime share.
+pub(crate) struct Reloading {
+    files: Option<Arc<Files>>,
+    pub(crate) held: Arc<Held>,
+    /// One after the other.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) state: ReloadState,
+    observers: Vec<Box<dyn ReloadObserver>>,
+    answers: Mutex<Answers>,
+    /// A reload is over.
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct Answers {
+    begun: u64,
+    /// The last that read the files, by its number.
+    last: Option<(u64, ReloadDoc)>,
+}
+
+impl Reloading {
+    pub(crate) fn new(seams: Seams, now: SystemTime) -> Self {
+        let Seams {
+            sources,
+            observers,
+            held,
+        } = seams;
+        Self {
+            files: sources.map(|sources| Arc::new(Files::new(sources))),
+            held,
+            turn: Arc::default(),
+            state: ReloadState::new(now),
+            observers,
+            answers: Mutex::default(),
+            ended: Notify::new(),
+        }
+    }
+
+    fn begun(&self) -> u64 {
+        self.answers().begun
+    }
+
+    fn begin(&self) -> u64 {
+        let mut answers = self.answers();
+        answers.begun += 1;
+        answers.begun
+    }
+
+    /// What came of a reload that began after so many others had.
+    fn answered_since(&self, asked: u64) -> Option<ReloadDoc> {
+        let answers = self.answers();
+        let (number, doc) = answers.last.as_ref()?;
+        (*number > asked).then(|| doc.clone())
+    }
+
+    fn end(&self, number: u64, doc: Option<&ReloadDoc>) {
+        self.answers().last = doc.map(|doc| (number, doc.clone()));
+        self.ended.notify_one();
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        // No foreign code runs under this lock, so poisoned answers are still sound.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runtime {
+    /// Reads the settings again from where they came from and puts in force what changed, or nothing of it. `who` is
+    /// written to the log.
+    ///
+    /// Reloads run one after the other; one that begins after this was asked for is the answer to several. Cancel-safe:
+    /// what was begun goes on.
+    ///
+    /// # Errors
+    /// `runtime.settings_not_found`, `runtime.settings_unreadable`, `runtime.settings_invalid`: those in force stay.
+    /// `runtime.reload_unavailable` when the runtime was given settings and not where they come from. That settings
+    /// were refused or undone is no error but a [document](ReloadDoc) that says so.
+    pub async fn reload(&self, who: &str) -> Result<ReloadDoc, RuntimeError> {
+        let asked = self.inner.reload.begun();
+        let mine = Arc::clone(&self.inner.reload.turn).lock_owned().await;
+        if let Some(doc) = self.inner.reload.answered_since(asked) {
+            return Ok(doc);
+        }
+        let runtime = self.clone();
+        let who = who.to_owned();
+        self.in_turn(mine, async move {
+            let number = runtime.inner.reload.begin();
+            runtime.tell(&ReloadEvent::Begun { who: &who });
+            let result = match runtime.read().await {
+                Ok(settings) => runtime.reload_now(settings).await,
+                Err(error) => Err(error),
+            };
+            runtime.inner.reload.end(number, result.as_ref().ok());
+            runtime.conclude(&who, &result);
+            result
+        })
+        .await
+    }
+
+    /// Puts other settings in force, or nothing of them, as [`Runtime::reload`] does with what it read: for programs
+    /// that have their settings from elsewhere.
+    ///
+    /// # Errors
+    /// `runtime.settings_invalid`: a candidate's factory is not there, not allowed, or does not take its settings.
+    pub async fn reload_to(
+        &self,
+        settings: Settings,
+        who: &str,
+    ) -> Result<ReloadDoc, RuntimeError> {
+        let mine = Arc::clone(&self.inner.reload.turn).lock_owned().await;
+        let runtime = self.clone();
+        let who = who.to_owned();
+        self.in_turn(mine, async move {
+            runtime.inner.reload.begin();
+            runtime.tell(&ReloadEvent::Begun { who: &who });
+            let result = runtime.reload_now(settings).await;
+            runtime.inner.reload.end(0, None);
+            runtime.conclude(&who, &result);
+            result
+        })
+        .await
+    }
+
+    /// Says what [`Runtime::reload`] would do now, and does nothing.
+    ///
+    /// # Errors
+    /// As [`Runtime::reload`].
+    pub async fn plan_reload(&self) -> Result<ReloadDoc, RuntimeError> {
+        let begun = Instant::now();
+        let _mine = self.inner.reload.turn.lock().await;
+        let mut new = self.read().await?;
+        self.check(&mut new)?;
+        let old = self.settings();
+        let slots = self.slots_of(&new);
+        let plan = self.plan_to(&old, &new, &slots);
+        let outcome = if refuses(&plan.keys) {
+            ReloadOutcome::Refused
+        } else if plan.changes {
+            ReloadOutcome::Planned
+        } else {
+            ReloadOutcome::Unchanged
+        };
+        Ok(document(outcome, plan, begun))
+    }
+
+    /// Returns how the settings in force and those in the files stand to each other.
+    #[must_use]
+    pub fn settings_state(&self) -> SettingsStateDoc {
+        let mut doc = self.inner.reload.state.doc();
+        doc.held = self.inner.reload.held.docs();
+        doc
+    }
+
+    /// Runs `work` in a task of its own, so that a caller who goes away leaves nothing half done.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        mine: OwnedMutexGuard<()>,
+        work: impl Future<Output = Result<T, RuntimeError>> + Send + 'static,
+    ) -> Result<T, RuntimeError> {
+        let task = tokio::spawn(async move {
+            let _mine = mine;
+            work.await
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(RuntimeError::Internal {
+                message: error.to_string(),
+            })
+        })
+    }
+
+    async fn read(&self) -> Result<Settings, RuntimeError> {
+        let Some(files) = &self.inner.reload.files else {
+            return Err(RuntimeError::NoSources);
+        };
+        let (files, good) = (Arc::clone(files), self.settings());
+        let read = tokio::task::spawn_blocking(move || files.read(good.files())).await;
+        read.map_err(|error| RuntimeError::Internal {
+            message: error.to_string(),
+        })?
+        .map_err(RuntimeError::Settings)
+    }
+
+    async fn reload_now(&self, mut settings: Settings) -> Result<ReloadDoc, RuntimeError> {
+        let begun = Instant::now();
+        self.check(&mut settings)?;
+        let new = Arc::new(settings);
+        let old = self.settings();
+        let keys = diff::keys(&old, &new);
+        if refuses(&keys) {
+            let plan = Plan {
+                keys,
+                changes: true,
+                steps: Vec::new(),
+            };
+            return Ok(document(ReloadOutcome::Refused, plan, begun));
+        }
+        // Nobody else exchanges what is looked at now until this is over: an operator's swap in between would be built
+        // with settings that may not stay. One slot after the other in the order of their names; a swap holds only one.
+        let mut slots = self.slots_of(&new);
+        let mut touched = diff::slots(&old, &new);
+        touched.extend(self.inner.reload.held.all().into_keys());
+        let mut turns = Vec::new();
+        for slot in &touched {
+            turns.push(self.inner.revisions.turn(slot).lock_owned().await);
+            slots.insert(slot.clone(), self.now(slot));
+        }
+        let plan = self.plan_to(&old, &new, &slots);
+        touched.extend(plan.steps.iter().map(|step| step.slot.clone()));
+        let before: Before = touched
+            .iter()
+            .map(|slot| (slot.clone(), self.serving(slot)))
+            .collect();
+        let outcome = if plan.changes {
+            self.apply(&old, &new, &plan.steps, &before).await
+        } else {
+            ReloadOutcome::Unchanged
+        };
+        if outcome == ReloadOutcome::Applied {
+            self.hold_and_release(&old, &plan.steps);
+        }
+        Ok(document(outcome, plan, begun))
+    }
+
+    /// Notes what waits from now on, and what waits no longer.
+    fn hold_and_release(&self, old: &Arc<Settings>, steps: &[Step]) {
+        let held = &self.inner.reload.held;
+        let waits = |slot: &Slot| {
+            steps
+                .iter()
+                .any(|step| step.held.is_some() && step.slot == *slot)
+        };
+        for slot in held.all().into_keys().filter(|slot| !waits(slot)) {
+            held.release(&slot);
+        }
+        for step in steps.iter().filter(|step| step.held.is_some()) {
+            held.hold(&step.slot, old, self.inner.clock.now());
+        }
+    }
+
+    /// Does what waited for slots that take work again.
+    async fn apply_held(&self) {
+        let mine = Arc::clone(&self.inner.reload.turn).lock_owned().await;
+        for slot in self.inner.reload.held.all().into_keys() {
+            let _turn = self.inner.revisions.turn(&slot).lock_owned().await;
+            let now = self.now(&slot);
+            if now.closed.is_some() || now.baseline.is_none() {
+                continue;
+            }
+            let settings = self.settings();
+            let slots = BTreeMap::from([(slot.clone(), now)]);
+            let after = self.registry().snapshot();
+            for step in plan::steps(&settings, &settings, &after, &slots) {
+                match self.do_step(&step).await {
+                    Ok(_) => {
+                        let (slot, why) = (step.slot.as_str(), step.doc().why.join(", "));
+                        tracing::info!(slot, why, "did what waited for the slot to be resumed");
+                    }
+                    // Why is in the log already: each swap that fails says so.
+                    Err(failure) => {
+                        self.inner.reload.held.failed(&slot, failure);
+                        continue;
+                    }
+                }
+            }
+            let failed = self
+                .inner
+                .reload
+                .held
+                .all()
+                .get(&slot)
+                .is_some_and(|one| one.failed.is_some());
+            if !failed {
+                self.inner.reload.held.release(&slot);
+            }
+        }
+        drop(mine);
+    }
+
+    /// Refuses settings that a runtime could not be built with.
+    fn check(&self, settings: &mut Settings) -> Result<(), RuntimeError> {
+        settings
+            .check_factories(self.lifecycle().factories())
+            .map_err(RuntimeError::Settings)?;
+        let Some(log) = &self.inner.log else {
+            return Ok(());
+        };
+        log.check(&settings.log).map_err(|message| {
+            RuntimeError::Settings(SettingsError::of_key(settings, "log.filter", message))
+        })
+    }
+
+    fn plan_to(&self, old: &Settings, new: &Settings, slots: &BTreeMap<Slot, Now>) -> Plan {
+        let keys = diff::keys(old, new);
+        let after = preview(self.registry(), new);
+        let steps = plan::steps(old, new, &after, slots);
+        let changes = !keys.is_empty()
+            || !steps.is_empty()
+            || !diff::slots(old, new).is_empty()
+            || diff::reordered(old, new);
+        Plan {
+            keys,
+            changes,
+            steps,
+        }
+    }
+
+    /// Every slot that there is or will be.
+    fn slots_of(&self, new: &Settings) -> BTreeMap<Slot, Now> {
+        let mut slots: BTreeMap<Slot, Now> = self
+            .lifecycle()
+            .statuses()
+            .into_iter()
+            .map(|status| (status.slot.clone(), self.now(&status.slot)))
+            .collect();
+        for declared in &new.candidates {
+            let slot = declared.candidate.slot();
+            if !slots.contains_key(slot) {
+                slots.insert(slot.clone(), self.now(slot));
+            }
+        }
+        slots
+    }
+
+    fn now(&self, slot: &Slot) -> Now {
+        let status = self.lifecycle().status(slot);
+        let snapshot = self.registry().snapshot();
+        let operator = snapshot
+            .selection(slot)
+            .is_some_and(|selection| selection.layer == SelectionLayer::Operator);
+        Now {
+            closed: status
+                .as_ref()
+                .map(|status| status.activity.activity)
+                .filter(|activity| *activity != oneiric_lifecycle::Activity::Running)
+                .map(oneiric_lifecycle::Activity::name),
+            active: status
+                .and_then(|status| status.active)
+                .map(|active| (active.provider, active.origin)),
+            operator,
+            baseline: self.inner.reload.held.baseline(slot),
+        }
+    }
+
+    /// Writes down what came of a reload, once.
+    fn conclude(&self, who: &str, result: &Result<ReloadDoc, RuntimeError>) {
+        let now = self.inner.clock.now();
+        let state = &self.inner.reload.state;
+        match result {
+            Ok(doc) => {
+                let outcome = doc.outcome.name();
+                match &doc.error {
+                    None => {
+                        let changed = doc.outcome == ReloadOutcome::Applied;
+                        let recovered = state.good(outcome, changed, now);
+                        if changed {
+                            let (keys, slots) = (doc.keys.len(), doc.slots.len());
+                            tracing::info!(who, keys, slots, "settings reloaded");
+                        } else if recovered {
+                            tracing::info!(who, "the settings files say what is in force again");
+                        }
+                    }
+                    Some(error) => {
+                        if state.refused(outcome, &error.code, &error.message, now) {
+                            let (code, reason) = (error.code.as_str(), error.message.as_str());
+                            tracing::error!(who, code, reason, "settings not reloaded");
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                let (code, reason) = (error.code(), error.to_string());
+                if state.refused("invalid", code, &reason, now) {
+                    tracing::error!(who, code, reason, "settings not reloaded");
+                }
+            }
+        }
+        let doc = result.as_ref().ok();
+        self.tell(&ReloadEvent::Ended {
+            who,
+            outcome: doc.map(|doc| &doc.outcome),
+        });
+    }
+
+    fn tell(&self, event: &ReloadEvent<'_>) {
+        for observer in &self.inner.reload.observers {
+            // Somebody who looks on must not be able to stop a reload half-way.
+            if catch_unwind(AssertUnwindSafe(|| observer.on_reload(event))).is_err() {
+                tracing::error!("an observer of reloads panicked");
+            }
+        }
+    }
+}
+
+/// The registry as it would be with other settings. Made from scratch: nobody sees it.
+fn preview(registry: &Registry, new: &Settings) -> Arc<Snapshot> {
+    let config = RegistryConfig::default()
+        .with_default_priority(new.default_priority)
+        .with_ties(new.ties);
+    let scratch = Registry::with_config(config);
+    let now = registry.snapshot();
+    let declared = new
+        .candidates
+        .iter()
+        .map(|declared| declared.candidate.clone());
+    // Checked when the settings were read: one origin, no name twice.
+    drop(scratch.replace_origin(&Origin::settings(), declared));
+    let mut others: Vec<_> = now
+        .active()
+        .chain(now.shadowed())
+        .filter(|held| *held.origin() != Origin::settings())
+        .cloned()
+        .collect();
+    others.sort_by_key(oneiric_core::Registered::sequence);
+    for held in others {
+        scratch.register(held.candidate().clone()).keep();
+    }
+    scratch.set_selections(SelectionLayer::Settings, new.selections.iter().cloned());
+    for slot in now.slots() {
+        if let Some(selection) = now.selection(slot)
+            && selection.layer == SelectionLayer::Operator
+        {
+            scratch.select(SelectionLayer::Operator, slot, Some(selection.provider));
+        }
+    }
+    scratch.snapshot()
+}
+
+fn refuses(keys: &[KeyChange]) -> bool {
+    keys.iter().any(|key| !key.reloadable)
+}
+
+fn document(outcome: ReloadOutcome, plan: Plan, begun: Instant) -> ReloadDoc {
+    let error = error(&outcome, &plan.keys);
+    ReloadDoc {
+        schema: schema::RELOAD.into(),
+        error,
+        outcome,
+        keys: plan.keys,
+        slots: plan.steps.iter().map(Step::doc).collect(),
+        took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+/// What an outcome says to those who look for an error.
+fn error(outcome: &ReloadOutcome, keys: &[KeyChange]) -> Option<ErrorFields> {
+    let at = |failed: &crate::api::ReloadFailure| match &failed.slot {
+        Some(slot) => format!("{slot}: {} ({})", failed.message, failed.code),
+        None => format!("{} ({})", failed.message, failed.code),
+    };
+    let (code, kind, message, hint) = match outcome {
+        ReloadOutcome::Unchanged | ReloadOutcome::Planned | ReloadOutcome::Applied => return None,
+        ReloadOutcome::Refused => {
+            let fixed: Vec<String> = keys
+                .iter()
+                .filter(|key| !key.reloadable)
+                .map(ToString::to_string)
+                .collect();
+            let message = format!(
+                "a running process cannot take another {}; nothing was changed",
+                fixed.join("; ")
+            );
+            let hint = "restart the process to put it in force, or take the change back";
+            (REFUSED, ErrorKind::Config, message, hint)
+        }
+        ReloadOutcome::Restored { failed } => {
+            let message = format!("everything is as it was before, because {}", at(failed));
+            let hint = "correct what failed; the settings before are in force until then";
+            (RESTORED, ErrorKind::RolledBack, message, hint)
+        }
+        ReloadOutcome::Broken { failed, left } => {
+            let left: Vec<String> = left.iter().map(at).collect();
+            let message = format!(
+                "{}; going back failed as well: {}",
+                at(failed),
+                left.join("; ")
+            );
+            let hint = "`oneiric status` shows what serves; correct what failed and reload, or swap those slots";
+            (BROKEN, ErrorKind::Unavailable, message, hint)
+        }
+    };
+    Some(ErrorFields {
+        code: code.into(),
+        kind: kind::name(kind).into(),
+        message,
+        request_id: String::new(),
+        hint: Some(hint.into()),
+    })
+}

@@ -24,7 +24,7 @@ use crate::{
     history::History,
     log_control::LogControl,
     redact::Redactor,
-    reload::Current,
+    reload::{Current, Keeper, Reloading, Seams},
     revisions::Revisions,
     settings::{Activate, Settings},
     state_dir::StateDir,
@@ -40,6 +40,7 @@ pub struct Runtime {
 pub(crate) struct Inner {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) settings: Current,
+    pub(crate) reload: Reloading,
     pub(crate) version: String,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) redactor: Redactor,
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
 
 /// What a runtime is put together from.
 pub(crate) struct Parts {
+    pub(crate) seams: Seams,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) settings: Current,
     pub(crate) version: String,
@@ -95,8 +97,10 @@ impl Runtime {
             events,
             history,
             state,
+            seams,
         } = parts;
         let inner = Inner {
+            reload: Reloading::new(seams, clock.now()),
             lifecycle,
             settings,
             version,
@@ -180,6 +184,7 @@ impl Runtime {
                 return Err(error);
             }
         };
+        let keeper = Keeper::start(self.clone());
         let mut shutdown = pin!(shutdown);
         tokio::select! {
             activated = self.activate_all() => {
@@ -193,6 +198,7 @@ impl Runtime {
             () = &mut shutdown => {}
         }
         tracing::info!("shutting down");
+        keeper.stop().await;
         operators.stop_admitting();
         let report = self.inner.lifecycle.shutdown(self.settings().grace).await;
         for unfinished in &report.unfinished {

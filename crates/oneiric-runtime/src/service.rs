@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use oneiric_core::{Change, Domain, Explanation, Query, Registered, ResolveError, Slot, Snapshot};
 use oneiric_lifecycle::{
-    Difference, Health, HealthReport, LifecycleError, Payload, SlotState, SlotStatus,
+    Activity, Difference, Health, HealthReport, LifecycleError, Payload, SlotState, SlotStatus,
 };
 use tokio::task::JoinSet;
 
@@ -140,6 +140,7 @@ impl Runtime {
                     .map(|file| file.display().to_string()),
                 state_dir: settings.state_dir.display().to_string(),
                 state_persists: self.inner.state.kept().persists(),
+                settings: self.settings_state(),
             },
             slots,
             unknown_selections: unknown.collect(),
@@ -258,12 +259,27 @@ impl Runtime {
     }
 
     fn statuses(&self, slot: Option<&Slot>) -> Result<Vec<SlotStatus>, RuntimeError> {
-        match slot {
-            None => Ok(self.lifecycle().statuses()),
+        let mut statuses = match slot {
+            None => self.lifecycle().statuses(),
             Some(slot) => match self.lifecycle().status(slot) {
-                Some(status) => Ok(vec![status]),
-                None => Err(unresolved(no_candidate(slot))),
+                Some(status) => vec![status],
+                None => return Err(unresolved(no_candidate(slot))),
             },
+        };
+        for status in &mut statuses {
+            self.say_what_waits(status);
+        }
+        Ok(statuses)
+    }
+
+    /// That settings ask something else of an instance the lifecycle cannot know: its candidate may be the same.
+    fn say_what_waits(&self, status: &mut SlotStatus) {
+        let activity = status.activity.activity;
+        let unsaid = matches!(status.differs, None | Some(Difference::NotApplied));
+        if unsaid && activity != Activity::Running && self.inner.reload.held.contains(&status.slot)
+        {
+            let activity = activity.name();
+            status.differs = Some(Difference::Held { activity });
         }
     }
 

@@ -6,7 +6,7 @@
 //! afterwards; a person who starts a process with three mistakes in the file should see three lines, not one line
 //! three times. The rules are in `docs/spec/settings.md`.
 
-mod catalog;
+pub(crate) mod catalog;
 mod check;
 mod factories;
 mod fault;
@@ -32,10 +32,7 @@ use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
 use oneiric_lifecycle::Limits;
 use serde_json::Value;
 
-pub(crate) use self::{
-    fault::nearest,
-    layer::{Layers, Place},
-};
+pub(crate) use self::layer::{Layers, Place};
 pub use self::{
     fault::{Fault, SettingsError},
     layer::SettingsSource,
@@ -192,6 +189,12 @@ impl Settings {
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// Where the value of a key stands, `oneiric.toml:3:9`; `None` where nobody stated it.
+    pub(crate) fn place_of(&self, key: &str) -> Option<String> {
+        let node = self.tree.at(key.split('.'))?;
+        Some(self.layers.describe(node.place))
     }
 
     /// Returns the path of the admin socket.

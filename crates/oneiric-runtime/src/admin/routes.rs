@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod list;
 mod process;
+mod reload;
 mod state;
 mod status;
 mod swap;
@@ -22,5 +23,6 @@ pub(super) const AREAS: &[&[Row]] = &[
     events::ROWS,
     swap::ROWS,
     state::ROWS,
+    reload::ROWS,
     process::ROWS,
 ];

@@ -3,7 +3,7 @@
 use oneiric_core::{Provider, Slot};
 use serde::{Deserialize, Serialize};
 
-use super::slot;
+use super::{SettingsStateDoc, slot};
 
 /// The process and its slots: `GET /v1/status[?slot=..]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct ProcessDoc {
     /// Whether selections, activity and history are there after a restart.
     #[serde(default)]
     pub state_persists: bool,
+    /// How the settings in force and those in the files stand to each other.
+    #[serde(default)]
+    pub settings: SettingsStateDoc,
 }
 
 /// A selection that names a provider nobody registered for the slot.

@@ -22,4 +22,8 @@ impl Current {
     pub(crate) fn load(&self) -> Arc<Settings> {
         self.0.load_full()
     }
+
+    pub(super) fn store(&self, settings: Arc<Settings>) {
+        self.0.store(settings);
+    }
 }

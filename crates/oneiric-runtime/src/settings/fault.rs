@@ -4,7 +4,10 @@ use std::{fmt, io};
 
 use oneiric_core::{Coded, ErrorKind};
 
-use super::layer::{Layers, Place, SettingsSource, describe};
+use super::{
+    Settings,
+    layer::{Layers, Place, SettingsSource, describe},
+};
 
 /// One thing that is wrong with a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +155,14 @@ impl SettingsError {
     /// Settings that faults were found in; their places are looked up here.
     pub(crate) fn invalid(layers: &Layers, faults: impl IntoIterator<Item = Fault>) -> Self {
         Self::listed(layers, faults.into_iter().collect())
+    }
+
+    /// Something that is wrong with the value of one key.
+    pub(crate) fn of_key(settings: &Settings, key: &str, message: impl fmt::Display) -> Self {
+        let place = settings.tree.at(key.split('.')).map(|node| node.place);
+        let place = place.unwrap_or(Place::whole(0));
+        let fault = Fault::new(place, key, "runtime.settings_invalid", message);
+        Self::invalid(&settings.layers, [fault])
     }
 
     pub(super) fn listed(layers: &Layers, faults: Faults) -> Self {

@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 mod logs;
 mod operators;
+mod reload;
 mod routes;
 mod running;
 mod settings_file;

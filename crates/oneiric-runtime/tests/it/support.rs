@@ -3,7 +3,10 @@
 use std::{
     future::Future,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,6 +41,7 @@ pub(crate) struct Stage {
     pub(crate) gate: Arc<Semaphore>,
     /// Holds the threads of calls of `block`.
     pub(crate) door: Door,
+    failing: Arc<AtomicBool>,
 }
 
 /// Blocks threads until it is opened.
@@ -68,7 +72,13 @@ impl Stage {
             begun: Arc::new(Semaphore::new(0)),
             gate: Arc::new(Semaphore::new(0)),
             door: Door::default(),
+            failing: Arc::default(),
         }
+    }
+
+    /// Nothing can be built any more.
+    pub(crate) fn fail_from_now_on(&self) {
+        self.failing.store(true, Ordering::SeqCst);
     }
 
     fn note(&self, event: String) {
@@ -91,6 +101,9 @@ impl Stage {
                 if part.build == "wait" {
                     stage.begun.add_permits(1);
                     stage.gate.acquire().await.unwrap().forget();
+                }
+                if stage.failing.load(Ordering::SeqCst) {
+                    return Err(BuildError::failed("nothing can be built"));
                 }
                 stage.note(format!("built {}", part.name));
                 let actor = Arc::new(Actor { stage, part });

@@ -91,6 +91,7 @@ pub(super) const SECTIONS: &[Section] = &[
             Field::Built,
             "What the holder of a client certificate with this subject name may do.",
         )
+        .reloads()
         .unset("empty")
         .example("\"read\"")],
     },
@@ -297,6 +298,7 @@ const TOKEN: &[Key] = &[
         Field::Built,
         "What the log calls its holder.",
     )
+    .reloads()
     .required()
     .example("\"dashboard\""),
     Key::new(
@@ -305,6 +307,7 @@ const TOKEN: &[Key] = &[
         Field::Built,
         "What its holder may do: look (`read`), or look and change (`operate`).",
     )
+    .reloads()
     .required()
     .example("\"read\""),
     Key::new(
@@ -314,6 +317,7 @@ const TOKEN: &[Key] = &[
         "Where the token comes from. The token itself is refused: settings are shown, copied and put under version \
          control.",
     )
+    .reloads()
     .required()
     .example("\"secret://file/dashboard-token\""),
 ];
@@ -383,7 +387,8 @@ const RUN: &[Key] = &[
             of: |settings| settings.activate.word(),
         },
         "`all` slots at start, or each `on_use`.",
-    ),
+    )
+    .reloads(),
     Key::new(
         "run.grace_ms",
         Millis(0..=DAY),
@@ -411,6 +416,7 @@ const LOG: &[Key] = &[
         Field::MaybeText(|settings| &mut settings.log.filter),
         "Which events, such as `\"warn,oneiric_lifecycle=debug\"`. Above it stands `ONEIRIC_LOG`.",
     )
+    .reloads()
     .unset("`\"warn\"` under `oneiric run`")
     .example("\"warn\""),
     Key::new(
@@ -421,7 +427,8 @@ const LOG: &[Key] = &[
             of: |settings| settings.log.format.word(),
         },
         "Lines for people (`human`), or one JSON object a line (`json`).",
-    ),
+    )
+    .reloads(),
 ];
 
 const SECRETS: &[Key] = &[
@@ -448,17 +455,20 @@ const RELOAD: &[Key] = &[
         Flag,
         Field::Flag(|settings| &mut settings.reload.watch),
         "Whether a changed file is enough.",
-    ),
+    )
+    .reloads(),
     Key::new(
         "reload.debounce_ms",
         Millis(0..=DAY),
         Field::Millis(|settings| &mut settings.reload.debounce),
         "How long files must have been quiet.",
-    ),
+    )
+    .reloads(),
     Key::new(
         "reload.retry_ms",
         Millis(10..=DAY),
         Field::Millis(|settings| &mut settings.reload.retry),
         "After which time a file that cannot be used is read again.",
-    ),
+    )
+    .reloads(),
 ];

@@ -1,0 +1,231 @@
+//! Puts settings in force, and back if something fails on the way.
+//!
+//! What can be exchanged at once (values, candidates, selections) is; then slot after slot follows. Going back is the
+//! same with the settings changed round, and looks at the slots themselves instead of at a record of what was done:
+//! an activation brings up what it requires, and callers may have brought up a slot meanwhile.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use oneiric_core::{Coded, FactoryPolicy, Origin, Provider, SelectionLayer, Slot};
+use oneiric_lifecycle::{Failure, LifecycleError, Outcome, Reconfigured, SwapReport, SwapRequest};
+
+use super::plan::{Act, Step};
+use crate::{
+    api::{ReloadFailure, ReloadOutcome},
+    runtime::Runtime,
+    settings::Settings,
+};
+
+/// The code of a slot that is shut down.
+const STOPPED: &str = "lifecycle.stopped";
+
+/// What served each slot before anything was done.
+pub(super) type Before = BTreeMap<Slot, Option<(Provider, u64)>>;
+
+impl Runtime {
+    /// Goes from `old` to `new`; whoever calls holds the turns of all slots in `before`.
+    pub(super) async fn apply(
+        &self,
+        old: &Arc<Settings>,
+        new: &Arc<Settings>,
+        steps: &[Step],
+        before: &Before,
+    ) -> ReloadOutcome {
+        if let Err(failed) = self.install(new) {
+            return self.restore(old, steps, before, &[], failed).await;
+        }
+        let mut told = Vec::new();
+        for step in steps.iter().filter(|step| step.held.is_none()) {
+            match self.do_step(step).await {
+                Ok(Did::Told) => told.push(step.slot.clone()),
+                Ok(Did::Rest) => {}
+                Err(failed) => return self.restore(old, steps, before, &told, failed).await,
+            }
+        }
+        for (slot, was) in before {
+            if was.is_some() || steps.iter().any(|step| step.slot == *slot) {
+                continue;
+            }
+            self.lifecycle().settled(slot).await;
+            if self.serving(slot).is_some()
+                && let Err(failed) = self.reconfigured(slot).await
+            {
+                return self.restore(old, steps, before, &told, failed).await;
+            }
+        }
+        ReloadOutcome::Applied
+    }
+
+    /// Everything that is exchanged at once.
+    fn install(&self, settings: &Arc<Settings>) -> Result<(), ReloadFailure> {
+        let of_whole = |error: &dyn CodedDisplay| failure(None, error.code(), error);
+        // Checked before; the policy first, for it is the only one that could fail all the same.
+        let policy =
+            FactoryPolicy::new(&settings.factory_allowlist).map_err(|error| of_whole(&error))?;
+        let candidates = settings
+            .candidates
+            .iter()
+            .map(|declared| declared.candidate.clone());
+        self.inner.settings.store(Arc::clone(settings));
+        self.lifecycle().set_policy(policy);
+        self.lifecycle().set_limits(settings.limits.clone());
+        if let Some(log) = &self.inner.log {
+            log.apply(&settings.log);
+        }
+        self.registry()
+            .replace_origin(&Origin::settings(), candidates)
+            .map_err(|error| of_whole(&error))?;
+        let selections = settings.selections.iter().cloned();
+        self.registry()
+            .set_selections(SelectionLayer::Settings, selections);
+        Ok(())
+    }
+
+    /// Does what a slot needs.
+    pub(super) async fn do_step(&self, step: &Step) -> Result<Did, ReloadFailure> {
+        let slot = &step.slot;
+        let swap = |request: SwapRequest| async move {
+            let report = self.lifecycle().swap(request).await;
+            served(slot, report).map(|()| Did::Rest)
+        };
+        match step.act {
+            Act::ToWinner { rebuild } => {
+                swap(SwapRequest::to_winner(slot.clone()).rebuild(rebuild)).await
+            }
+            Act::Rebuild => match &step.from {
+                Some(provider) => {
+                    let request = SwapRequest::to_provider(slot.clone(), provider.clone());
+                    swap(request.rebuild(true)).await
+                }
+                None => swap(SwapRequest::to_winner(slot.clone())).await,
+            },
+            Act::Reconfigure => self.reconfigured(slot).await,
+            Act::Activate => {
+                // One that a caller began before has the settings of before.
+                self.lifecycle().settled(slot).await;
+                if self.serving(slot).is_some() {
+                    return self.reconfigured(slot).await;
+                }
+                let report = self.lifecycle().activate(slot).await;
+                served(slot, report).map(|()| Did::Rest)
+            }
+            Act::Retire => match self.lifecycle().deactivate(slot).await {
+                Ok(_) => Ok(Did::Rest),
+                Err(error) => Err(of(slot, &error)),
+            },
+        }
+    }
+
+    async fn reconfigured(&self, slot: &Slot) -> Result<Did, ReloadFailure> {
+        match self.lifecycle().reconfigure(slot).await {
+            Ok(Reconfigured::Told) => Ok(Did::Told),
+            Ok(Reconfigured::Swapped(report)) => served(slot, Ok(report)).map(|()| Did::Rest),
+            Ok(_) => Ok(Did::Rest),
+            Err(error) => Err(of(slot, &error)),
+        }
+    }
+
+    /// Back to `old`. Whoever got another instance gets one of before, whoever was told is told again.
+    async fn restore(
+        &self,
+        old: &Arc<Settings>,
+        steps: &[Step],
+        before: &Before,
+        told: &[Slot],
+        failed: ReloadFailure,
+    ) -> ReloadOutcome {
+        if failed.code == STOPPED {
+            // Everything goes down: there is nothing to go back to.
+            return ReloadOutcome::Restored { failed };
+        }
+        let mut left = Vec::new();
+        left.extend(self.install(old).err());
+        // What came up last goes first; what needs nothing done comes after.
+        let stepped = steps.iter().rev().map(|step| &step.slot);
+        let others = before
+            .keys()
+            .filter(|slot| !steps.iter().any(|step| step.slot == **slot));
+        for slot in stepped.chain(others) {
+            let was = before.get(slot).and_then(Option::as_ref);
+            left.extend(self.put_back(slot, was, told.contains(slot)).await.err());
+        }
+        if left.is_empty() {
+            ReloadOutcome::Restored { failed }
+        } else {
+            ReloadOutcome::Broken { failed, left }
+        }
+    }
+
+    async fn put_back(
+        &self,
+        slot: &Slot,
+        was: Option<&(Provider, u64)>,
+        told: bool,
+    ) -> Result<(), ReloadFailure> {
+        let now = self.serving(slot);
+        match (was, now) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => match self.lifecycle().deactivate(slot).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(of(slot, &error)),
+            },
+            (Some((_, instance)), Some((_, same))) if *instance == same => {
+                if !told {
+                    return Ok(());
+                }
+                self.reconfigured(slot).await.map(drop)
+            }
+            (Some((provider, _)), _) => {
+                let back = SwapRequest::to_provider(slot.clone(), provider.clone());
+                served(slot, self.lifecycle().swap(back.rebuild(true)).await)
+            }
+        }
+    }
+
+    /// Provider and number of the instance that serves.
+    pub(super) fn serving(&self, slot: &Slot) -> Option<(Provider, u64)> {
+        let active = self.lifecycle().status(slot)?.active?;
+        Some((active.provider, active.instance))
+    }
+}
+
+/// How a step was done.
+pub(super) enum Did {
+    /// The instance was told its settings and is still there.
+    Told,
+    Rest,
+}
+
+fn served(slot: &Slot, result: Result<SwapReport, LifecycleError>) -> Result<(), ReloadFailure> {
+    match result {
+        Ok(report) => match report.outcome {
+            Outcome::RolledBack { failure } => Err(stage(slot, &failure)),
+            _ => Ok(()),
+        },
+        Err(error) => Err(of(slot, &error)),
+    }
+}
+
+fn of(slot: &Slot, error: &LifecycleError) -> ReloadFailure {
+    match error.failure() {
+        Some(failed) => stage(slot, failed),
+        None => failure(Some(slot), error.code(), error),
+    }
+}
+
+fn stage(slot: &Slot, failed: &Failure) -> ReloadFailure {
+    failure(Some(slot), failed.code, failed)
+}
+
+fn failure(slot: Option<&Slot>, code: &str, message: &(impl ToString + ?Sized)) -> ReloadFailure {
+    ReloadFailure {
+        slot: slot.cloned(),
+        code: code.to_owned(),
+        message: message.to_string(),
+    }
+}
+
+/// An error with its code, whichever it is.
+trait CodedDisplay: Coded + std::fmt::Display {}
+
+impl<T: Coded + std::fmt::Display> CodedDisplay for T {}

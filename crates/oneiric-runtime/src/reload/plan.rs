@@ -1,0 +1,203 @@
+//! From what differs to what is to be done, without doing any of it: which slots get another instance, and in which
+//! order. `docs/spec/reload.md` has the rules; a dry run shows what is computed here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use oneiric_core::{Origin, Provider, Slot, Snapshot};
+
+use super::diff;
+use crate::{
+    api::{SlotAction, SlotChange},
+    settings::{Activate, Settings},
+};
+
+/// What a slot is at the moment.
+#[derive(Debug, Clone)]
+pub(super) struct Now {
+    /// Provider and origin of what serves.
+    pub(super) active: Option<(Provider, Origin)>,
+    /// `paused` or `draining` when it takes no work.
+    pub(super) closed: Option<&'static str>,
+    /// Whether an operator has selected somebody.
+    pub(super) operator: bool,
+    /// The settings that what serves was built with, where these are not the ones in force.
+    pub(super) baseline: Option<Arc<Settings>>,
+}
+
+/// What is to be done to one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) slot: Slot,
+    pub(super) act: Act,
+    pub(super) why: Vec<Why>,
+    pub(super) from: Option<Provider>,
+    pub(super) to: Option<Provider>,
+    pub(super) held: Option<&'static str>,
+}
+
+/// How it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// To whoever ranks best; with a new instance even if that is the candidate that serves.
+    ToWinner {
+        rebuild: bool,
+    },
+    /// To a new instance of the provider that serves.
+    Rebuild,
+    Reconfigure,
+    Activate,
+    Retire,
+}
+
+/// Why a slot needs something done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Selection,
+    Candidate,
+    Settings,
+    Withdrawn,
+    New,
+}
+
+impl Why {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Selection => "selection",
+            Self::Candidate => "candidate",
+            Self::Settings => "settings",
+            Self::Withdrawn => "withdrawn",
+            Self::New => "new",
+        }
+    }
+}
+
+impl Step {
+    pub(super) fn doc(&self) -> SlotChange {
+        SlotChange {
+            slot: self.slot.clone(),
+            action: match self.act {
+                Act::ToWinner { .. } | Act::Rebuild => SlotAction::Swap,
+                Act::Reconfigure => SlotAction::Reconfigure,
+                Act::Activate => SlotAction::Activate,
+                Act::Retire => SlotAction::Retire,
+            },
+            why: self.why.iter().map(|why| why.name().to_owned()).collect(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            held: self.held.map(str::to_owned),
+        }
+    }
+}
+
+/// The steps from `old` to `new` settings, in order, those that are held back among them. `after` is the registry as
+/// it will be.
+pub(super) fn steps(
+    old: &Settings,
+    new: &Settings,
+    after: &Snapshot,
+    now: &BTreeMap<Slot, Now>,
+) -> Vec<Step> {
+    let touched = diff::slots(old, new);
+    let all_at_once = new.activate == Activate::All && old.activate != Activate::All;
+    let mut steps = BTreeMap::new();
+    for (slot, now) in now {
+        if !all_at_once && !touched.contains(slot) && now.baseline.is_none() {
+            continue;
+        }
+        let old = now.baseline.as_deref().unwrap_or(old);
+        if let Some(step) = step(slot, now, old, new, after) {
+            steps.insert(slot.clone(), step);
+        }
+    }
+    in_order(steps, after)
+}
+
+/// What a slot needs, if anything.
+fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot) -> Option<Step> {
+    let winner = || after.winner(slot).map(|winner| winner.provider().clone());
+    let Some((provider, origin)) = &now.active else {
+        let wanted = new.activate == Activate::All && after.contains(slot);
+        return wanted.then(|| Step {
+            slot: slot.clone(),
+            act: Act::Activate,
+            why: vec![Why::New],
+            from: None,
+            to: winner(),
+            held: now.closed,
+        });
+    };
+    let mut why = Vec::new();
+    if *origin == Origin::settings() {
+        match (old.candidate(slot, provider), new.candidate(slot, provider)) {
+            (_, None) => why.push(Why::Withdrawn),
+            (Some(before), Some(after)) if !diff::built_alike(before, after) => {
+                why.push(Why::Candidate);
+            }
+            _ => {}
+        }
+    }
+    if !now.operator && old.selected(slot) != new.selected(slot) {
+        why.push(Why::Selection);
+    }
+    if old.configured(slot, provider) != new.configured(slot, provider) {
+        why.push(Why::Settings);
+    }
+    let has = |one| why.contains(&one);
+    let other_instance = has(Why::Candidate) || has(Why::Settings);
+    let (act, to) = if has(Why::Withdrawn) && !after.contains(slot) {
+        (Act::Retire, None)
+    } else if has(Why::Withdrawn) || has(Why::Selection) {
+        let to = winner();
+        // The one that ranks best serves already and was not changed: the selection only says so.
+        if !other_instance && !has(Why::Withdrawn) && to.as_ref() == Some(provider) {
+            return None;
+        }
+        let rebuild = other_instance;
+        (Act::ToWinner { rebuild }, to)
+    } else if has(Why::Candidate) {
+        (Act::Rebuild, Some(provider.clone()))
+    } else if has(Why::Settings) {
+        (Act::Reconfigure, Some(provider.clone()))
+    } else {
+        return None;
+    };
+    Some(Step {
+        slot: slot.clone(),
+        act,
+        why,
+        from: Some(provider.clone()),
+        to,
+        held: now.closed,
+    })
+}
+
+/// What is needed comes before what needs it, and what is retired comes last, the other way round.
+fn in_order(mut steps: BTreeMap<Slot, Step>, after: &Snapshot) -> Vec<Step> {
+    let names: Vec<Slot> = steps.keys().cloned().collect();
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    for slot in &names {
+        visit(slot, after, &mut seen, &mut order);
+    }
+    let mut sorted: Vec<Step> = order.iter().filter_map(|slot| steps.remove(slot)).collect();
+    sorted.sort_by_key(|step| step.act == Act::Retire);
+    sorted
+}
+
+/// A ring of requirements ends where it closes; activation refuses it with its path.
+fn visit(slot: &Slot, after: &Snapshot, seen: &mut BTreeSet<Slot>, order: &mut Vec<Slot>) {
+    if !seen.insert(slot.clone()) {
+        return;
+    }
+    for need in after
+        .winner(slot)
+        .map(|winner| winner.requires())
+        .unwrap_or_default()
+    {
+        visit(need, after, seen, order);
+    }
+    order.push(slot.clone());
+}
