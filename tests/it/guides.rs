@@ -3,13 +3,24 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use oneiric_tests::{Place, guide};
+use oneiric_tests::{Place, guide, program};
 
 const GUIDES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides");
 
 /// Does everything that a guide says, in an empty directory.
 fn follow(name: &str) {
     let page = std::fs::read_to_string(Path::new(GUIDES).join(name)).unwrap();
+    // `<!-- needs: curl openssl -->`
+    let needs = page
+        .lines()
+        .find_map(|line| line.strip_prefix("<!-- needs: ")?.strip_suffix(" -->"));
+    if !needs
+        .unwrap_or_default()
+        .split_whitespace()
+        .all(program::is_there)
+    {
+        return;
+    }
     let faults = guide::run(&page, &Place::new(), str::to_owned);
     assert!(
         faults.is_empty(),

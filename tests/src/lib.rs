@@ -11,6 +11,7 @@ pub mod binary;
 pub mod console;
 pub mod guide;
 pub mod process;
+pub mod program;
 pub mod redis;
 pub mod settings;
 pub mod socket;

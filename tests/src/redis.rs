@@ -3,16 +3,17 @@
 //! It is tied to the test by a pipe: a small shell waits for its end, which comes with the end of the
 //! test however that ends, and kills the server. So none is ever left behind.
 //!
-//! Without the program `redis-server` a test says so and does nothing; where `CI` is set it fails, for
-//! `.ci/run` installs it. This file is also a module of the tests of `oneiric-builtins`.
+//! Without the program `redis-server` a test shows nothing; see `program`. This file is also a module of the tests of `oneiric-builtins`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use super::program;
 
 /// Runs the server until standard input ends, then kills it. Its process id is the first line.
 const KEEPER: &str = r#""$@" & echo "$!"; read -r _; kill -9 "$!" 2> /dev/null; wait"#;
@@ -42,7 +43,7 @@ impl RedisServer {
     /// Where `CI` is set and there is no such program, or when it cannot be started.
     #[track_caller]
     pub fn start(options: &[&str]) -> Option<Self> {
-        if !is_there() {
+        if !program::is_there("redis-server") {
             return None;
         }
         let mut server = Self {
@@ -197,21 +198,4 @@ impl Drop for RedisServer {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("it is bound").port()
-}
-
-#[track_caller]
-fn is_there() -> bool {
-    let asked = Command::new("redis-server").arg("--version").output();
-    let is_there = asked.is_ok_and(|answer| answer.status.success());
-    let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-    assert!(
-        is_there || !is_ci,
-        "redis-server is missing, and where CI is set that is a failure"
-    );
-    if !is_there {
-        // Not by a macro: what those print, the harness keeps to itself when a test passes.
-        let said = b"SKIPPED: redis-server is not installed (apt-get install redis-server)\n";
-        drop(std::io::stderr().write_all(said));
-    }
-    is_there
 }

@@ -8,6 +8,12 @@ mod flaky;
 #[cfg(unix)]
 mod obstacles;
 mod probes;
+#[path = "../../../../tests/src/program.rs"]
+#[expect(
+    unreachable_pub,
+    reason = "shared with the package oneiric-tests, which must not be seen from here"
+)]
+mod program;
 mod redis_cache;
 #[path = "../../../../tests/src/redis.rs"]
 #[expect(
