@@ -53,6 +53,30 @@ impl Lifecycle {
         self.inner().rules().of(scope)
     }
 
+    /// What holds for `scope`, other rules considered: for a slot what callers meet, for a provider what
+    /// they meet while it serves, for a domain its own rule.
+    pub fn activity_of(&self, scope: &ActivityScope) -> ActivityState {
+        let rules = self.inner().rules();
+        match scope {
+            ActivityScope::Domain(_) => rules
+                .of(scope)
+                .map_or(ActivityState::running(), |rule| ActivityState::from(&rule)),
+            ActivityScope::Slot(slot) => {
+                let cell = self.inner().existing_cell(slot);
+                let provider = cell.and_then(|cell| serving(&cell));
+                rules.effective(slot, provider.as_ref()).state
+            }
+            ActivityScope::Provider(slot, provider) => rules.effective(slot, Some(provider)).state,
+        }
+    }
+
+    /// The known slots that `scope` is about, by name. A domain's may grow.
+    pub fn slots_in(&self, scope: &ActivityScope) -> Vec<Slot> {
+        let mut slots = self.inner().known_slots();
+        slots.retain(|slot| scope.concerns(slot));
+        slots.into_iter().collect()
+    }
+
     /// Leases that are out in `scope`: on what serves, on instances that finish their work after a
     /// swap, and on those that were retired under them.
     pub fn in_flight(&self, scope: &ActivityScope) -> u64 {

@@ -21,15 +21,16 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use oneiric_core::{Provider, Slot};
+use oneiric_lifecycle::ActivityScope;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::net::UnixStream;
 
 pub use self::error::ClientError;
 use crate::api::{
-    AliveDoc, CallDoc, CallRequest, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, HistoryDoc,
-    ListDoc, ReadyDoc, ReloadDoc, ReloadRequest, StateDoc, StatusDoc, SwapDoc, SwapRequestDoc,
-    kind, query, schema,
+    ActivityChangeDoc, ActivityDoc, ActivityRequest, AliveDoc, CallDoc, CallRequest, ErrorDoc,
+    ExplainDoc, HealthDoc, HealthRequest, HistoryDoc, ListDoc, ReadyDoc, ReloadDoc, ReloadRequest,
+    StateDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query, schema,
 };
 use crate::state_dir;
 
@@ -242,6 +243,32 @@ impl Client {
         request: &ReloadRequest,
     ) -> Result<Reply<ReloadDoc>, ClientError> {
         self.post("/v1/reload", request).await
+    }
+
+    /// Tells what is paused or draining; of one scope whether it runs, if one is named.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn activity(
+        &mut self,
+        scope: Option<&ActivityScope>,
+    ) -> Result<Reply<ActivityDoc>, ClientError> {
+        let mut path = String::new();
+        if let Some(scope) = scope {
+            query::push(&mut path, "scope", &scope.to_string());
+        }
+        self.get(&format!("/v1/activity{path}")).await
+    }
+
+    /// Pauses, drains or resumes a slot, a provider or a domain.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn set_activity(
+        &mut self,
+        request: &ActivityRequest,
+    ) -> Result<Reply<ActivityChangeDoc>, ClientError> {
+        self.post("/v1/activity", request).await
     }
 
     /// Asks whether the process answers.

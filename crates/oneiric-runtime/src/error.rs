@@ -1,9 +1,11 @@
 //! Why a runtime cannot be put together, started, or do what it is asked.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::SystemTime};
 
 use oneiric_core::{Coded, ErrorKind, InvalidChange, Provider, Slot};
-use oneiric_lifecycle::{CallError, LifecycleError, StoreError};
+use oneiric_lifecycle::{
+    ActivityScope, ActivityState, CallError, InvalidScope, LifecycleError, StoreError,
+};
 
 use crate::settings::SettingsError;
 
@@ -88,6 +90,22 @@ pub enum RuntimeError {
     /// A hypothetical change does not fit.
     #[error(transparent)]
     Change(InvalidChange),
+    /// There is nothing to pause, drain or resume under that name.
+    #[error("there is nothing to pause at {scope}")]
+    ScopeUnknown {
+        /// What was named.
+        scope: ActivityScope,
+        /// What may have been meant.
+        suggestion: Option<String>,
+    },
+    /// What is kept of paused and draining scopes is not understood.
+    #[error("the activity that is kept for {scope} cannot be read")]
+    ActivityUnreadable {
+        /// The scope as it is kept, quoted.
+        scope: String,
+        /// What is wrong with it.
+        source: InvalidScope,
+    },
     /// The lifecycle says no.
     #[error(transparent)]
     Lifecycle(LifecycleError),
@@ -180,11 +198,45 @@ impl RuntimeError {
             Self::StateDirOpen { path, .. } => {
                 format!("close it to others: chmod 700 {}", path.display())
             }
+            Self::ScopeUnknown { suggestion: Some(suggestion), .. } => suggestion.clone(),
+            Self::ScopeUnknown { .. } => "`oneiric list` shows the slots there are".to_owned(),
+            Self::Lifecycle(LifecycleError::Busy { state, .. })
+            | Self::Call {
+                error: CallError::NotServed(LifecycleError::Busy { state, .. }),
+                ..
+            } => resume_hint(state)?,
             Self::Lifecycle(LifecycleError::Unresolved(_)) => "`oneiric list` shows the slots there are".to_owned(),
             Self::State(error) => return error.hint().map(str::to_owned),
             Self::StateNotKept => "it was built without the feature `sqlite`, or has stores of its own: back those up by their own means".to_owned(),
             _ => return None,
         })
+    }
+}
+
+/// Who wants to call can wait or have it resumed; a command says how.
+fn resume_hint(state: &ActivityState) -> Option<String> {
+    let scope = state.scope.as_ref()?.to_string();
+    let quote = if scope.contains('*') { "'" } else { "" };
+    Some(match state.until {
+        Some(_) => format!(
+            "it resumes by itself then; `oneiric resume {quote}{scope}{quote}` resumes it now"
+        ),
+        None => format!("`oneiric resume {quote}{scope}{quote}` resumes it"),
+    })
+}
+
+impl RuntimeError {
+    /// Returns when the same request is going to be taken, if that is known: the slot is paused until then.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<SystemTime> {
+        match self {
+            Self::Lifecycle(LifecycleError::Busy { opens, .. })
+            | Self::Call {
+                error: CallError::NotServed(LifecycleError::Busy { opens, .. }),
+                ..
+            } => *opens,
+            _ => None,
+        }
     }
 }
 
@@ -201,6 +253,8 @@ impl Coded for RuntimeError {
             Self::ProviderUnknown { .. } => "runtime.provider_unknown",
             Self::RequestInvalid { .. } => "runtime.request_invalid",
             Self::Change(error) => error.code(),
+            Self::ScopeUnknown { .. } => "runtime.scope_unknown",
+            Self::ActivityUnreadable { .. } => "runtime.activity_unreadable",
             Self::Lifecycle(error) => error.code(),
             Self::Call { error, .. } => error.code(),
             Self::TlsUnusable { .. } => "runtime.tls_unusable",
@@ -227,6 +281,8 @@ impl Coded for RuntimeError {
             Self::ProviderUnknown { .. } => ErrorKind::NotFound,
             Self::RunBefore | Self::NoSources | Self::RequestInvalid { .. } => ErrorKind::Usage,
             Self::Change(error) => error.kind(),
+            Self::ScopeUnknown { .. } => ErrorKind::NotFound,
+            Self::ActivityUnreadable { .. } => ErrorKind::Config,
             Self::Lifecycle(error) => error.kind(),
             Self::Call { error, .. } => error.kind(),
             Self::State(error) => error.kind(),

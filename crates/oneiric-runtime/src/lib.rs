@@ -51,6 +51,7 @@
 //! `admin`: the admin API on a Unix socket, served by [`Runtime::run`]. `client`: its other end (`Client`).
 //! `metrics`: `GET /metrics` and `Runtime::metrics`. `log`: lines for people or JSON (`Log`). `full`: all of them.
 
+mod activity;
 #[cfg(feature = "admin")]
 mod admin;
 pub mod api;

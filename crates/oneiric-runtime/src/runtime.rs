@@ -19,6 +19,7 @@ use oneiric_lifecycle::{Lifecycle, LifecycleError, ShutdownReport, SwapReport};
 use tokio::task::JoinSet;
 
 use crate::{
+    activity::Activities,
     error::RuntimeError,
     events::Events,
     history::History,
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) events: Arc<Events>,
     pub(crate) history: History,
     pub(crate) state: State,
+    pub(crate) activity: Activities,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: crate::metrics::Metrics,
     run: AtomicBool,
@@ -112,6 +114,7 @@ impl Runtime {
             events,
             history,
             state,
+            activity: Activities::default(),
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(),
             run: AtomicBool::new(false),
@@ -154,7 +157,7 @@ impl Runtime {
     /// # Errors
     /// `runtime.already_running`, `runtime.state_dir_unusable`, `runtime.socket_path_too_long`,
     /// `runtime.socket_unusable`, `runtime.socket_in_use`; what is wrong with the state (`sqlite.corrupt`,
-    /// `sqlite.newer`, `sqlite.unwritable`, ...); `runtime.run_before` the second time.
+    /// `sqlite.newer`, `sqlite.unwritable`, `runtime.activity_unreadable`, ...); `runtime.run_before` the second time.
     pub async fn run(
         &self,
         shutdown: impl Future<Output = ()>,
@@ -177,6 +180,7 @@ impl Runtime {
         let settings = self.settings();
         let state_dir = StateDir::enter(&settings.state_dir)?;
         self.open_state().await?;
+        let _timer = self.spawn_activity_timer();
         let operators = match Operators::admit(self, &settings).await {
             Ok(operators) => operators,
             Err(error) => {

@@ -1,6 +1,7 @@
 //! What operators and embedders can ask of a runtime. The admin API only translates: whatever it answers comes from
 //! a method here, so that a program that embeds a runtime can do everything the command line can.
 
+mod activity;
 mod plan;
 mod state;
 mod swap;

@@ -14,7 +14,7 @@ use oneiric_domains::{
     ActivityRecord, ActivityStore, KeyValueStore, MemoryActivityStore, MemoryKeyValueStore,
     MemorySelectionStore, SelectionBook, SelectionStore,
 };
-use oneiric_lifecycle::{ActivityRule, MemoryStatusStore, StatusStore, StoreError};
+use oneiric_lifecycle::{MemoryStatusStore, StatusStore, StoreError};
 
 use crate::{error::RuntimeError, runtime::Runtime};
 
@@ -215,18 +215,13 @@ impl Runtime {
         let in_force = in_force.filter_map(|one| Some((one.slot, one.provider?)));
         self.registry()
             .set_selections(SelectionLayer::Operator, in_force);
-        let rules = activity.into_iter().filter_map(|record| {
-            let scope = record.scope.clone();
-            ActivityRule::try_from(record)
-                .inspect_err(
-                    |error| tracing::error!(scope, reason = %error, "a kept activity is not one"),
-                )
-                .ok()
-        });
-        self.lifecycle().restore_activity(rules);
         self.inner.history.begin(Arc::clone(&stores.status));
         self.inner.state.hold(stores, kept);
-        Ok(())
+        let restored = self.restore_activity(activity).await;
+        if restored.is_err() {
+            self.close_state().await;
+        }
+        restored
     }
 
     /// Writes what is still to be written, and closes the file.

@@ -323,11 +323,12 @@ impl Admin {
         result: Result<Done, Problem>,
         place: &Arc<Place>,
     ) -> Response<Told> {
-        let (mut allow, mut authenticate, mut again) = (None, false, false);
+        let (mut allow, mut authenticate, mut again, mut retry_after) = (None, false, false, None);
         let done = result.or_else(|mut problem| {
             allow = problem.allow.take();
             authenticate = problem.authenticate;
             again = problem.replayed;
+            retry_after = problem.retry_after(self.runtime.inner.clock.now());
             let document = problem.document(id, &self.runtime);
             let answer = Answer::json(document.0, &document.1)?;
             Ok(Done::whole(answer))
@@ -360,6 +361,11 @@ impl Admin {
         );
         if let Some(methods) = allow.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
             headers.insert(header::ALLOW, methods);
+        }
+        if let Some(wait) = retry_after {
+            // Whole seconds, rounded up: what is asked for too early is refused again.
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if authenticate {
             let scheme = HeaderValue::from_static("Bearer realm=\"oneiric\"");

@@ -1,6 +1,10 @@
 //! What comes of a request: an answer, or why there is none.
 
-use std::{convert::Infallible, io};
+use std::{
+    convert::Infallible,
+    io,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -50,6 +54,8 @@ pub(super) struct Problem {
     pub(super) authenticate: bool,
     /// Whether it was given before.
     pub(super) replayed: bool,
+    /// When the same request is going to be taken, where that is known. Boxed, for it is rare, and results are moved.
+    pub(super) retry_at: Option<Box<SystemTime>>,
     /// Client mistakes are information; a warning is something that an operator should look at.
     pub(super) level: Level,
     pub(super) called: Option<Box<Called>>,
@@ -111,6 +117,7 @@ impl Problem {
             allow: None,
             authenticate: false,
             replayed: false,
+            retry_at: None,
             level: Level::INFO,
             called: None,
         }
@@ -127,11 +134,20 @@ impl Problem {
         RuntimeError::Internal { message }.into()
     }
 
+    /// How long it is from `now` until the same request is going to be taken, where that is known.
+    pub(super) fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let at = self.retry_at.as_deref()?;
+        Some(at.duration_since(now).unwrap_or_default())
+    }
+
     /// The status, and what the client is told; `id` finds the rest in the log.
     pub(super) fn document(self, id: &str, runtime: &Runtime) -> (u16, ErrorDoc) {
         let (status, redactor) = (self.status, runtime.redactor());
+        let retry_after = self.retry_after(runtime.inner.clock.now());
         let mut document = self.plain(id);
         let error = &mut document.error;
+        let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        error.retry_after_ms = retry_after.map(ms);
         error.message = redactor.redact(&error.message).into_owned();
         error.hint = error
             .hint
@@ -150,6 +166,7 @@ impl Problem {
                 message: self.message,
                 request_id: id.into(),
                 hint: self.hint,
+                retry_after_ms: None,
             },
         }
     }
@@ -165,6 +182,7 @@ impl From<RuntimeError> for Problem {
         };
         Self {
             hint: error.hint(),
+            retry_at: error.retry_at().map(Box::new),
             level,
             ..Self::new(kind::status(kind), code, kind, error.to_string())
         }

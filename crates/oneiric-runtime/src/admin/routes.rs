@@ -1,6 +1,7 @@
 //! The route table, by area. A new area is a file here with its `ROWS`, a line in [`AREAS`], its documents in
 //! `api`, and a method of the client.
 
+mod activity;
 mod call;
 mod events;
 mod explain;
@@ -19,6 +20,7 @@ pub(super) const AREAS: &[&[Row]] = &[
     explain::ROWS,
     status::ROWS,
     health::ROWS,
+    activity::ROWS,
     call::ROWS,
     events::ROWS,
     swap::ROWS,

@@ -28,4 +28,8 @@ pub struct ErrorFields {
     /// A next step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// After how many milliseconds the same request is going to be taken, where that is known: a slot that is paused
+    /// until then. The header `Retry-After` says it in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }

@@ -62,6 +62,7 @@ fn swapped(mut doc: SwapDoc<SwapReport>, request_id: String) -> Result<Answer, P
                 .from
                 .as_ref()
                 .map(|from| format!("{from} still serves {}", report.slot)),
+            retry_after_ms: None,
         });
     }
     Answer::json(if doc.error.is_some() { 409 } else { 200 }, &doc)
