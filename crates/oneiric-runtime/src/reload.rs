@@ -553,5 +553,6 @@ fn error(outcome: &ReloadOutcome, keys: &[KeyChange]) -> Option<ErrorFields> {
         message,
         request_id: String::new(),
         hint: Some(hint.into()),
+        retry_after_ms: None,
     })
 }

@@ -32,7 +32,10 @@ use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
 use oneiric_lifecycle::Limits;
 use serde_json::Value;
 
-pub(crate) use self::layer::{Layers, Place};
+pub(crate) use self::{
+    fault::nearest,
+    layer::{Layers, Place},
+};
 pub use self::{
     fault::{Fault, SettingsError},
     layer::SettingsSource,
