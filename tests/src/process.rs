@@ -116,6 +116,8 @@ impl Place {
         command
             .current_dir(self.path())
             .env_remove("NO_COLOR")
+            // Not the tester's own settings.
+            .env("XDG_CONFIG_HOME", self.path().join("config-home"))
             .stdin(Stdio::null());
         command
     }

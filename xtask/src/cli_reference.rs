@@ -1,8 +1,9 @@
 //! `cargo xtask docs`: references that are generated from the program itself.
 //!
 //! A page written by hand drifts from the program; a generated one that nobody regenerates drifts
-//! as well. So the page on the command line is taken from the real binary's own help, checked in
-//! for people who read it without building, and `--check` fails when the two differ.
+//! as well. So the page on the command line is taken from the real binary's own help, and those on
+//! settings from what it says of its own catalog of keys; they are checked in for people who read
+//! them without building, and `--check` fails when the two differ.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,8 +14,9 @@ use crate::tests_run::{self, ALL_TARGETS};
 use crate::workspace::{CLI, Workspace, cannot_start};
 
 pub(crate) const HELP: &str = "\
-Writes the generated references: docs/reference/cli.md, from the help texts of every command of the
-real binary, which is built first.
+Writes the generated references, from the real binary, which is built first: docs/reference/cli.md
+from the help texts of every command, docs/reference/settings.md and settings.schema.json from its
+catalog of settings.
 
 Usage: cargo xtask docs [--check]
 
@@ -23,6 +25,15 @@ Examples:
   cargo xtask docs --check    fails if they are not up to date, and shows the first difference";
 
 const REFERENCE: &str = "docs/reference/cli.md";
+
+/// What the binary prints as a whole page, and with which words.
+const PRINTED: [(&str, &[&str]); 2] = [
+    (
+        "docs/reference/settings.md",
+        &["config", "schema", "--reference"],
+    ),
+    ("docs/reference/settings.schema.json", &["config", "schema"]),
+];
 
 const INTRODUCTION: &str = "\
 # Command line
@@ -60,27 +71,38 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure>
         &mut page,
     )?;
 
-    let path = workspace.root.join(REFERENCE);
-    if !check {
-        files::replace(&path, &page)?;
-        println!("docs: wrote {REFERENCE}");
+    let mut pages = vec![(REFERENCE, page)];
+    for (path, words) in PRINTED {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        pages.push((path, said(&binary, &words)?));
+    }
+    let mut stale = Vec::new();
+    for (name, page) in &pages {
+        let path = workspace.root.join(name);
+        if !check {
+            files::replace(&path, page)?;
+            println!("docs: wrote {name}");
+            continue;
+        }
+        let old = if path.exists() {
+            files::read(&path)?
+        } else {
+            String::new()
+        };
+        match files::first_difference(&old, page) {
+            None => println!("docs: {name} is up to date"),
+            Some(difference) => stale.push(format!(
+                "{name} is not what the program says, from {difference}"
+            )),
+        }
+    }
+    if stale.is_empty() {
         return Ok(());
     }
-    let old = if path.exists() {
-        files::read(&path)?
-    } else {
-        String::new()
-    };
-    match files::first_difference(&old, &page) {
-        None => {
-            println!("docs: {REFERENCE} is up to date");
-            Ok(())
-        }
-        Some(difference) => Err(Failure::failed(format!(
-            "{REFERENCE} is not what the program says, from {difference}\n\
-             `cargo xtask docs` writes it anew"
-        ))),
-    }
+    Err(Failure::failed(format!(
+        "{}\n`cargo xtask docs` writes it anew",
+        stale.join("\n")
+    )))
 }
 
 /// Appends the help of a command and, after it, of each command below it.
@@ -121,12 +143,16 @@ fn subcommands(help: &str) -> Vec<String> {
         .collect()
 }
 
-/// Asks the binary, with a fixed width and no colours: the page must not depend on who wrote it.
 fn help_of(binary: &Path, command: &[String]) -> Result<String, Failure> {
+    let words = command.iter().cloned().chain(["--help".to_owned()]);
+    said(binary, &words.collect::<Vec<_>>())
+}
+
+/// Asks the binary, with a fixed width and no colours: the page must not depend on who wrote it.
+fn said(binary: &Path, words: &[String]) -> Result<String, Failure> {
     let mut process = Command::new(binary);
     process
-        .args(command)
-        .arg("--help")
+        .args(words)
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null());
@@ -135,9 +161,9 @@ fn help_of(binary: &Path, command: &[String]) -> Result<String, Failure> {
         .map_err(|error| cannot_start(&process, &error))?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        let command = command.join(" ");
+        let words = words.join(" ");
         return Err(Failure::failed(format!(
-            "`oneiric {command} --help` failed:\n{message}"
+            "`oneiric {words}` failed:\n{message}"
         )));
     }
     String::from_utf8(output.stdout).map_err(Failure::failed)

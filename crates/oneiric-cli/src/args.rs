@@ -1,10 +1,16 @@
 //! What can be typed. Types for clap and nothing else: what a command does is in `commands`, so that
 //! this file reads as the command line's contract. Help teaches by example.
 
+mod config;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::config::{
+    Config, ConfigCheck, ConfigCommand, ConfigExplain, ConfigShow, Init,
+};
 
 /// Shows which part of a running process is active and why, calls it, and exchanges it without a
 /// failed call.
@@ -28,13 +34,31 @@ Examples:
 `oneiric COMMAND --help` has examples for each command.";
 
 /// Options that every command takes, before or after its name.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Global {
     /// Prints one JSON document with a `schema` on stdout; errors are a JSON document on stderr
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
 
-    /// The process's admin socket [default: admin.sock in the state directory]
+    /// The settings file, in place of all others [default: $ONEIRIC_CONFIG, else those in /etc, ~/.config and here]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Sets one key above all files and variables, such as run.grace_ms=1000; repeatable
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Global options"
+    )]
+    pub(crate) set: Vec<String>,
+
+    /// The process's admin socket [default: what the settings say, else admin.sock in the state directory]
     #[arg(
         long,
         global = true,
@@ -43,7 +67,7 @@ pub(crate) struct Global {
     )]
     pub(crate) socket: Option<PathBuf>,
 
-    /// The process's state directory [default: $ONEIRIC_STATE_DIR, else .oneiric, or for `run` what the settings say]
+    /// The process's state directory [default: $ONEIRIC_STATE_DIR, else what the settings say, else .oneiric]
     #[arg(
         long,
         global = true,
@@ -59,8 +83,9 @@ pub(crate) struct Global {
 }
 
 /// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
+    #[default]
     Auto,
     Always,
     Never,
@@ -89,6 +114,8 @@ pub(crate) struct Waiting {
 pub(crate) enum Command {
     /// Runs the process: activates every slot and serves the admin socket until it is stopped
     Run(Run),
+    /// Writes a settings file with every key in it as a comment
+    Init(Init),
     #[command(flatten)]
     Ask(Ask),
 }
@@ -108,6 +135,8 @@ pub(crate) enum Ask {
     Swap(Swap),
     /// Shows what the components last said about their health, or asks them
     Health(Health),
+    /// Shows, explains and checks settings
+    Config(Config),
 }
 
 #[derive(Debug, Args)]
@@ -115,15 +144,11 @@ pub(crate) enum Ask {
 Examples:
   oneiric run                                        with ./oneiric.toml
   oneiric run --config examples/quickstart/oneiric.toml
-  ONEIRIC_LOG=debug oneiric run --state-dir /tmp/try
+  ONEIRIC_LOG=debug oneiric run --state-dir /tmp/try --set run.grace_ms=1000
 
 It runs in the foreground. Ctrl-C or SIGTERM lets running calls finish and retires everything, who
 uses a component before the component; a second one ends it at once.")]
-pub(crate) struct Run {
-    /// The settings file [default: $ONEIRIC_CONFIG, else ./oneiric.toml]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-}
+pub(crate) struct Run {}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -295,7 +320,7 @@ mod tests {
         }
     }
 
-    /// Splits a help line as a shell would, up to a pipe, `&&` or the remark after two spaces.
+    /// Splits a help line as a shell would, up to a pipe, `&&`, `>` or the remark after two spaces.
     fn shell_words(line: &str) -> Vec<String> {
         let line = line
             .rsplit_once("| oneiric")
@@ -313,7 +338,7 @@ mod tests {
                     words.push(std::mem::take(&mut word));
                     continue;
                 }
-                '|' | '&' if !quoted => break,
+                '|' | '&' | '>' if !quoted => break,
                 other => word.push(other),
             }
             spaces = 0;

@@ -2,8 +2,10 @@
 //! [`Output`]; `run` is the process itself.
 
 mod call;
+mod config;
 mod explain;
 mod health;
+mod init;
 mod list;
 mod run;
 mod status;
@@ -34,7 +36,8 @@ pub(crate) fn run(
 ) -> Result<Output, Failure> {
     let Cli { global, command } = cli;
     let ask = match command {
-        Command::Run(args) => return run::run(&args, &global, env, stderr),
+        Command::Run(_) => return run::run(&global, env, stderr),
+        Command::Init(args) => return init::run(&args),
         Command::Ask(ask) => ask,
     };
     // One request at a time: a single thread starts faster than a pool.
@@ -54,6 +57,7 @@ pub(crate) fn run(
             }
             Ask::Swap(args) => swap::run(args, io, &mut session).await,
             Ask::Health(args) => health::run(args, io, &mut session).await,
+            Ask::Config(args) => config::run(args, env, &mut session).await,
         }
     })
 }

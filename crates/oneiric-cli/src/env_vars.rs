@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use oneiric_runtime::Sources;
 
 /// A variable that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +17,10 @@ pub struct Variable {
     pub doc: &'static str,
 }
 
-/// The settings file of `run`.
+/// The settings file.
 pub(crate) const CONFIG: Variable = Variable {
     name: "ONEIRIC_CONFIG",
-    doc: "the settings file of `run`, unless --config is given",
+    doc: "the settings file, in place of those in /etc, ~/.config and here, unless --config is given",
 };
 /// The state directory.
 pub(crate) const STATE_DIR: Variable = Variable {
@@ -62,6 +65,12 @@ pub(crate) const STACK_ORDER: Variable = Variable {
     doc: "priorities of packages, `name:number` or `name`, separated by commas; `run` refuses a wrong \
           one, and has no packages yet to apply it to",
 };
+/// Any setting. No variable has this very name.
+const SETTING: Variable = Variable {
+    name: "ONEIRIC_SECTION__KEY",
+    doc: "any setting, such as ONEIRIC_RUN__GRACE_MS or ONEIRIC_ADMIN__TCP__LISTEN; two underscores \
+          stand between the parts",
+};
 /// No colours.
 pub(crate) const NO_COLOR: Variable = Variable {
     name: "NO_COLOR",
@@ -69,13 +78,14 @@ pub(crate) const NO_COLOR: Variable = Variable {
 };
 
 /// All of them, in the order of the help text.
-pub const ALL: [Variable; 10] = [
+pub const ALL: [Variable; 11] = [
     CONFIG,
     STATE_DIR,
     STATE_DIRECTORY,
     LOG,
     FACTORY_ALLOWLIST,
     STACK_ORDER,
+    SETTING,
     NO_COLOR,
     NOTIFY_SOCKET,
     WATCHDOG_USEC,
@@ -106,10 +116,26 @@ impl Env {
         (!value.is_empty()).then_some(value)
     }
 
+    /// A variable that holds an absolute path; others are none, as the XDG directories say.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.0.get(OsStr::new(name))?);
+        path.is_absolute().then_some(path)
+    }
+
+    /// Variables that are settings: `ONEIRIC_SECTION__FIELD`.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        let named = self.0.iter();
+        named
+            .filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())))
+            .filter(|(name, _)| Sources::is_variable(name))
+    }
+
     /// Variables that look like ours and that nobody reads, sorted.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
         let known = |name: &str| {
-            ALL.iter().any(|variable| variable.name == name) || RESERVED.contains(&name)
+            ALL.iter().any(|variable| variable.name == name)
+                || RESERVED.contains(&name)
+                || Sources::is_variable(name)
         };
         let names = self.0.keys().filter_map(|name| name.to_str());
         names
@@ -148,9 +174,6 @@ mod tests {
             ("ONEIRIC_VECTORS_DIR", "a"),
             ("PATH", "a"),
         ]);
-        assert_eq!(
-            env.unknown().collect::<Vec<_>>(),
-            ["ONEIRIC_ADMIN__SOCKET", "ONEIRIC_CONFG"]
-        );
+        assert_eq!(env.unknown().collect::<Vec<_>>(), ["ONEIRIC_CONFG"]);
     }
 }

@@ -9,7 +9,7 @@ pub(crate) fn of(code: &str) -> Option<&'static str> {
              --socket"
         }
         "runtime.settings_not_found" => {
-            "name the settings file with --config FILE; examples/quickstart/oneiric.toml is one"
+            "name the settings file with --config FILE, or write one with `oneiric init`"
         }
         "runtime.socket_denied" => "run this as the user who started the process",
         "core.tied" => {

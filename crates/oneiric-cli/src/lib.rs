@@ -22,6 +22,7 @@ mod output;
 mod paint;
 mod progress;
 mod session;
+mod settings;
 mod table;
 mod words;
 

@@ -1,44 +1,57 @@
 //! What every command that asks a running process needs: where it listens, how to colour, and what
 //! time it is.
 
-use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use oneiric_runtime::{Client, ClientError, socket_in};
+use oneiric_runtime::{Client, ClientError, Sources};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::Global;
-use crate::env_vars::{self, Env};
+use crate::env_vars::Env;
 use crate::failure::Failure;
 use crate::paint::Paint;
-
-/// The state directory where none is named.
-const STATE_DIR: &str = ".oneiric";
+use crate::settings::{self, Whereabouts};
 
 /// Asks one running process.
 #[derive(Debug)]
 pub(crate) struct Session {
     socket: PathBuf,
     state_dir: PathBuf,
+    /// The settings could not be read, so the process may be elsewhere.
+    doubt: Option<Failure>,
+    /// Where settings come from here.
+    pub(crate) sources: Sources,
     pub(crate) paint: Paint,
 }
 
 impl Session {
     pub(crate) fn new(global: &Global, env: &Env, paint: Paint) -> Self {
+        let sources = settings::sources(global, env);
+        let Whereabouts {
+            socket,
+            state_dir,
+            doubt,
+        } = settings::whereabouts(&sources);
         Self {
-            socket: socket(global, env),
-            state_dir: named_state_dir(global, env)
-                .unwrap_or(Path::new(STATE_DIR))
-                .to_owned(),
+            socket,
+            state_dir,
+            // Whoever names the socket need not know the settings.
+            doubt: doubt.filter(|_| global.socket.is_none()),
+            sources,
             paint,
         }
     }
 
     /// Connects to the process.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        // A file that was named and cannot be read says nothing about where the process is.
+        if let Some(doubt) = self.doubt.as_ref().filter(|doubt| doubt.details.is_none()) {
+            return Err(doubt.clone());
+        }
         let error = match Client::connect(&self.socket).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
@@ -57,6 +70,11 @@ impl Session {
                     .to_owned(),
             );
         }
+        if self.doubt.is_some() {
+            failure.hint = Some(
+                "the settings have faults, so it may be elsewhere: `oneiric config check` names them".to_owned(),
+            );
+        }
         Err(failure)
     }
 
@@ -71,30 +89,6 @@ impl Session {
             .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// The state directory that was named: by option, else by variable.
-pub(crate) fn named_state_dir<'a>(global: &'a Global, env: &'a Env) -> Option<&'a Path> {
-    let by_variable = || {
-        let ours = env.value(env_vars::STATE_DIR).map(Path::new);
-        ours.or_else(|| first(env.value(env_vars::STATE_DIRECTORY)?))
-    };
-    global.state_dir.as_deref().or_else(by_variable)
-}
-
-/// The first of the directories that a service manager made; it puts colons between them.
-fn first(directories: &OsStr) -> Option<&Path> {
-    let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
-    (!first.is_empty()).then(|| Path::new(OsStr::from_bytes(first)))
-}
-
-/// The socket that was named, else the one in the state directory.
-fn socket(global: &Global, env: &Env) -> PathBuf {
-    let in_state_dir = || {
-        let state_dir = named_state_dir(global, env);
-        socket_in(state_dir.unwrap_or(Path::new(STATE_DIR)))
-    };
-    global.socket.clone().unwrap_or_else(in_state_dir)
 }
 
 /// Who holds the lock of a state directory, if anybody does.
@@ -115,6 +109,12 @@ fn holder(state_dir: &Path) -> Option<String> {
     })
 }
 
+/// A document that was made here, as the process would have sent it. Those have only names as keys, so that nothing in
+/// them lacks a JSON form.
+pub(crate) fn document(doc: &impl Serialize) -> Value {
+    serde_json::to_value(doc).unwrap_or_default()
+}
+
 /// Why a request has no answer, with the process' own code, hint and request id where it has them.
 pub(crate) fn failure(error: ClientError) -> Failure {
     let mut failure = Failure::new(error.code(), error.kind(), error.to_string());
@@ -128,7 +128,6 @@ pub(crate) fn failure(error: ClientError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Color;
 
     fn found(
         socket_option: Option<&str>,
@@ -139,10 +138,10 @@ mod tests {
             json: false,
             socket: socket_option.map(PathBuf::from),
             state_dir: state_dir.map(PathBuf::from),
-            color: Color::Auto,
+            ..Global::default()
         };
-        let pairs = variable.map(|value| (env_vars::STATE_DIR.name.into(), value.into()));
-        socket(&global, &Env::new(pairs))
+        let pairs = variable.map(|value| ("ONEIRIC_STATE_DIR".into(), value.into()));
+        Session::new(&global, &Env::new(pairs), Paint::new(false)).socket
     }
 
     #[test]
@@ -159,20 +158,11 @@ mod tests {
 
     #[test]
     fn the_state_directory_of_a_service_manager_comes_last() {
-        let global = Global {
-            json: false,
-            socket: None,
-            state_dir: None,
-            color: Color::Auto,
-        };
         let managed = ("STATE_DIRECTORY".into(), "/var/lib/a:/var/lib/b".into());
-        let ours = (env_vars::STATE_DIR.name.into(), "v".into());
-        let env = Env::new([managed.clone()]);
-        assert_eq!(
-            named_state_dir(&global, &env),
-            Some(Path::new("/var/lib/a"))
-        );
-        let env = Env::new([managed, ours]);
-        assert_eq!(named_state_dir(&global, &env), Some(Path::new("v")));
+        let ours = ("ONEIRIC_STATE_DIR".into(), "v".into());
+        let found =
+            |env| Session::new(&Global::default(), &Env::new(env), Paint::new(false)).state_dir;
+        assert_eq!(found(vec![managed.clone()]), Path::new("/var/lib/a"));
+        assert_eq!(found(vec![managed, ours]), Path::new("v"));
     }
 }

@@ -13,6 +13,7 @@
 
 mod activity;
 mod call;
+mod config;
 mod error;
 mod event;
 mod explain;
@@ -32,6 +33,7 @@ mod swap;
 pub use self::{
     activity::{ActivityChangeDoc, ActivityDoc, ActivityRequest, ScopeDoc},
     call::{CallDoc, CallRequest, Encoding},
+    config::{ConfigDoc, ConfigExplainDoc, ConfigKeyDoc, ConfigLayerDoc, SetByDoc},
     error::{ErrorDoc, ErrorFields},
     event::{EventDoc, MissedDoc},
     explain::{ExplainDoc, Serving},
@@ -81,6 +83,10 @@ pub mod schema {
     pub const STATE: &str = "oneiric.state/1";
     /// [`ReloadDoc`](super::ReloadDoc).
     pub const RELOAD: &str = "oneiric.reload/1";
+    /// [`ConfigDoc`](super::ConfigDoc).
+    pub const CONFIG: &str = "oneiric.config/1";
+    /// [`ConfigExplainDoc`](super::ConfigExplainDoc).
+    pub const CONFIG_EXPLAIN: &str = "oneiric.config_explain/1";
     /// [`ErrorDoc`](super::ErrorDoc).
     pub const ERROR: &str = "oneiric.error/1";
 }

@@ -28,9 +28,10 @@ use tokio::net::UnixStream;
 
 pub use self::error::ClientError;
 use crate::api::{
-    ActivityChangeDoc, ActivityDoc, ActivityRequest, AliveDoc, CallDoc, CallRequest, ErrorDoc,
-    ExplainDoc, HealthDoc, HealthRequest, HistoryDoc, ListDoc, ReadyDoc, ReloadDoc, ReloadRequest,
-    StateDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query, schema,
+    ActivityChangeDoc, ActivityDoc, ActivityRequest, AliveDoc, CallDoc, CallRequest, ConfigDoc,
+    ConfigExplainDoc, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, HistoryDoc, ListDoc,
+    ReadyDoc, ReloadDoc, ReloadRequest, StateDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query,
+    schema,
 };
 use crate::state_dir;
 
@@ -148,6 +149,27 @@ impl Client {
     /// [`ClientError`].
     pub async fn status(&mut self, slot: Option<&Slot>) -> Result<Reply<StatusDoc>, ClientError> {
         self.get(&format!("/v1/status{}", of(slot))).await
+    }
+
+    /// Returns every setting in force and who set it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn config(&mut self) -> Result<Reply<ConfigDoc>, ClientError> {
+        self.get("/v1/config").await
+    }
+
+    /// Explains one setting, such as `run.grace_ms`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn config_explain(
+        &mut self,
+        key: &str,
+    ) -> Result<Reply<ConfigExplainDoc>, ClientError> {
+        let mut path = String::new();
+        query::push(&mut path, "key", key);
+        self.get(&format!("/v1/config/explain{path}")).await
     }
 
     /// Returns what instances said of their health last.

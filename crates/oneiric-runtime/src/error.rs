@@ -7,7 +7,7 @@ use oneiric_lifecycle::{
     ActivityScope, ActivityState, CallError, InvalidScope, LifecycleError, StoreError,
 };
 
-use crate::settings::SettingsError;
+use crate::settings::{SettingsError, UnknownKey};
 
 /// Why a runtime cannot be put together, started, or do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum RuntimeError {
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(SettingsError),
+    /// There is no setting of that name.
+    #[error(transparent)]
+    SettingsKey(UnknownKey),
     /// Another process works with the state directory.
     #[error("{} is using {}", process(*holder), state_dir.display())]
     AlreadyRunning {
@@ -184,6 +187,7 @@ impl RuntimeError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::SettingsKey(error) => return error.help().map(str::to_owned),
             Self::AlreadyRunning { state_dir, .. } => format!(
                 "stop the process that uses {}, or give this one another state directory",
                 state_dir.display()
@@ -244,6 +248,7 @@ impl Coded for RuntimeError {
     fn code(&self) -> &'static str {
         match self {
             Self::Settings(error) => error.code(),
+            Self::SettingsKey(error) => error.code(),
             Self::AlreadyRunning { .. } => "runtime.already_running",
             Self::SocketInUse { .. } => "runtime.socket_in_use",
             Self::RunBefore => "runtime.run_before",
@@ -270,6 +275,7 @@ impl Coded for RuntimeError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Settings(error) => error.kind(),
+            Self::SettingsKey(error) => error.kind(),
             Self::AlreadyRunning { .. } | Self::SocketInUse { .. } => ErrorKind::Busy,
             Self::StateDir { .. }
             | Self::StateDirOpen { .. }

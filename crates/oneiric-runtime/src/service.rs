@@ -2,6 +2,7 @@
 //! a method here, so that a program that embeds a runtime can do everything the command line can.
 
 mod activity;
+mod config;
 mod plan;
 mod state;
 mod swap;

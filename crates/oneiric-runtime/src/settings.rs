@@ -8,6 +8,7 @@
 
 pub(crate) mod catalog;
 mod check;
+mod explain;
 mod factories;
 mod fault;
 mod file;
@@ -16,6 +17,9 @@ mod format;
 mod hide;
 mod layer;
 mod parts;
+mod reference;
+mod sample;
+mod schema;
 mod sources;
 mod tree;
 mod words;
@@ -32,18 +36,22 @@ use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
 use oneiric_lifecycle::Limits;
 use serde_json::Value;
 
-pub(crate) use self::{
-    fault::nearest,
-    layer::{Layers, Place},
-};
 pub use self::{
+    explain::UnknownKey,
     fault::{Fault, SettingsError},
     layer::SettingsSource,
     parts::{
         AdminSettings, ErrorMode, LogFormat, LogSettings, ReloadSettings, Role, SecretsSettings,
         TcpSettings, TokenSettings,
     },
+    reference::settings_reference,
+    sample::settings_sample,
+    schema::settings_schema,
     sources::Sources,
+};
+pub(crate) use self::{
+    fault::nearest,
+    layer::{Layers, Place},
 };
 use self::{tree::Node, words::WordPath};
 use crate::state_dir;
@@ -198,6 +206,12 @@ impl Settings {
     pub(crate) fn place_of(&self, key: &str) -> Option<String> {
         let node = self.tree.at(key.split('.'))?;
         Some(self.layers.describe(node.place))
+    }
+
+    /// Tells whether they declare any candidate.
+    #[must_use]
+    pub fn has_candidates(&self) -> bool {
+        !self.candidates.is_empty()
     }
 
     /// Returns the path of the admin socket.

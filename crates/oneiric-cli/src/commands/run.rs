@@ -4,21 +4,17 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::ErrorKind as IoKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{Coded, ErrorKind, FactoryPolicy, StackOrder};
+use oneiric_core::{Coded, ErrorKind, StackOrder};
 use oneiric_lifecycle::{ShutdownReport, SystemWallClock};
-use oneiric_runtime::{
-    Log, LogSettings, Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, SettingsSource,
-    Started,
-};
-use serde_json::{Value, json};
+use oneiric_runtime::{Log, LogSettings, Redactor, Runtime, RuntimeBuilder, RuntimeError, Started};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::args::{Global, Run};
+use crate::args::Global;
 use crate::commands::cannot_start;
 use crate::env_vars::{self, Env, Variable};
 use crate::exit::Exit;
@@ -26,10 +22,7 @@ use crate::failure::Failure;
 use crate::notify::Manager;
 use crate::output::Output;
 use crate::paint::Paint;
-use crate::session;
-
-/// The settings file where none is named.
-const SETTINGS_FILE: &str = "oneiric.toml";
+use crate::settings;
 
 /// For the line about a panic to be written.
 const PANIC_FLUSH: Duration = Duration::from_millis(200);
@@ -37,13 +30,8 @@ const PANIC_FLUSH: Duration = Duration::from_millis(200);
 /// For the last lines to be written.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 
-pub(super) fn run(
-    args: &Run,
-    global: &Global,
-    env: &Env,
-    stderr: Paint,
-) -> Result<Output, Failure> {
-    let settings = settings(args, global, env)?;
+pub(super) fn run(global: &Global, env: &Env, stderr: Paint) -> Result<Output, Failure> {
+    let settings = settings::load_to_run(&settings::sources(global, env))?;
     let redactor = Redactor::new();
     let log = log_to_stderr(env, &settings.log, stderr, &redactor)?;
     for name in env.unknown() {
@@ -70,28 +58,6 @@ pub(super) fn run(
     // A terminal or pipe that nobody reads must not either.
     log.flush(LAST_FLUSH);
     output
-}
-
-/// Reads the settings, and puts above the file what options and variables say.
-fn settings(args: &Run, global: &Global, env: &Env) -> Result<Settings, Failure> {
-    let by_variable = || env.value(env_vars::CONFIG).map(PathBuf::from);
-    let file = args
-        .config
-        .clone()
-        .or_else(by_variable)
-        .unwrap_or_else(|| SETTINGS_FILE.into());
-    let settings = Settings::load(&file).map_err(RuntimeError::Settings);
-    let mut settings = settings.map_err(|error| failure(&error))?;
-    if let Some(state_dir) = session::named_state_dir(global, env) {
-        settings.state_dir = state_dir.to_owned();
-    }
-    if let Some(socket) = &global.socket {
-        settings.admin.socket = Some(socket.clone());
-    }
-    if let Some(list) = text(env, env_vars::FACTORY_ALLOWLIST)? {
-        settings.factory_allowlist = FactoryPolicy::parse_env(Some(list));
-    }
-    Ok(settings)
 }
 
 /// Refuses a stack order that cannot be read. No source of candidates asks for it in this version; a
@@ -339,32 +305,11 @@ impl Signals {
 
 /// An error of the runtime, with its hint, and with its faults as data.
 fn failure(error: &RuntimeError) -> Failure {
-    let mut failure = Failure::of(error);
+    let mut failure = match error {
+        RuntimeError::Settings(error) => settings::failure(error),
+        error => Failure::of(error),
+    };
     failure.hint = error.hint();
-    if let RuntimeError::Settings(settings) = error {
-        let faults: Vec<Value> = settings
-            .faults()
-            .iter()
-            .map(|fault| {
-                json!({
-                    "file": match &fault.source {
-                        SettingsSource::File(path) => Some(path.display().to_string()),
-                        _ => None,
-                    },
-                    "place": fault.place(),
-                    "line": fault.at.map(|(line, _)| line),
-                    "column": fault.at.map(|(_, column)| column),
-                    "key": fault.key,
-                    "code": fault.code,
-                    "message": fault.message,
-                    "help": fault.help,
-                })
-            })
-            .collect();
-        if !faults.is_empty() {
-            failure.details = Some(Box::new(json!({"faults": faults})));
-        }
-    }
     failure
 }
 
@@ -375,7 +320,6 @@ mod tests {
     use oneiric_runtime::DEFAULT_FILTER;
 
     use super::*;
-    use crate::args::Color;
 
     fn env(pairs: &[(&str, &str)]) -> Env {
         let owned = |text: &str| OsString::from(text);
@@ -384,38 +328,6 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (owned(name), owned(value))),
         )
-    }
-
-    fn global(state_dir: Option<&str>) -> Global {
-        Global {
-            json: false,
-            socket: None,
-            state_dir: state_dir.map(PathBuf::from),
-            color: Color::Auto,
-        }
-    }
-
-    #[test]
-    fn a_missing_settings_file_is_an_error_whoever_named_it() {
-        for (args, env, name) in [
-            (
-                Run {
-                    config: Some("a.toml".into()),
-                },
-                env(&[("ONEIRIC_CONFIG", "b.toml")]),
-                "a.toml",
-            ),
-            (
-                Run { config: None },
-                env(&[("ONEIRIC_CONFIG", "b.toml")]),
-                "b.toml",
-            ),
-            (Run { config: None }, env(&[]), "oneiric.toml"),
-        ] {
-            let failure = settings(&args, &global(None), &env).unwrap_err();
-            assert_eq!(failure.code, "runtime.settings_not_found");
-            assert!(failure.message.contains(name), "{}", failure.message);
-        }
     }
 
     #[test]

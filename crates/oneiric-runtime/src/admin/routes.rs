@@ -3,6 +3,7 @@
 
 mod activity;
 mod call;
+mod config;
 mod events;
 mod explain;
 mod health;
@@ -26,5 +27,6 @@ pub(super) const AREAS: &[&[Row]] = &[
     swap::ROWS,
     state::ROWS,
     reload::ROWS,
+    config::ROWS,
     process::ROWS,
 ];

@@ -21,6 +21,9 @@ pub(super) use self::{
 };
 use super::Settings;
 
+/// A key that says where a schema is; editors read it, and nobody else.
+pub(super) const SCHEMA_KEY: &str = "$schema";
+
 /// A day in milliseconds; longer is a typing mistake.
 const DAY: i64 = 86_400_000;
 

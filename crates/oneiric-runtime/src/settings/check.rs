@@ -84,6 +84,9 @@ impl Check<'_> {
     fn table(&mut self, shape: &Shape, table: Table, section: &str) -> Table {
         let mut read = Table::new();
         for (name, entry) in table {
+            if section.is_empty() && name == catalog::SCHEMA_KEY {
+                continue;
+            }
             let key = joined(section, &name);
             let Some(inner) = shape.below(&name) else {
                 let help = nearest(&name, shape.known()).unwrap_or_else(|| {

@@ -249,9 +249,17 @@ impl Coded for SettingsError {
 /// Says which of the known names was probably meant.
 pub(crate) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
     let far = (name.chars().count() / 3).clamp(1, 3);
+    // Who leaves out the unit, and writes `grace` for `grace_ms`, is nearer than the letters are.
+    let without_unit = |known: &str| {
+        let rest = known.strip_prefix(name);
+        rest.is_some_and(|rest| !name.is_empty() && rest.starts_with('_'))
+    };
     let near = known
         .into_iter()
-        .map(|known| (distance(name, known), known))
+        .map(|known| match without_unit(known) {
+            true => (1, known),
+            false => (distance(name, known), known),
+        })
         .min()?;
     (near.0 <= far).then(|| format!("did you mean '{}'?", near.1))
 }
@@ -306,6 +314,8 @@ mod tests {
         );
         assert_eq!(nearest("slto", known).unwrap(), "did you mean 'slot'?");
         assert_eq!(nearest("color", known), None);
+        let unit = nearest("grace", ["activate", "grace_ms"]).unwrap();
+        assert_eq!(unit, "did you mean 'grace_ms'?");
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -78,9 +78,3 @@ pub(super) fn inline(text: &str, layer: u16) -> Option<Node> {
 pub(super) fn place_in_yaml(text: &str, node: u32) -> Option<(usize, usize)> {
     yaml::place_of(text.strip_prefix('\u{feff}').unwrap_or(text), node)
 }
-
-/// Line and column of the `node`th value or key of a YAML text.
-#[cfg(not(feature = "yaml"))]
-pub(super) fn place_in_yaml(_: &str, _: u32) -> Option<(usize, usize)> {
-    None
-}

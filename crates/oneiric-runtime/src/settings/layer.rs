@@ -47,6 +47,7 @@ pub(super) enum At {
     /// Line and column, from 1; columns in characters.
     Spot { line: u32, column: u32 },
     /// The how manieth value or key of a YAML document, in the order of the text.
+    #[cfg(feature = "yaml")]
     Node(u32),
 }
 
@@ -86,6 +87,7 @@ impl Layers {
     }
 
     /// Text that stands for a file.
+    #[cfg(test)]
     pub(super) fn of_text(name: &str) -> Self {
         let source = SettingsSource::File(name.into());
         Self::new(vec![Layer { source, text: None }])
@@ -102,6 +104,7 @@ impl Layers {
         match place.at {
             At::Whole => None,
             At::Spot { line, column } => Some((line as usize, column as usize)),
+            #[cfg(feature = "yaml")]
             At::Node(node) => {
                 let text = self.0.get(usize::from(place.layer))?.text.as_deref()?;
                 super::format::place_in_yaml(text, node)

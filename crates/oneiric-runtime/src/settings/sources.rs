@@ -258,7 +258,7 @@ impl Sources {
                 let at = at.map_or(At::Whole, |(line, column)| {
                     Place::spot(number, (line, column)).at
                 });
-                Err(Fault::of_text(Place { layer: number, at }, message))
+                Err((Place { layer: number, at }, message))
             }
         };
         let (source, unread) = match input {
@@ -296,20 +296,16 @@ impl Sources {
                     KeyOf::Parts(parts) => Ok(in_shape(parts)),
                 };
                 let unread = unread.map(|path| Unread::Value(path, value.clone()));
-                (
-                    source.clone(),
-                    unread.map_err(|message| Fault::of_text(place, message)),
-                )
+                (source.clone(), unread.map_err(|message| (place, message)))
             }
-            Input::Wrong { source, message } => (
-                source.clone(),
-                Err(Fault::of_text(Place::whole(number), message)),
-            ),
+            Input::Wrong { source, message } => {
+                (source.clone(), Err((Place::whole(number), message.clone())))
+            }
         };
         match unread {
             Ok(unread) => Ok((layer(source), Some(unread))),
-            Err(fault) => {
-                faults.push(fault);
+            Err((place, message)) => {
+                faults.push(Fault::of_text(place, message));
                 Ok((layer(source), None))
             }
         }

@@ -1,0 +1,79 @@
+//! `config`: what the settings are, who set them, whether they are right, and what may stand in them.
+
+mod explain;
+mod show;
+
+use oneiric_runtime::{settings_reference, settings_schema};
+use serde_json::{Value, json};
+
+use crate::args::{Config, ConfigCheck, ConfigCommand};
+use crate::env_vars::Env;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::session::Session;
+use crate::settings;
+
+pub(super) async fn run(
+    args: &Config,
+    env: &Env,
+    session: &mut Session,
+) -> Result<Output, Failure> {
+    match &args.command {
+        ConfigCommand::Show(args) => show::run(args, session).await,
+        ConfigCommand::Explain(args) => explain::run(args, session).await,
+        ConfigCommand::Check(args) => check(args, env, session),
+        ConfigCommand::Schema(args) => Ok(if args.reference {
+            Output::new(settings_reference(), Value::Null)
+        } else {
+            let schema = settings_schema();
+            Output::new(format!("{schema:#}\n"), schema)
+        }),
+    }
+}
+
+/// Reads settings as `run` does, and asks the factories of this program about them.
+fn check(args: &ConfigCheck, env: &Env, session: &Session) -> Result<Output, Failure> {
+    let (mut settings, warnings) = match &args.file {
+        Some(file) => (settings::load(&settings::only(file))?, Vec::new()),
+        None => (
+            settings::load(&session.sources)?,
+            env.unknown().map(str::to_owned).collect(),
+        ),
+    };
+    settings
+        .check_factories(&oneiric_builtins::factories())
+        .map_err(|error| settings::failure(&error))?;
+    let files: Vec<String> = settings
+        .files()
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let mut text = match files.as_slice() {
+        [] => "no file, and no fault in what else there is\n".to_owned(),
+        files => format!("no faults in {}\n", files.join(", ")),
+    };
+    for name in &warnings {
+        text.push_str(&format!(
+            "warning: nobody reads the variable {name}; settings have two underscores in a row\n"
+        ));
+    }
+    let document = json!({
+        "schema": "oneiric.config_check/1",
+        "files": files,
+        "faults": [],
+        "unknown_variables": warnings,
+    });
+    Ok(Output::new(crate::paint::harmless(&text), document))
+}
+
+/// That a command was answered without a process.
+const OFFLINE: &str = "read here and now, not from a running process";
+
+/// Says how to do without a process that does not run.
+fn or_offline(failure: Failure) -> Failure {
+    if failure.code == "runtime.not_running" {
+        failure.hint("with --offline it says what a process started here would have")
+    } else {
+        failure
+    }
+}

@@ -1,0 +1,96 @@
+//! A JSON Schema of settings files, from the catalog, for editors. It accepts whatever one layer may say: what is
+//! missing in a file may stand in another, so little is required.
+
+use serde_json::{Map, Value, json};
+
+use super::catalog::{self, Key, Kind, Names, Shape};
+
+const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$";
+const SLOT: &str = "^[^/]+/[^/]+$";
+
+/// Returns a JSON Schema (2020-12) of settings files, as it is in `docs/reference/settings.schema.json`.
+#[must_use]
+pub fn settings_schema() -> Value {
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Oneiric settings",
+        "description": "One layer of settings, as TOML, YAML or JSON.",
+    });
+    if let (Value::Object(schema), Value::Object(root)) = (&mut schema, of(catalog::root())) {
+        schema.extend(root);
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            let named =
+                json!({"type": "string", "description": "Where this schema is, for editors."});
+            properties.insert(catalog::SCHEMA_KEY.to_owned(), named);
+        }
+    }
+    schema
+}
+
+fn of(shape: &Shape) -> Value {
+    match shape {
+        Shape::Leaf(key) => leaf(key),
+        Shape::Table(children) => {
+            let properties = children
+                .iter()
+                .map(|(name, child)| ((*name).to_owned(), of(child)));
+            json!({
+                "type": "object",
+                "properties": properties.collect::<Map<_, _>>(),
+                "additionalProperties": false,
+            })
+        }
+        Shape::Map(names, inner) => {
+            let mut schema = json!({"type": "object", "additionalProperties": of(inner)});
+            let pattern = match names {
+                Names::Slots => Some(SLOT),
+                Names::Providers => Some(NAME),
+                Names::Any => None,
+            };
+            if let Some(pattern) = pattern {
+                put(&mut schema, "propertyNames", json!({"pattern": pattern}));
+            }
+            schema
+        }
+        Shape::List(identity, inner) => {
+            let mut items = of(inner);
+            put(&mut items, "required", json!(identity));
+            json!({"type": "array", "items": items})
+        }
+    }
+}
+
+fn leaf(key: &Key) -> Value {
+    let mut schema = match &key.kind {
+        Kind::Text | Kind::Address => json!({"type": "string"}),
+        Kind::Path => json!({"type": "string", "minLength": 1}),
+        Kind::Secret => json!({"type": "string", "pattern": "^secret://"}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Number(_) | Kind::Millis(_) | Kind::Priority | Kind::StackLevel => {
+            let mut schema = json!({"type": "integer"});
+            if let Some((least, most)) = key.kind.range() {
+                put(&mut schema, "minimum", least.into());
+                put(&mut schema, "maximum", most.into());
+            }
+            schema
+        }
+        Kind::Word(words) => json!({"enum": words}),
+        Kind::Texts | Kind::Allowlist => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::Slots => json!({"type": "array", "items": {"type": "string", "pattern": SLOT}}),
+        Kind::Slot => json!({"type": "string", "pattern": SLOT}),
+        Kind::Provider => json!({"type": "string", "pattern": NAME}),
+        Kind::Factory => json!({"type": "string", "pattern": "^[^:]+:[^:]+$"}),
+        Kind::Free => json!({"type": "object"}),
+    };
+    put(&mut schema, "description", key.doc.into());
+    if let Some(default) = key.default() {
+        put(&mut schema, "default", default);
+    }
+    schema
+}
+
+fn put(schema: &mut Value, name: &str, value: Value) {
+    if let Value::Object(fields) = schema {
+        fields.insert(name.to_owned(), value);
+    }
+}
