@@ -2,7 +2,17 @@
 
 use oneiric_tests::Place;
 
-const COMMANDS: [&str; 7] = ["run", "list", "explain", "status", "call", "swap", "health"];
+const COMMANDS: [&str; 9] = [
+    "run",
+    "list",
+    "explain",
+    "status",
+    "call",
+    "swap",
+    "health",
+    "completions",
+    "man",
+];
 
 #[test]
 fn the_help_of_every_command_has_examples_and_the_global_options() {

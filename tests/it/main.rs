@@ -18,6 +18,7 @@ mod readme;
 mod redis;
 mod service;
 mod settings_page;
+mod shell;
 mod swaps;
 
 /// A file that nobody lists is a file of tests that never run.

@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod init;
 mod list;
+mod man;
 mod run;
 mod status;
 mod swap;
@@ -14,8 +15,10 @@ mod swap;
 use std::str::FromStr;
 
 use oneiric_core::{Coded, ErrorKind};
+use serde_json::Value;
 
 use crate::args::{Ask, Cli, Command};
+use crate::complete;
 use crate::env_vars::Env;
 use crate::failure::Failure;
 use crate::input;
@@ -39,6 +42,14 @@ pub(crate) fn run(
         Command::Run(_) => return run::run(&global, env, stderr),
         Command::Init(args) => return init::run(&args),
         Command::Ask(ask) => ask,
+        Command::Completions(args) => {
+            let script = complete::script(args.shell).to_owned();
+            return Ok(Output::new(script, Value::Null));
+        }
+        Command::Man(args) => return man::run(&args),
+        Command::Complete(args) => {
+            return Ok(Output::new(complete::answer(&args, env), Value::Null));
+        }
     };
     // One request at a time: a single thread starts faster than a pool.
     let tokio = tokio::runtime::Builder::new_current_thread()

@@ -8,6 +8,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod confirm;
 mod duration;
 mod env_vars;
