@@ -58,6 +58,8 @@ pub mod api;
 mod builder;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "admin")]
+mod conceal;
 mod encode;
 mod error;
 mod events;

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     io,
     time::{Duration, SystemTime},
 };
@@ -22,6 +23,9 @@ use crate::{
 
 /// The longest message; what a client sent may be quoted in one.
 const MAX_MESSAGE_BYTES: usize = 2 << 10;
+
+/// What clients in production are told of a defect of ours.
+const DEFECT: &str = "internal error; the log of the process has more under this request id";
 
 /// What is written as the body of an answer, whole or as it comes.
 pub(super) type Written = UnsyncBoxBody<Bytes, io::Error>;
@@ -48,8 +52,10 @@ pub(super) struct Problem {
     pub(super) code: &'static str,
     pub(super) kind: ErrorKind,
     pub(super) message: String,
+    /// What is behind the message, if that says more.
+    pub(super) causes: Option<Box<str>>,
     pub(super) hint: Option<String>,
-    pub(super) allow: Option<String>,
+    pub(super) allow: Option<Box<str>>,
     /// Whether to say how one can show who one is.
     pub(super) authenticate: bool,
     /// Whether it was given before.
@@ -113,6 +119,7 @@ impl Problem {
             code,
             kind,
             message: cut(&message.into(), MAX_MESSAGE_BYTES).into_owned(),
+            causes: None,
             hint: None,
             allow: None,
             authenticate: false,
@@ -141,18 +148,25 @@ impl Problem {
     }
 
     /// The status, and what the client is told; `id` finds the rest in the log.
+    ///
+    /// In production that is the code, the message without places on this machine, and the id; of a defect of ours
+    /// only that it is one. In development it is everything.
     pub(super) fn document(self, id: &str, runtime: &Runtime) -> (u16, ErrorDoc) {
-        let (status, redactor) = (self.status, runtime.redactor());
+        let (status, kind) = (self.status, self.kind);
+        let causes = self.causes.clone();
         let retry_after = self.retry_after(runtime.inner.clock.now());
+        let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let mut document = self.plain(id);
         let error = &mut document.error;
-        let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         error.retry_after_ms = retry_after.map(ms);
-        error.message = redactor.redact(&error.message).into_owned();
-        error.hint = error
-            .hint
-            .as_deref()
-            .map(|hint| redactor.redact(hint).into_owned());
+        error.message = match (runtime.is_development(), kind) {
+            (false, ErrorKind::Internal) => DEFECT.to_owned(),
+            _ => runtime.for_clients(&error.message),
+        };
+        error.hint = error.hint.as_deref().map(|hint| runtime.for_clients(hint));
+        if runtime.is_development() {
+            error.detail = causes.map(|causes| runtime.for_clients(&causes));
+        }
         (status, document)
     }
 
@@ -167,6 +181,7 @@ impl Problem {
                 request_id: id.into(),
                 hint: self.hint,
                 retry_after_ms: None,
+                detail: None,
             },
         }
     }
@@ -183,8 +198,131 @@ impl From<RuntimeError> for Problem {
         Self {
             hint: error.hint(),
             retry_at: error.retry_at().map(Box::new),
+            causes: causes(&error),
             level,
             ..Self::new(kind::status(kind), code, kind, error.to_string())
+        }
+    }
+}
+
+/// What is behind an error, from what it says itself to what began it.
+fn causes(error: &RuntimeError) -> Option<Box<str>> {
+    let mut text = error.to_string();
+    let mut cause = error.source()?;
+    loop {
+        text.push_str(&format!(": {cause}"));
+        match cause.source() {
+            Some(next) => cause = next,
+            None => return Some(cut(&text, MAX_MESSAGE_BYTES).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use oneiric_lifecycle::CallError;
+
+    use super::*;
+    use crate::{RuntimeBuilder, Settings};
+
+    fn runtime(mode: &str) -> Runtime {
+        let text = format!("state_dir = \"/srv/state\"\n[run]\nerror_mode = \"{mode}\"\n");
+        let settings = Settings::parse(&text, "oneiric.toml").unwrap();
+        RuntimeBuilder::new(settings).build().unwrap()
+    }
+
+    /// Errors whose words name places, their own or those of a component.
+    fn errors() -> Vec<RuntimeError> {
+        let path = || PathBuf::from("/srv/state/lock");
+        let source = || io::Error::other("denied by /srv/policy");
+        let said = "cannot write /srv/data/x.db: denied";
+        vec![
+            RuntimeError::AlreadyRunning {
+                state_dir: path(),
+                holder: Some(7),
+            },
+            RuntimeError::SocketInUse { path: path() },
+            RuntimeError::StateDir {
+                doing: "opening the lock",
+                path: path(),
+                source: source(),
+            },
+            RuntimeError::StateDirOpen {
+                path: path(),
+                mode: 0o755,
+            },
+            RuntimeError::Socket {
+                path: path(),
+                source: source(),
+            },
+            RuntimeError::RequestInvalid {
+                message: said.to_owned(),
+            },
+            RuntimeError::Call {
+                provider: "file".parse().unwrap(),
+                error: CallError::failed(said),
+            },
+            RuntimeError::Internal {
+                message: "panicked at /srv/src/x.rs:1".to_owned(),
+            },
+        ]
+    }
+
+    #[test]
+    fn p85_in_production_no_error_tells_places_or_causes() {
+        let runtime = runtime("production");
+        for error in errors() {
+            let code = error.code();
+            let (_, document) = Problem::from(error).document("r-1", &runtime);
+            let text = serde_json::to_string(&document).unwrap();
+            assert!(!text.contains("/srv") && !text.contains("policy"), "{text}");
+            assert_eq!(
+                (document.error.code.as_str(), document.error.detail),
+                (code, None)
+            );
+            assert_eq!(document.error.request_id, "r-1");
+        }
+    }
+
+    #[test]
+    fn p85_in_development_errors_tell_everything() {
+        let runtime = runtime("development");
+        for error in errors() {
+            let has_source = Error::source(&error).is_some();
+            let (_, document) = Problem::from(error).document("r-1", &runtime);
+            assert!(document.error.message.contains("/srv"), "{document:?}");
+            if has_source {
+                let detail = document.error.detail.as_deref().unwrap();
+                assert!(detail.contains(&document.error.message), "{detail}");
+            }
+        }
+    }
+
+    #[test]
+    fn p85_whatever_the_code_the_message_tells_no_place() {
+        let runtime = runtime("production");
+        let page = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/reference/errors.md"
+        );
+        let page = std::fs::read_to_string(page).unwrap();
+        let codes: Vec<&'static str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .map(|code| &*code.to_owned().leak())
+            .collect();
+        assert!(codes.len() > 50, "{codes:?}");
+        for code in codes {
+            let problem = Problem {
+                hint: Some("chmod 700 /srv/state".to_owned()),
+                causes: Some("because of /srv/policy".into()),
+                ..Problem::new(500, code, ErrorKind::Unavailable, "/srv/state/x is gone")
+            };
+            let (_, document) = problem.document("r-1", &runtime);
+            let text = serde_json::to_string(&document).unwrap();
+            assert!(!text.contains('/') || !text.contains("srv"), "{text}");
         }
     }
 }

@@ -153,7 +153,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<&'static Row, Problem>
     let message = format!("{path} takes {allow}");
     let code = "runtime.method_not_allowed";
     Err(Problem {
-        allow: Some(allow),
+        allow: Some(allow.into()),
         ..Problem::new(405, code, ErrorKind::Usage, message)
     })
 }

@@ -13,6 +13,7 @@ use crate::{
         table::{Access, Gives, Handler, Row, Verb, document},
     },
     api::{ErrorFields, SwapDoc, SwapRequestDoc, kind},
+    runtime::Runtime,
 };
 
 /// The longest reason of a swap. A thousand of them are kept, and each is in the log.
@@ -40,15 +41,20 @@ async fn swap(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
             "wait for some of them to end; `oneiric status SLOT` shows what the slot waits for";
         return Err(exhausted("runtime.writes_exhausted", message, hint));
     };
-    swapped(admin.runtime.swap(swap, &asked.who).await?, asked.id)
+    let doc = admin.runtime.swap(swap, &asked.who).await?;
+    swapped(&admin.runtime, doc, asked.id)
 }
 
 /// A swap that was rolled back is a document like any other, and an error too.
-fn swapped(mut doc: SwapDoc<SwapReport>, request_id: String) -> Result<Answer, Problem> {
-    let report = doc.report.as_ref();
-    if let Some((report, Outcome::RolledBack { failure })) =
-        report.map(|report| (report, &report.outcome))
+fn swapped(
+    runtime: &Runtime,
+    mut doc: SwapDoc<SwapReport>,
+    request_id: String,
+) -> Result<Answer, Problem> {
+    if let Some(report) = &mut doc.report
+        && let Outcome::RolledBack { failure } = &mut report.outcome
     {
+        failure.message = runtime.for_clients(&failure.message);
         let message = format!(
             "swap of {} to {} was rolled back at {failure}",
             report.slot, report.to
@@ -63,6 +69,7 @@ fn swapped(mut doc: SwapDoc<SwapReport>, request_id: String) -> Result<Answer, P
                 .as_ref()
                 .map(|from| format!("{from} still serves {}", report.slot)),
             retry_after_ms: None,
+            detail: None,
         });
     }
     Answer::json(if doc.error.is_some() { 409 } else { 200 }, &doc)
