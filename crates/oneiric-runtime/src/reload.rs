@@ -554,5 +554,6 @@ fn error(outcome: &ReloadOutcome, keys: &[KeyChange]) -> Option<ErrorFields> {
         request_id: String::new(),
         hint: Some(hint.into()),
         retry_after_ms: None,
+        detail: None,
     })
 }
