@@ -49,8 +49,27 @@ fn a_service_manager_hears_of_every_turn() {
     for _ in 0..3 {
         assert_eq!(any(&socket), "WATCHDOG=1\n");
     }
+    process.signal("HUP");
+    let reloading = heard(&socket);
+    let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+    let since = since.and_then(|since| since.trim_end().parse::<u64>().ok());
+    assert!(since.is_some_and(|since| since > 0), "{reloading}");
+    assert_eq!(heard(&socket), "READY=1\nSTATUS=last reload: unchanged\n");
+    // Settings that cannot be read are not put in force, and the process stays ready.
+    process.place().write("oneiric.toml", "nonsense");
+    process.signal("HUP");
+    loop {
+        // The file's change is noticed by itself as well.
+        let message = heard(&socket);
+        if message == "READY=1\nSTATUS=last reload: refused\n" {
+            break;
+        }
+        assert!(message.starts_with("RELOADING=1\n"), "{message}");
+    }
     process.signal("TERM");
-    assert!(heard(&socket).starts_with("STOPPING=1\nSTATUS="));
+    let stopping =
+        std::iter::repeat_with(|| heard(&socket)).find(|said| said.starts_with("STOPPING"));
+    assert!(stopping.unwrap().starts_with("STOPPING=1\nSTATUS="));
     assert_eq!(process.wait().0, Some(0));
 }
 

@@ -13,7 +13,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use oneiric_runtime::ReloadEvent;
 
 use crate::env_vars::{self, Env};
 
@@ -26,6 +29,8 @@ pub(crate) struct Manager {
     socket: Option<Arc<(UnixDatagram, SocketAddr)>>,
     /// How often it wants to hear that the process is alive.
     watchdog: Option<Duration>,
+    /// Whether it was told that the process serves, and not yet that it stops.
+    is_ready: Arc<AtomicBool>,
 }
 
 impl Manager {
@@ -44,6 +49,7 @@ impl Manager {
         Self {
             socket,
             watchdog: watchdog(env),
+            is_ready: Arc::default(),
         }
     }
 
@@ -55,10 +61,29 @@ impl Manager {
 
     /// It serves; `status` says what.
     pub(crate) fn ready(&self, status: &str) {
+        self.is_ready.store(true, Ordering::Release);
         self.tell(&format!("READY=1\nSTATUS={}\n", one_line(status)));
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing reloads yet"))]
+    /// Tells the manager of reloads, whoever asked for them. Before the process is ready they are nobody's business: the
+    /// end of one would say that it is.
+    pub(crate) fn reloads(&self) -> impl Fn(&ReloadEvent<'_>) + Send + Sync + 'static {
+        let manager = self.clone();
+        move |event| {
+            if !manager.is_ready.load(Ordering::Acquire) {
+                return;
+            }
+            match event {
+                ReloadEvent::Begun { .. } => manager.reloading(),
+                ReloadEvent::Ended { outcome, .. } => {
+                    let outcome = outcome.map_or("refused", |outcome| outcome.name());
+                    manager.ready(&format!("last reload: {outcome}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// It reads its settings again; [`Manager::ready`] says when it has.
     pub(crate) fn reloading(&self) {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_us()));
@@ -66,6 +91,7 @@ impl Manager {
 
     /// It is coming to its end.
     pub(crate) fn stopping(&self) {
+        self.is_ready.store(false, Ordering::Release);
         self.tell("STOPPING=1\nSTATUS=stopping: running calls may finish\n");
     }
 

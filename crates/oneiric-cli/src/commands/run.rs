@@ -31,14 +31,18 @@ const PANIC_FLUSH: Duration = Duration::from_millis(200);
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 
 pub(super) fn run(global: &Global, env: &Env, stderr: Paint) -> Result<Output, Failure> {
-    let settings = settings::load_to_run(&settings::sources(global, env))?;
+    let sources = settings::sources(global, env);
+    let settings = settings::load_to_run(&sources)?;
     let redactor = Redactor::new();
     let log = log_to_stderr(env, &settings.log, stderr, &redactor)?;
     for name in env.unknown() {
         tracing::warn!(name, "nobody reads this variable; is it misspelt?");
     }
     check_stack_order(env)?;
+    let manager = Manager::of(env);
     let builder = RuntimeBuilder::new(settings)
+        .sources(sources)
+        .reload_observer(manager.reloads())
         .log(log.clone())
         .redactor(redactor)
         .factories(oneiric_builtins::factories())
@@ -48,10 +52,7 @@ pub(super) fn run(global: &Global, env: &Env, stderr: Paint) -> Result<Output, F
         .enable_all()
         .build();
     let tokio = tokio.map_err(|error| cannot_start(&error))?;
-    let said = Said {
-        log: &log,
-        manager: Manager::of(env),
-    };
+    let said = Said { log: &log, manager };
     let output = tokio.block_on(serve(&runtime, &said));
     // A component that hangs in blocking code must not keep the process from ending.
     tokio.shutdown_background();
@@ -145,6 +146,8 @@ async fn serve(runtime: &Runtime, said: &Said<'_>) -> Result<Output, Failure> {
         .manager
         .heartbeat()
         .map(|period| tokio::spawn(beat(said.manager.clone(), period, runtime.clone())));
+    let hangup = signal(SignalKind::hangup()).map_err(|error| cannot_start(&error))?;
+    let _reloads = tokio::spawn(reload_when_told(hangup, runtime.clone()));
     let running = runtime.run_with(shutdown, |started| said.started(runtime, started));
     tokio::pin!(running);
     tokio::select! {
@@ -172,6 +175,14 @@ async fn beat(manager: Manager, period: Duration, runtime: Runtime) {
         manager.alive();
         tokio::time::sleep(period).await;
         drop(runtime.ready());
+    }
+}
+
+/// Reads the settings again with every SIGHUP. Several that come while they are read are answered by one reading.
+async fn reload_when_told(mut hangup: Signal, runtime: Runtime) {
+    while hangup.recv().await.is_some() {
+        // What came of it is in the log and in the answer of `status`.
+        drop(runtime.reload("signal").await);
     }
 }
 
