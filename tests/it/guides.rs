@@ -34,6 +34,21 @@ fn getting_started_goes_as_it_says() {
     follow("getting-started.md");
 }
 
+#[test]
+fn deployment_goes_as_it_says() {
+    follow("deployment.md");
+}
+
+#[test]
+fn operations_go_as_they_say() {
+    follow("operations.md");
+}
+
+#[test]
+fn troubleshooting_goes_as_it_says() {
+    follow("troubleshooting.md");
+}
+
 /// A guide that nobody follows is a guide that nobody keeps true.
 #[test]
 fn every_guide_is_followed() {

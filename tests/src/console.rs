@@ -8,6 +8,7 @@
 //! |---|---|
 //! | ```` ```console ```` | each line after `$ ` is typed (it goes on after a `\` at its end); `^C` is Ctrl-C |
 //! | ```` ```toml title="a.toml" ```` | the file `a.toml` has this content now |
+//! | ```` ```toml append="a.toml" ```` | this stands at the end of the file `a.toml` now |
 //! | ```` ```console not-run="reason" ```` | commands that no test can run, and why |
 
 /// A command, and what must be printed after it.
@@ -32,6 +33,8 @@ pub enum Event {
         name: String,
         /// What is in it.
         text: String,
+        /// That it goes to the end of what is there.
+        append: bool,
     },
     /// A block that is not run.
     NotRun {
@@ -66,10 +69,15 @@ pub fn events(page: &str) -> Vec<Event> {
         } else if let Some(reason) = attribute(info, "not-run") {
             let (line, reason) = (index + 1, reason.to_owned());
             events.push(Event::NotRun { line, reason });
-        } else if let Some(name) = attribute(info, "title") {
-            let text = block.iter().map(|(_, line)| format!("{line}\n")).collect();
-            let name = name.to_owned();
-            events.push(Event::File { name, text });
+        } else if let Some((name, append)) = attribute(info, "title")
+            .map(|name| (name, false))
+            .or(attribute(info, "append").map(|name| (name, true)))
+        {
+            events.push(Event::File {
+                name: name.to_owned(),
+                text: block.iter().map(|(_, line)| format!("{line}\n")).collect(),
+                append,
+            });
         }
     }
     events
@@ -220,6 +228,7 @@ mod tests {
         let file = Event::File {
             name: "a.toml".into(),
             text: "x = 1\n\ny = 2\n".into(),
+            append: false,
         };
         let not_run = Event::NotRun {
             line: 9,

@@ -37,7 +37,11 @@ pub fn run(page: &str, place: &Place, spelling: impl Fn(&str) -> String) -> Vec<
     let mut faults = Vec::new();
     for event in console::events(page) {
         match event {
-            Event::File { name, text } => place.write(&name, &text),
+            Event::File { name, text, append } => {
+                let before = std::fs::read_to_string(place.path().join(&name));
+                let before = before.unwrap_or_default();
+                place.write(&name, &if append { before + &text } else { text });
+            }
             Event::NotRun { line, reason } => {
                 if reason.split(' ').count() < 3 {
                     faults.push(format!("line {line}: not run, and `{reason}` is no reason"));
@@ -69,7 +73,13 @@ impl Guide<'_> {
             }
         } else if is_run {
             let (terminal, printed) = Terminal::run(self.place, command);
-            self.first = terminal;
+            // One that did not start leaves the one that runs alone.
+            if let Some(terminal) = terminal
+                && self.first.replace(terminal).is_some()
+            {
+                let fault = "two processes run in the first terminal";
+                return Some(format!("line {}: {fault}", step.line));
+            }
             printed
         } else {
             self.shell.say(command)
