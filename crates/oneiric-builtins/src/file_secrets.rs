@@ -18,6 +18,8 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
+// Messages leave the directory out: they go to clients as well, and operators have the settings.
+
 /// Bits of a file's mode that let others than its owner do anything.
 const OTHERS: u32 = 0o077;
 /// Bits of the directory's mode that let others put files into it.
@@ -82,10 +84,8 @@ fn read(directory: &Path, name: &str) -> Result<Secret, SecretError> {
     found.check_owner(about.uid(), "it")?;
     if about.mode() & OTHERS != 0 {
         let mode = about.mode() & 0o7777;
-        let file = found.path();
         return Err(found.not_safe(format!(
-            "others than its owner have rights to it (mode {mode:04o}): chmod 600 {}",
-            file.display()
+            "others than its owner have rights to it (mode {mode:04o}): chmod 600"
         )));
     }
     found.text(file)
@@ -107,9 +107,8 @@ impl Found<'_> {
         self.check_owner(about.uid(), "its directory")?;
         if about.mode() & OTHERS_WRITE != 0 {
             return Err(self.not_safe(format!(
-                "others than its owner may write to its directory (mode {:04o}): chmod 700 {}",
-                about.mode() & 0o7777,
-                self.directory.display()
+                "others than its owner may write to its directory (mode {:04o}): chmod 700",
+                about.mode() & 0o7777
             )));
         }
         // A pipe is opened without a writer at its other end, and refused as no regular file.
@@ -150,17 +149,13 @@ impl Found<'_> {
         Ok(Secret::new(text.to_owned()))
     }
 
-    fn path(&self) -> PathBuf {
-        self.directory.join(self.name)
-    }
-
     fn not_opened(&self, error: Errno) -> SecretError {
         match error {
             Errno::NOENT => SecretError::NotFound {
                 name: self.name.to_owned(),
-                message: format!("there is no file {}", self.path().display()),
+                message: "there is no such file in the directory of secrets".to_owned(),
             },
-            Errno::NOTDIR => self.unusable(format!("{} is no directory", self.directory.display())),
+            Errno::NOTDIR => self.unusable("the directory of secrets is none".to_owned()),
             // A socket, or a device that nobody serves.
             Errno::NXIO => self.not_safe("it is no regular file"),
             error => self.unavailable(&error.into()),
@@ -184,7 +179,7 @@ impl Found<'_> {
     fn unavailable(&self, error: &io::Error) -> SecretError {
         SecretError::Unavailable {
             name: self.name.to_owned(),
-            message: format!("{} cannot be read: {error}", self.path().display()),
+            message: format!("the file cannot be read: {error}"),
         }
     }
 }

@@ -25,6 +25,7 @@ mod plan;
 pub mod query;
 mod ready;
 mod reload;
+mod secrets;
 pub mod slot;
 mod state;
 mod status;
@@ -45,6 +46,10 @@ pub use self::{
     reload::{
         HeldDoc, KeyChange, RefusedSettingsDoc, ReloadDoc, ReloadFailure, ReloadOutcome,
         ReloadRequest, SettingsStateDoc, SlotAction, SlotChange,
+    },
+    secrets::{
+        RotateDoc, RotateRequest, RotatedDoc, SecretDoc, SecretErrorDoc, SecretToldDoc,
+        SecretUseDoc, SecretsDoc,
     },
     state::{DatabaseDoc, RefusedDoc, StateDoc},
     status::{ProcessDoc, RevisionDoc, StatusDoc, UnknownSelectionDoc},
@@ -87,6 +92,10 @@ pub mod schema {
     pub const CONFIG: &str = "oneiric.config/1";
     /// [`ConfigExplainDoc`](super::ConfigExplainDoc).
     pub const CONFIG_EXPLAIN: &str = "oneiric.config_explain/1";
+    /// [`SecretsDoc`](super::SecretsDoc).
+    pub const SECRETS: &str = "oneiric.secrets/1";
+    /// [`RotateDoc`](super::RotateDoc).
+    pub const ROTATE: &str = "oneiric.rotate/1";
     /// [`ErrorDoc`](super::ErrorDoc).
     pub const ERROR: &str = "oneiric.error/1";
 }

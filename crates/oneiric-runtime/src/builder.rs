@@ -6,12 +6,12 @@
 
 use std::{fmt, sync::Arc};
 
-use oneiric_core::{Origin, Provider, Registry, RegistryConfig, SelectionLayer, Slot, WallClock};
+use oneiric_core::{Origin, Registry, RegistryConfig, SelectionLayer, WallClock};
+use oneiric_domains::SecretProvider;
 use oneiric_lifecycle::{
     FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapEvent, SwapHook, SwapObserver,
     SystemWallClock,
 };
-use serde_json::Value;
 
 use crate::{
     error::RuntimeError,
@@ -21,6 +21,7 @@ use crate::{
     redact::Redactor,
     reload::{Current, ReloadObserver, Seams},
     runtime::{Parts, Runtime},
+    secrets::{Providers, Resolved, Secrets},
     settings::{Settings, Sources},
     store::{State, Stores},
 };
@@ -32,6 +33,7 @@ pub struct RuntimeBuilder {
     version: String,
     clock: Arc<dyn WallClock>,
     redactor: Redactor,
+    secret_providers: Providers,
     log: Option<Arc<dyn LogControl>>,
     stores: Option<Stores>,
     seams: Seams,
@@ -48,6 +50,7 @@ impl RuntimeBuilder {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Arc::new(SystemWallClock::new()),
             redactor: Redactor::new(),
+            secret_providers: Providers::new(),
             log: None,
             stores: None,
             seams: Seams::default(),
@@ -92,6 +95,15 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn wall_clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Somebody who keeps secrets that settings may name, as `secret://NAME/...` with the name that it gives itself.
+    /// Of two with one name the later is taken. Without any, a reference is a fault of the settings.
+    #[must_use]
+    pub fn secret_provider(mut self, provider: impl SecretProvider + 'static) -> Self {
+        let name = provider.name().to_owned();
+        self.secret_providers.insert(name, Arc::new(provider));
         self
     }
 
@@ -146,7 +158,9 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     /// `runtime.settings_invalid` naming every candidate whose factory is not there (`lifecycle.factory_unknown`),
-    /// not allowed (`core.factory_denied`) or does not take the provider's settings (`lifecycle.settings_invalid`).
+    /// not allowed (`core.factory_denied`) or does not take the provider's settings (`lifecycle.settings_invalid`), and
+    /// every reference to a secret that is none (`domains.secret_ref_invalid`) or that nobody keeps
+    /// (`domains.secret_provider_unknown`).
     pub fn build(self) -> Result<Runtime, RuntimeError> {
         let Self {
             settings,
@@ -154,14 +168,16 @@ impl RuntimeBuilder {
             version,
             clock,
             redactor,
+            secret_providers,
             log,
             stores,
             seams,
             extend,
         } = self;
         let mut settings = settings;
+        let keepers: Vec<&str> = secret_providers.keys().map(String::as_str).collect();
         let policy = settings
-            .check_factories(&factories)
+            .check_parts(&factories, &keepers)
             .map_err(RuntimeError::Settings)?;
         let config = RegistryConfig::default()
             .with_default_priority(settings.default_priority)
@@ -185,31 +201,31 @@ impl RuntimeBuilder {
         }
         let limits = settings.limits.clone();
         let current = Current::new(settings);
-        let settings = current.clone();
-        let provider_settings = move |slot: &Slot, provider: &Provider| -> Option<Value> {
-            let settings = settings.load();
-            settings
-                .providers
-                .get(&(slot.clone(), provider.clone()))
-                .map(|configured| configured.value.clone())
-        };
         let events = Arc::new(Events::new(Arc::clone(&clock)));
         let told = Arc::clone(&events);
         let held = Arc::clone(&seams.held);
         let covering = redactor.clone();
         let history = History::default();
         let noting = history.clone();
+        let secrets = Secrets::new(
+            secret_providers,
+            current.clone(),
+            redactor.clone(),
+            Arc::clone(&clock),
+        );
+        let observing = secrets.clone();
         let lifecycle = Lifecycle::builder(registry)
             .factories(factories)
             .policy(policy)
-            .settings(provider_settings)
+            .settings(Resolved(secrets.clone()))
             .limits(limits)
             .redact(move |text| covering.redact(text))
             .wall_clock(Arc::clone(&clock))
             .observer(crate::swap_log::log)
             .observer(move |event: &SwapEvent| told.swap(event))
             .observer(move |event: &SwapEvent| noting.note(event))
-            .observer(move |event: &SwapEvent| held.observe(event));
+            .observer(move |event: &SwapEvent| held.observe(event))
+            .observer(move |event: &SwapEvent| observing.observe(event));
         let lifecycle = extend
             .into_iter()
             .fold(lifecycle, |lifecycle, step| step(lifecycle));
@@ -224,6 +240,7 @@ impl RuntimeBuilder {
             version,
             clock,
             redactor,
+            secrets,
             log,
             events,
             history,

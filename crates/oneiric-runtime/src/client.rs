@@ -30,8 +30,8 @@ pub use self::error::ClientError;
 use crate::api::{
     ActivityChangeDoc, ActivityDoc, ActivityRequest, AliveDoc, CallDoc, CallRequest, ConfigDoc,
     ConfigExplainDoc, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, HistoryDoc, ListDoc,
-    ReadyDoc, ReloadDoc, ReloadRequest, StateDoc, StatusDoc, SwapDoc, SwapRequestDoc, kind, query,
-    schema,
+    ReadyDoc, ReloadDoc, ReloadRequest, RotateDoc, RotateRequest, SecretsDoc, StateDoc, StatusDoc,
+    SwapDoc, SwapRequestDoc, kind, query, schema,
 };
 use crate::state_dir;
 
@@ -291,6 +291,25 @@ impl Client {
         request: &ActivityRequest,
     ) -> Result<Reply<ActivityChangeDoc>, ClientError> {
         self.post("/v1/activity", request).await
+    }
+
+    /// Lists the secrets that settings name.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn secrets(&mut self) -> Result<Reply<SecretsDoc>, ClientError> {
+        self.get("/v1/secrets").await
+    }
+
+    /// Has secrets fetched anew, and given to whoever uses them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rotate_secrets(
+        &mut self,
+        request: &RotateRequest,
+    ) -> Result<Reply<RotateDoc>, ClientError> {
+        self.post("/v1/secrets/rotate", request).await
     }
 
     /// Asks whether the process answers.

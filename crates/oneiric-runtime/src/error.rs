@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, time::SystemTime};
 
 use oneiric_core::{Coded, ErrorKind, InvalidChange, Provider, Slot};
+use oneiric_domains::{SecretError, SecretRef};
 use oneiric_lifecycle::{
     ActivityScope, ActivityState, CallError, InvalidScope, LifecycleError, StoreError,
 };
@@ -83,6 +84,15 @@ pub enum RuntimeError {
         provider: Provider,
         /// Those that there are.
         known: Vec<Provider>,
+    },
+    /// A text names no secret.
+    #[error(transparent)]
+    Secret(SecretError),
+    /// No setting names the secret.
+    #[error("no setting names {reference}")]
+    SecretUnused {
+        /// The secret.
+        reference: SecretRef,
     },
     /// A request contradicts itself.
     #[error("{message}")]
@@ -197,6 +207,7 @@ impl RuntimeError {
             }
             Self::TcpUnguarded { .. } => "add `[[admin.tokens]]`, or `admin.tcp.client_ca` with `[admin.client_roles]`; or remove `[admin.tcp]`".to_owned(),
             Self::ListenFailed { .. } => "set `admin.tcp.listen` to another address or port".to_owned(),
+            Self::SecretUnused { .. } => "`oneiric secrets list` shows those that settings name".to_owned(),
             Self::SocketInUse { .. } => "set `admin.socket` to another path".to_owned(),
             Self::StateDir { .. } => "choose another state directory (`state_dir`, ONEIRIC_STATE_DIR)".to_owned(),
             Self::StateDirOpen { path, .. } => {
@@ -256,6 +267,8 @@ impl Coded for RuntimeError {
             Self::SocketPathTooLong { .. } => "runtime.socket_path_too_long",
             Self::Socket { .. } => "runtime.socket_unusable",
             Self::ProviderUnknown { .. } => "runtime.provider_unknown",
+            Self::Secret(error) => error.code(),
+            Self::SecretUnused { .. } => "runtime.secret_unused",
             Self::RequestInvalid { .. } => "runtime.request_invalid",
             Self::Change(error) => error.code(),
             Self::ScopeUnknown { .. } => "runtime.scope_unknown",
@@ -284,8 +297,9 @@ impl Coded for RuntimeError {
             | Self::TlsUnusable { .. }
             | Self::TcpUnguarded { .. }
             | Self::ListenFailed { .. } => ErrorKind::Config,
-            Self::ProviderUnknown { .. } => ErrorKind::NotFound,
+            Self::ProviderUnknown { .. } | Self::SecretUnused { .. } => ErrorKind::NotFound,
             Self::RunBefore | Self::NoSources | Self::RequestInvalid { .. } => ErrorKind::Usage,
+            Self::Secret(_) => ErrorKind::Usage,
             Self::Change(error) => error.kind(),
             Self::ScopeUnknown { .. } => ErrorKind::NotFound,
             Self::ActivityUnreadable { .. } => ErrorKind::Config,

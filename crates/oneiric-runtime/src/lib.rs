@@ -74,6 +74,7 @@ mod redact;
 mod reload;
 mod revisions;
 mod runtime;
+mod secrets;
 mod service;
 mod settings;
 mod state_dir;

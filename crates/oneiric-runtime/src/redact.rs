@@ -13,11 +13,11 @@ mod writer;
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     ops::Range,
     panic::PanicHookInfo,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -30,6 +30,9 @@ pub use writer::RedactingWriter;
 
 /// The shortest secret that is searched for, in bytes.
 pub const MIN_REDACTED_BYTES: usize = 4;
+
+/// How many values that were exchanged for others are still covered.
+const FORMER: usize = 64;
 
 /// What stands in the place of a secret.
 const MARK: &str = "[redacted]";
@@ -58,9 +61,16 @@ pub struct Redactor {
 
 #[derive(Default)]
 struct Inner {
-    protected: Mutex<BTreeMap<String, Vec<Secret>>>,
+    protected: Mutex<Protected>,
     /// None while nothing is to be searched for.
     search: ArcSwapOption<Search>,
+}
+
+#[derive(Default)]
+struct Protected {
+    now: BTreeMap<String, Vec<Secret>>,
+    /// The last values that were exchanged for others: what was built with them may still speak of them.
+    former: VecDeque<Secret>,
 }
 
 enum Search {
@@ -82,21 +92,26 @@ impl Redactor {
         Self::default()
     }
 
-    /// Covers `values` from now on, in the place of those that `owner` had before; with none, forgets them.
+    /// Covers `values` from now on, in the place of those that `owner` had before. The last 64 values that had their
+    /// place taken are covered as well: a component that was built with one may still speak of it.
     pub fn protect(&self, owner: impl Into<String>, values: Vec<Secret>) {
-        let mut protected = self
-            .inner
+        let mut protected = self.protected();
+        let Protected { now, former } = &mut *protected;
+        let before = now.insert(owner.into(), values).unwrap_or_default();
+        now.retain(|_, values| !values.is_empty());
+        former.retain(|old| !before.contains(old));
+        former.extend(before);
+        former.drain(..former.len().saturating_sub(FORMER));
+        let search = Search::of(now.values().flatten().chain(&*former));
+        self.inner.search.store(search.map(Arc::new));
+    }
+
+    fn protected(&self) -> MutexGuard<'_, Protected> {
+        // Each change is complete in itself.
+        self.inner
             .protected
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let owner = owner.into();
-        if values.is_empty() {
-            protected.remove(&owner);
-        } else {
-            protected.insert(owner, values);
-        }
-        let search = Search::of(protected.values().flatten());
-        self.inner.search.store(search.map(Arc::new));
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns `text` with every known secret in it covered.
@@ -265,13 +280,8 @@ fn longest_overlap(text: &str, pattern: &str) -> usize {
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protected = self
-            .inner
-            .protected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
         f.debug_struct("Redactor")
-            .field("secrets", &protected.len())
+            .field("secrets", &self.protected().now.len())
             .finish_non_exhaustive()
     }
 }

@@ -347,8 +347,9 @@ impl Runtime {
 
     /// Refuses settings that a runtime could not be built with.
     fn check(&self, settings: &mut Settings) -> Result<(), RuntimeError> {
+        let keepers: Vec<&str> = self.inner.secrets.providers().collect();
         settings
-            .check_factories(self.lifecycle().factories())
+            .check_parts(self.lifecycle().factories(), &keepers)
             .map_err(RuntimeError::Settings)?;
         let Some(log) = &self.inner.log else {
             return Ok(());

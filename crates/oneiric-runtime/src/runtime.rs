@@ -27,6 +27,7 @@ use crate::{
     redact::Redactor,
     reload::{Current, Keeper, Reloading, Seams},
     revisions::Revisions,
+    secrets::Secrets,
     settings::{Activate, Settings},
     state_dir::StateDir,
     store::State,
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) version: String,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) redactor: Redactor,
+    pub(crate) secrets: Secrets,
     #[cfg_attr(
         not(feature = "metrics"),
         expect(dead_code, reason = "read by the metrics only")
@@ -69,6 +71,7 @@ pub(crate) struct Parts {
     pub(crate) version: String,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) redactor: Redactor,
+    pub(crate) secrets: Secrets,
     pub(crate) log: Option<Arc<dyn LogControl>>,
     pub(crate) events: Arc<Events>,
     pub(crate) history: History,
@@ -95,6 +98,7 @@ impl Runtime {
             version,
             clock,
             redactor,
+            secrets,
             log,
             events,
             history,
@@ -109,6 +113,7 @@ impl Runtime {
             since: clock.now(),
             clock,
             redactor,
+            secrets,
             log,
             revisions: Revisions::default(),
             events,
@@ -190,15 +195,18 @@ impl Runtime {
         };
         let keeper = Keeper::start(self.clone());
         let mut shutdown = pin!(shutdown);
+        let working = async {
+            let activated = self.activate_all().await;
+            on_started(&Started {
+                activated,
+                socket: operators.socket(),
+                address: operators.address(),
+            });
+            self.inner.secrets.watch(&self.inner.lifecycle).await;
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            activated = self.activate_all() => {
-                on_started(&Started {
-                    activated,
-                    socket: operators.socket(),
-                    address: operators.address(),
-                });
-                shutdown.await;
-            }
+            () = working => {}
             () = &mut shutdown => {}
         }
         tracing::info!("shutting down");

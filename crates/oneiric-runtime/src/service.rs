@@ -4,6 +4,7 @@
 mod activity;
 mod config;
 mod plan;
+mod secrets;
 mod state;
 mod swap;
 
@@ -11,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use oneiric_core::{Change, Domain, Explanation, Query, Registered, ResolveError, Slot, Snapshot};
 use oneiric_lifecycle::{
-    Activity, Difference, Health, HealthReport, LifecycleError, Payload, SlotState, SlotStatus,
+    Activity, CallError, Difference, Health, HealthReport, LifecycleError, Payload, SlotState,
+    SlotStatus,
 };
 use tokio::task::JoinSet;
 
@@ -24,6 +26,7 @@ use crate::{
     encode,
     error::RuntimeError,
     offload::off_the_workers,
+    redact::Redactor,
     runtime::Runtime,
     settings::Activate,
 };
@@ -219,7 +222,7 @@ impl Runtime {
                 })?;
         let answer = answer.map_err(|error| RuntimeError::Call {
             provider: lease.provider().clone(),
-            error,
+            error: redacted(error, &self.inner.redactor),
         })?;
         let (encoding, output) = encode::payload(answer);
         Ok(CallDoc {
@@ -303,6 +306,26 @@ fn assuming(
     snapshot
         .what_if(query, changes)
         .map_err(RuntimeError::Change)
+}
+
+/// What a component says, without the secrets it was given.
+fn redacted(error: CallError, redactor: &Redactor) -> CallError {
+    let cover = |message: String| redactor.redact(&message).into_owned();
+    match error {
+        CallError::Failed { message } => CallError::Failed {
+            message: cover(message),
+        },
+        CallError::Unavailable { message } => CallError::Unavailable {
+            message: cover(message),
+        },
+        CallError::Panicked { message } => CallError::Panicked {
+            message: cover(message),
+        },
+        CallError::InvalidPayload { message } => CallError::InvalidPayload {
+            message: cover(message),
+        },
+        other => other,
+    }
 }
 
 fn no_candidate(slot: &Slot) -> ResolveError {

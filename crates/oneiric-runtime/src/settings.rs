@@ -20,6 +20,7 @@ mod parts;
 mod reference;
 mod sample;
 mod schema;
+mod secret_refs;
 mod sources;
 mod tree;
 mod words;
@@ -51,6 +52,7 @@ pub use self::{
 };
 pub(crate) use self::{
     fault::nearest,
+    hide::secrets_in,
     layer::{Layers, Place},
 };
 use self::{tree::Node, words::WordPath};

@@ -58,6 +58,14 @@ pub enum SecretError {
     },
 }
 
+impl SecretError {
+    /// Whether it says nothing about the secret itself: what was known of it may still hold.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
 fn list(known: &[String]) -> String {
     if known.is_empty() {
         "nobody".to_owned()

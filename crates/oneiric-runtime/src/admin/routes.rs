@@ -10,6 +10,7 @@ mod health;
 mod list;
 mod process;
 mod reload;
+mod secrets;
 mod state;
 mod status;
 mod swap;
@@ -29,4 +30,5 @@ pub(super) const AREAS: &[&[Row]] = &[
     reload::ROWS,
     config::ROWS,
     process::ROWS,
+    secrets::ROWS,
 ];

@@ -63,11 +63,8 @@ async fn held(runtime: &Runtime, token: &TokenSettings) -> Result<Secret, String
         .token
         .parse()
         .map_err(|error: SecretError| error.to_string())?;
-    let path = runtime.settings().secrets_dir().join(reference.name());
-    let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path));
-    let text = read.await.map_err(|error| error.to_string())?;
-    let text = text.map_err(|error| error.to_string())?;
-    Ok(Secret::new(text.trim_end().to_owned()))
+    let held = runtime.secret(&reference).await;
+    held.map_err(|error| error.to_string())
 }
 
 /// The tokens that let nobody in, and why.

@@ -67,6 +67,7 @@ impl Runtime {
             .iter()
             .map(|declared| declared.candidate.clone());
         self.inner.settings.store(Arc::clone(settings));
+        self.inner.secrets.cover_settings();
         self.lifecycle().set_policy(policy);
         self.lifecycle().set_limits(settings.limits.clone());
         if let Some(log) = &self.inner.log {

@@ -184,6 +184,19 @@ impl SettingsError {
         Self { file, what }
     }
 
+    /// With the faults that another check of the same settings found. Settings that cannot be read at all have no
+    /// others.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        if let (What::Invalid(faults), What::Invalid(more)) = (&mut self.what, other.what) {
+            more.kept.into_iter().for_each(|fault| faults.push(fault));
+            faults.more += more.more;
+            faults
+                .kept
+                .sort_by_key(|fault| (fault.place.layer, fault.at));
+        }
+        self
+    }
+
     /// Returns the file or variable, as it was named; where there are several, a word for all of them.
     #[must_use]
     pub fn file(&self) -> &str {

@@ -12,6 +12,16 @@ pub(crate) const HIDDEN: &str = "***";
 /// Begins a reference to a secret, which is not one.
 pub(crate) const REFERENCE: &str = "secret://";
 
+/// Whether a reference stands anywhere in a value.
+pub(crate) fn has_reference(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.starts_with(REFERENCE),
+        Value::Array(items) => items.iter().any(has_reference),
+        Value::Object(entries) => entries.values().any(has_reference),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// Whether a key looks like that of a secret, judged by its last name.
 pub(crate) fn is_secret(name: &str) -> bool {
     words(name).windows(2).any(|pair| match pair {
@@ -101,6 +111,13 @@ pub(crate) fn message(message: String, name: &str, value: &Value) -> String {
         .iter()
         .filter(|secret| !secret.is_empty())
         .fold(message, |message, secret| message.replace(secret, HIDDEN))
+}
+
+/// The texts in a value that [`shown`] hides.
+pub(crate) fn secrets_in(value: &Value) -> Vec<String> {
+    let mut secrets = Vec::new();
+    collect("", value, &mut secrets);
+    secrets
 }
 
 /// The texts that [`shown`] hides.

@@ -14,6 +14,7 @@ mod operators;
 mod reload;
 mod routes;
 mod running;
+mod secrets;
 mod settings_file;
 mod settings_size;
 mod support;

@@ -1,0 +1,311 @@
+//! What was fetched, and for how long it is good.
+//!
+//! However many ask for a secret that is not here, one fetch is made, in a task of its own: whoever asked first may
+//! go away. Its error is shared by those who waited for it and held for a second, so that nobody is asked in a circle.
+//!
+//! When a secret is too old it is fetched again. That whoever keeps it does not answer is no reason to stop a program
+//! that works, so the last value is then served on, marked as stale. A definite answer is believed, however: a secret
+//! that is gone, or lies open to others, is not given out any more.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use oneiric_core::{Coded as _, WallClock};
+use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Providers, references::known};
+use crate::redact::Redactor;
+
+/// How long a fetch may take.
+const FETCH_LIMIT: Duration = Duration::from_secs(10);
+/// For how long an error is the answer to whoever asks next.
+const ERROR_HELD: Duration = Duration::from_secs(1);
+/// For how long a stale value is served before it is asked for again.
+const STALE_HELD: Duration = Duration::from_secs(30);
+/// How many secrets are kept.
+const MOST: usize = 1_024;
+
+/// Secrets that were fetched.
+pub(super) struct Store {
+    providers: Providers,
+    entries: Mutex<BTreeMap<SecretRef, Arc<Entry>>>,
+    pub(super) redactor: Redactor,
+    clock: Arc<dyn WallClock>,
+    /// Told when there is a secret that was not there, or another one than before.
+    pub(super) changed: Notify,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// Held by the fetch under way.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    value: Option<Secret>,
+    /// Counts the values there were; 0 while there was none.
+    version: u64,
+    fetched: Option<(Instant, SystemTime)>,
+    /// Why the last fetch failed.
+    failed: Option<(Instant, SecretError)>,
+    /// Fetches that ended.
+    fetches: u64,
+}
+
+/// A value, and which one of those there were it is.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) secret: Secret,
+    pub(super) version: u64,
+}
+
+/// What is known about a secret besides its value.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    pub(crate) fetched: Option<SystemTime>,
+    pub(crate) expires: Option<SystemTime>,
+    /// Served although the last fetch failed.
+    pub(crate) stale: bool,
+    pub(crate) error: Option<SecretError>,
+}
+
+impl Store {
+    pub(super) fn new(providers: Providers, redactor: Redactor, clock: Arc<dyn WallClock>) -> Self {
+        Self {
+            providers,
+            entries: Mutex::default(),
+            redactor,
+            clock,
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn providers(&self) -> impl Iterator<Item = &str> {
+        self.providers.keys().map(String::as_str)
+    }
+
+    /// The value, fetched if it is not here or older than `ttl`.
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        reference: &SecretRef,
+        ttl: Duration,
+    ) -> Result<Given, SecretError> {
+        let provider = Arc::clone(known(reference, &self.providers)?);
+        let entry = self.entry(reference);
+        let seen = {
+            let kept = entry.kept();
+            if let Some(answer) = kept.settled(Instant::now(), ttl) {
+                return answer;
+            }
+            kept.fetches
+        };
+        let turn = Arc::clone(&entry.turn).lock_owned().await;
+        // Whatever ended while this one waited is its answer too.
+        if entry.kept().fetches == seen {
+            self.fetch(reference, &entry, provider, turn).await;
+        }
+        entry.kept().answer(reference)
+    }
+
+    /// Fetches now, whatever is here; tells whether the value is another one than before.
+    pub(super) async fn renew(
+        self: &Arc<Self>,
+        reference: &SecretRef,
+    ) -> Result<bool, SecretError> {
+        let provider = Arc::clone(known(reference, &self.providers)?);
+        let entry = self.entry(reference);
+        // A fetch under way may have read the old one, so one is begun after it in any case.
+        let turn = Arc::clone(&entry.turn).lock_owned().await;
+        let before = entry.kept().version;
+        self.fetch(reference, &entry, provider, turn).await;
+        let kept = entry.kept();
+        match &kept.failed {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(kept.version > before && before > 0),
+        }
+    }
+
+    async fn fetch(
+        self: &Arc<Self>,
+        reference: &SecretRef,
+        entry: &Arc<Entry>,
+        provider: Arc<dyn SecretProvider>,
+        turn: tokio::sync::OwnedMutexGuard<()>,
+    ) {
+        let (store, entry, reference) = (Arc::clone(self), Arc::clone(entry), reference.clone());
+        let fetching = tokio::spawn(async move {
+            let asked = {
+                let reference = reference.clone();
+                tokio::spawn(async move {
+                    tokio::time::timeout(FETCH_LIMIT, provider.fetch(reference.name())).await
+                })
+            };
+            let unavailable = |message: String| SecretError::Unavailable {
+                name: reference.name().to_owned(),
+                message,
+            };
+            let answer = match asked.await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_elapsed)) => Err(unavailable(format!(
+                    "no answer within {} s",
+                    FETCH_LIMIT.as_secs()
+                ))),
+                // Without the panic's message, which may have the secret in it.
+                Err(_panic) => Err(unavailable("the provider panicked".to_owned())),
+            };
+            store.record(&reference, &entry, answer);
+            drop(turn);
+        });
+        // It fails only with the async runtime itself.
+        let _ended = fetching.await;
+    }
+
+    fn record(&self, reference: &SecretRef, entry: &Entry, answer: Result<Secret, SecretError>) {
+        let now = Instant::now();
+        let mut kept = entry.kept();
+        kept.fetches += 1;
+        match answer {
+            Ok(secret) => {
+                kept.fetched = Some((now, self.clock.now()));
+                if kept.failed.take().is_some() {
+                    tracing::info!(%reference, "the secret can be had again");
+                }
+                if kept.value.as_ref() != Some(&secret) {
+                    // Before anybody has it.
+                    self.redactor
+                        .protect(reference.to_string(), vec![secret.clone()]);
+                    kept.value = Some(secret);
+                    kept.version += 1;
+                    if kept.version > 1 {
+                        tracing::info!(%reference, "the secret has changed");
+                    }
+                    self.changed.notify_one();
+                }
+            }
+            Err(error) => {
+                if kept.value.is_some() && kept.failed.is_none() {
+                    let (code, reason) = (error.code(), error.to_string());
+                    if error.is_passing() {
+                        tracing::warn!(%reference, code, reason, "serving the last value of a secret that cannot be had");
+                    } else {
+                        tracing::error!(%reference, code, reason, "a secret in use is not given out any more");
+                    }
+                }
+                kept.failed = Some((now, error));
+            }
+        }
+    }
+
+    /// The number of the value there is; 0 if there is none.
+    pub(super) fn version(&self, reference: &SecretRef) -> u64 {
+        let entries = self.entries();
+        entries
+            .get(reference)
+            .map_or(0, |entry| entry.kept().version)
+    }
+
+    /// When the secret should be looked at again; `None` for one that nobody asked for yet.
+    pub(super) fn due(&self, reference: &SecretRef, ttl: Duration) -> Option<Instant> {
+        let entry = self.entries().get(reference).map(Arc::clone)?;
+        let kept = entry.kept();
+        match (&kept.failed, kept.fetched) {
+            (Some((at, _)), Some(_)) => Some(*at + STALE_HELD.min(ttl)),
+            (None, Some((at, _))) => Some(at + ttl),
+            _ => None,
+        }
+    }
+
+    pub(super) fn view(&self, reference: &SecretRef, ttl: Duration) -> View {
+        let Some(entry) = self.entries().get(reference).map(Arc::clone) else {
+            return View::default();
+        };
+        let kept = entry.kept();
+        let error = kept.failed.as_ref().map(|(_, error)| error.clone());
+        View {
+            fetched: kept.fetched.map(|(_, at)| at),
+            expires: kept.fetched.and_then(|(_, at)| at.checked_add(ttl)),
+            stale: kept.value.is_some() && error.as_ref().is_some_and(SecretError::is_passing),
+            error,
+        }
+    }
+
+    fn entry(&self, reference: &SecretRef) -> Arc<Entry> {
+        let mut entries = self.entries();
+        if let Some(entry) = entries.get(reference) {
+            return Arc::clone(entry);
+        }
+        if entries.len() >= MOST {
+            let oldest = entries.iter().min_by_key(|(_, entry)| {
+                let fetched = entry.kept().fetched;
+                fetched.map(|(at, _)| at)
+            });
+            if let Some(oldest) = oldest.map(|(reference, _)| reference.clone()) {
+                entries.remove(&oldest);
+                self.redactor.protect(oldest.to_string(), Vec::new());
+            }
+        }
+        let entry = Arc::<Entry>::default();
+        entries.insert(reference.clone(), Arc::clone(&entry));
+        entry
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<SecretRef, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Each change is complete in itself.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// The answer, where nothing need be fetched for it.
+    fn settled(&self, now: Instant, ttl: Duration) -> Option<Result<Given, SecretError>> {
+        match (&self.failed, self.given(), self.fetched) {
+            (Some((at, error)), given, _) => {
+                let answer = given.ok_or_else(|| error.clone());
+                let held = if answer.is_ok() {
+                    STALE_HELD
+                } else {
+                    ERROR_HELD
+                };
+                (now < *at + held).then_some(answer)
+            }
+            (None, Some(given), Some((at, _))) if now < at + ttl => Some(Ok(given)),
+            _ => None,
+        }
+    }
+
+    /// The answer after a fetch.
+    fn answer(&self, reference: &SecretRef) -> Result<Given, SecretError> {
+        match (self.given(), &self.failed) {
+            (Some(given), _) => Ok(given),
+            (None, Some((_, error))) => Err(error.clone()),
+            (None, None) => Err(SecretError::Unavailable {
+                name: reference.name().to_owned(),
+                message: "the process is ending".to_owned(),
+            }),
+        }
+    }
+
+    /// The value, unless a definite answer says that there is none any more.
+    fn given(&self) -> Option<Given> {
+        let passing = |(_, error): &(Instant, SecretError)| error.is_passing();
+        if !self.failed.as_ref().is_none_or(passing) {
+            return None;
+        }
+        self.value.clone().map(|secret| Given {
+            secret,
+            version: self.version,
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! What operators see of secrets, and fetching them anew.
+
+use std::collections::BTreeMap;
+
+use oneiric_core::Coded;
+use oneiric_domains::{Secret, SecretError, SecretRef};
+use oneiric_lifecycle::{Outcome, Reconfigured};
+use tokio::task::JoinSet;
+
+use super::unix_ms;
+use crate::{
+    api::{
+        RotateDoc, RotateRequest, RotatedDoc, SecretDoc, SecretErrorDoc, SecretToldDoc,
+        SecretUseDoc, SecretsDoc, schema,
+    },
+    error::RuntimeError,
+    runtime::Runtime,
+    secrets::{Telling, Told, named},
+};
+
+impl Runtime {
+    /// Returns the secrets that settings name: who uses them and how old they are, never what they are.
+    #[must_use]
+    pub fn secrets(&self) -> SecretsDoc {
+        let secrets = &self.inner.secrets;
+        let docs = self.uses().into_iter().map(|(reference, used_by)| {
+            let view = secrets.view(&reference);
+            SecretDoc {
+                reference: reference.to_string(),
+                used_by,
+                fetched_unix_ms: view.fetched.map(unix_ms),
+                expires_unix_ms: view.expires.map(unix_ms),
+                stale: view.stale,
+                error: view.error.as_ref().map(|error| self.told(error)),
+            }
+        });
+        SecretsDoc {
+            schema: schema::SECRETS.into(),
+            secrets: docs.collect(),
+            keepers: secrets.providers().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Returns a secret's value, from the cache if it is not too old. Cancel-safe.
+    ///
+    /// # Errors
+    /// `domains.secret_provider_unknown`, `domains.secret_not_found`, `domains.secret_unsafe`,
+    /// `domains.secret_unusable`, `domains.secret_unavailable`.
+    pub async fn secret(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
+        self.inner.secrets.get(reference).await
+    }
+
+    /// Fetches one secret, or every one that settings name, and gives what changed to whoever uses it: an instance that
+    /// takes new settings is told, another is exchanged, without a failed call. That some cannot be fetched or do not
+    /// reach everybody is in the document. Cancel-safe: what was begun goes on.
+    ///
+    /// # Errors
+    /// `domains.secret_ref_invalid`, `runtime.secret_unused` when no setting names it.
+    pub async fn rotate_secrets(
+        &self,
+        request: RotateRequest,
+        who: &str,
+    ) -> Result<RotateDoc, RuntimeError> {
+        let uses = self.uses();
+        let wanted = match &request.reference {
+            None => uses.into_keys().collect(),
+            Some(text) => {
+                let reference: SecretRef = text.parse().map_err(RuntimeError::Secret)?;
+                if !uses.contains_key(&reference) {
+                    return Err(RuntimeError::SecretUnused { reference });
+                }
+                vec![reference]
+            }
+        };
+        let reason = request.reason.as_deref().unwrap_or_default();
+        tracing::info!(
+            who,
+            reason,
+            secrets = wanted.len(),
+            "secrets are fetched anew"
+        );
+        let mut renewals = JoinSet::new();
+        for reference in wanted {
+            let secrets = self.inner.secrets.clone();
+            renewals.spawn(async move {
+                let renewed = secrets.renew(&reference).await;
+                (reference, renewed)
+            });
+        }
+        let mut renewed = renewals.join_all().await;
+        renewed.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let secrets: Vec<_> = renewed
+            .into_iter()
+            .map(|(reference, renewed)| RotatedDoc {
+                reference: reference.to_string(),
+                outcome: match renewed {
+                    Ok(true) => "changed",
+                    Ok(false) => "unchanged",
+                    Err(_) => "failed",
+                }
+                .to_owned(),
+                error: renewed.err().map(|error| self.told(&error)),
+            })
+            .collect();
+        let told = self
+            .inner
+            .secrets
+            .tell(self.lifecycle(), Telling::Asked)
+            .await;
+        let slots: Vec<_> = told.into_iter().map(told_doc).collect();
+        Ok(RotateDoc {
+            schema: schema::ROTATE.into(),
+            complete: secrets.iter().all(|one| one.error.is_none())
+                && slots.iter().all(|one| one.error.is_none()),
+            secrets,
+            slots,
+        })
+    }
+
+    /// The secrets that settings name, and which settings.
+    fn uses(&self) -> BTreeMap<SecretRef, Vec<SecretUseDoc>> {
+        let mut uses: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for named in named(&self.settings()) {
+            let (slot, provider) = named.of.unzip();
+            uses.entry(named.reference).or_default().push(SecretUseDoc {
+                setting: named.key,
+                slot,
+                provider,
+            });
+        }
+        uses
+    }
+
+    fn told(&self, error: &SecretError) -> SecretErrorDoc {
+        SecretErrorDoc {
+            code: error.code().into(),
+            // A provider of somebody else's may say more than it should.
+            message: self.inner.redactor.redact(&error.to_string()).into_owned(),
+        }
+    }
+}
+
+fn told_doc(told: Told) -> SecretToldDoc {
+    let failed = |code: &str, message: String| {
+        let code = code.to_owned();
+        ("failed", Some(SecretErrorDoc { code, message }))
+    };
+    let (outcome, error) = match told.result {
+        Ok(Reconfigured::Told) => ("told", None),
+        Ok(Reconfigured::Swapped(report)) => match report.outcome {
+            Outcome::RolledBack { failure } => failed(failure.code, failure.to_string()),
+            _ => ("exchanged", None),
+        },
+        Ok(_) => ("inactive", None),
+        Err(error) => failed(error.code(), error.to_string()),
+    };
+    SecretToldDoc {
+        slot: told.slot,
+        provider: told.provider,
+        outcome: outcome.to_owned(),
+        error,
+    }
+}

@@ -1,0 +1,766 @@
+//! Secrets in a running process: fetched once, kept, rotated under load, and said by nobody.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use oneiric_core::{BoxFuture, Coded};
+use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
+use oneiric_lifecycle::{
+    Activity, ActivityRule, ActivityScope, BuildError, CallError, FactoryTable, Health, Instance,
+    Invoke, Payload, Probe, Reconfigure, factory_fn,
+};
+use oneiric_runtime::{
+    Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings,
+    api::{CallRequest, RotateRequest},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::support::{slot, soon};
+
+/// A keeper of secrets whose every answer the test decides.
+#[derive(Clone, Default)]
+struct Vault {
+    secrets: Arc<Mutex<BTreeMap<String, Result<String, SecretError>>>>,
+    fetches: Arc<AtomicU64>,
+    /// While it is closed, fetches wait.
+    gate: Arc<Mutex<Option<Arc<Semaphore>>>>,
+    begun: Arc<tokio::sync::Notify>,
+}
+
+impl Vault {
+    fn with(name: &str, value: &str) -> Self {
+        let vault = Self::default();
+        vault.set(name, value);
+        vault
+    }
+
+    fn set(&self, name: &str, value: &str) {
+        let mut secrets = self.secrets.lock().unwrap();
+        secrets.insert(name.to_owned(), Ok(value.to_owned()));
+    }
+
+    fn fail(&self, name: &str, error: SecretError) {
+        self.secrets
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), Err(error));
+    }
+
+    fn away(&self, name: &str) {
+        self.fail(
+            name,
+            SecretError::Unavailable {
+                name: name.to_owned(),
+                message: "the vault is away".to_owned(),
+            },
+        );
+    }
+
+    fn close(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.gate.lock().unwrap() = Some(gate.clone());
+        gate
+    }
+
+    fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::SeqCst)
+    }
+}
+
+impl SecretProvider for Vault {
+    fn name(&self) -> &str {
+        "vault"
+    }
+
+    fn fetch<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Secret, SecretError>> {
+        Box::pin(async move {
+            self.fetches.fetch_add(1, Ordering::SeqCst);
+            self.begun.notify_one();
+            let gate = self.gate.lock().unwrap().clone();
+            if let Some(gate) = gate {
+                gate.acquire().await.unwrap().forget();
+            }
+            assert_ne!(name, "panics", "the vault panics over hunter2-panic");
+            match self.secrets.lock().unwrap().get(name) {
+                Some(Ok(value)) => Ok(Secret::new(value.clone())),
+                Some(Err(error)) => Err(error.clone()),
+                None => Err(SecretError::NotFound {
+                    name: name.to_owned(),
+                    message: "the vault has none".to_owned(),
+                }),
+            }
+        })
+    }
+}
+
+/// A component that has a secret and says it wherever it can.
+struct Gossip {
+    token: Mutex<String>,
+    built: u64,
+    ill: Arc<AtomicBool>,
+    log: Option<tracing::Dispatch>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GossipSettings {
+    token: Secret,
+    #[serde(default)]
+    list: Vec<String>,
+    #[serde(default)]
+    told: bool,
+    #[serde(default)]
+    fails: bool,
+}
+
+impl Invoke for Gossip {
+    fn invoke<'a>(
+        &'a self,
+        operation: &'a str,
+        _: Payload,
+    ) -> BoxFuture<'a, Result<Payload, CallError>> {
+        let token = self.token.lock().unwrap().clone();
+        Box::pin(async move {
+            match operation {
+                "length" => Payload::json(&token.len()),
+                "built" => Payload::json(&self.built),
+                "fail" => Err(CallError::failed(format!("no luck with {token}"))),
+                "away" => Err(CallError::unavailable(format!("{token:?} is refused"))),
+                "long" => Err(CallError::failed(format!("{}{token}", "x".repeat(2045)))),
+                _ => panic!("panics over {token}"),
+            }
+        })
+    }
+}
+
+impl Probe for Gossip {
+    fn probe(&self) -> BoxFuture<'_, Health> {
+        let token = self.token.lock().unwrap().clone();
+        // Probes run on threads of the blocking pool, which have not the test's subscriber.
+        if let Some(log) = &self.log {
+            tracing::dispatcher::with_default(log, || tracing::warn!(token, "probed"));
+        }
+        let health = if self.ill.load(Ordering::SeqCst) {
+            Health::Critical(format!("cannot log in with {token}"))
+        } else {
+            Health::Warn(format!("logged in with {token}"))
+        };
+        Box::pin(std::future::ready(health))
+    }
+}
+
+impl Reconfigure for Gossip {
+    fn reconfigure(&self, settings: Value) -> BoxFuture<'_, Result<(), String>> {
+        let settings: GossipSettings = serde_json::from_value(settings).unwrap();
+        *self.token.lock().unwrap() = settings.token.expose().to_owned();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Bench {
+    vault: Vault,
+    ill: Arc<AtomicBool>,
+    builds: Arc<AtomicU64>,
+    lists: Arc<Mutex<Vec<Vec<String>>>>,
+    log: Option<tracing::Dispatch>,
+}
+
+impl Bench {
+    fn new(vault: Vault) -> Self {
+        Self {
+            vault,
+            ..Self::default()
+        }
+    }
+
+    fn factories(&self) -> FactoryTable {
+        let mut table = FactoryTable::new();
+        let bench = self.clone();
+        let gossip = factory_fn(move |_, settings: GossipSettings| {
+            let bench = bench.clone();
+            async move {
+                let token = settings.token.expose().to_owned();
+                if settings.fails || token == "unusable-token" {
+                    return Err(BuildError::failed(format!("no use for {token}")));
+                }
+                bench.lists.lock().unwrap().push(settings.list);
+                let gossip = Arc::new(Gossip {
+                    token: Mutex::new(token),
+                    built: bench.builds.fetch_add(1, Ordering::SeqCst) + 1,
+                    ill: bench.ill,
+                    log: bench.log,
+                });
+                let instance = Instance::new(gossip.clone()).probe(gossip.clone());
+                Ok(if settings.told {
+                    instance.reconfigure(gossip)
+                } else {
+                    instance
+                })
+            }
+        });
+        table.insert("oneiric.test:gossip".parse().unwrap(), gossip);
+        table
+    }
+
+    fn builder(&self, settings: &str) -> RuntimeBuilder {
+        let settings = Settings::parse(settings, "oneiric.toml").unwrap();
+        RuntimeBuilder::new(settings)
+            .factories(self.factories())
+            .secret_provider(self.vault.clone())
+    }
+
+    fn runtime(&self, settings: &str) -> Runtime {
+        self.builder(settings).build().unwrap()
+    }
+}
+
+const TOKEN: &str = "hunter2-\"\u{e4}/?&";
+
+/// Settings with one component for each of `slots`, all with the same token.
+fn settings(slots: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (slot, more) in slots {
+        write!(
+            text,
+            "[[candidates]]\nslot = \"{slot}\"\nprovider = \"gossip\"\nfactory = \"oneiric.test:gossip\"\n\
+             [providers.\"{slot}\".gossip]\ntoken = \"secret://vault/token\"\n{more}\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn call(slot: &str, operation: &str) -> CallRequest {
+    serde_json::from_value(json!({"slot": slot, "operation": operation})).unwrap()
+}
+
+fn reference(name: &str) -> SecretRef {
+    format!("secret://vault/{name}").parse().unwrap()
+}
+
+fn all() -> RotateRequest {
+    RotateRequest::default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_who_ask_at_once_make_one_fetch() {
+    let bench = Bench::new(Vault::with("token", TOKEN));
+    let runtime = bench.runtime(&settings(&[]));
+    let gate = bench.vault.close();
+    let askers: Vec<_> = (0..64)
+        .map(|_| {
+            let runtime = runtime.clone();
+            tokio::spawn(async move { runtime.secret(&reference("token")).await.unwrap() })
+        })
+        .collect();
+    soon(bench.vault.begun.notified()).await;
+    gate.add_permits(64);
+    for asker in askers {
+        assert_eq!(soon(asker).await.unwrap().expose(), TOKEN);
+    }
+    assert_eq!(bench.vault.fetches(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_shared_by_those_who_waited_and_soon_forgotten() {
+    let bench = Bench::new(Vault::default());
+    bench.vault.away("token");
+    let runtime = bench.runtime("");
+    let gate = bench.vault.close();
+    let askers: Vec<_> = (0..8)
+        .map(|_| {
+            let runtime = runtime.clone();
+            tokio::spawn(async move { runtime.secret(&reference("token")).await })
+        })
+        .collect();
+    soon(bench.vault.begun.notified()).await;
+    gate.add_permits(64);
+    for asker in askers {
+        let error = soon(asker).await.unwrap().unwrap_err();
+        assert_eq!(error.code(), "domains.secret_unavailable");
+    }
+    assert_eq!(bench.vault.fetches(), 1);
+    bench.vault.set("token", TOKEN);
+    tokio::time::advance(Duration::from_millis(1_001)).await;
+    let secret = runtime.secret(&reference("token")).await.unwrap();
+    assert_eq!(secret.expose(), TOKEN);
+}
+
+#[tokio::test]
+async fn whoever_asked_first_may_go_away() {
+    let bench = Bench::new(Vault::with("token", TOKEN));
+    let runtime = bench.runtime("");
+    let gate = bench.vault.close();
+    let first = {
+        let runtime = runtime.clone();
+        tokio::spawn(async move { drop(runtime.secret(&reference("token")).await) })
+    };
+    soon(bench.vault.begun.notified()).await;
+    first.abort();
+    assert!(soon(first).await.unwrap_err().is_cancelled());
+    gate.add_permits(64);
+    let secret = soon(runtime.secret(&reference("token"))).await.unwrap();
+    assert_eq!((secret.expose(), bench.vault.fetches()), (TOKEN, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_kept_for_its_time_and_then_fetched_anew() {
+    let bench = Bench::new(Vault::with("token", "first"));
+    let runtime = bench.runtime("[secrets]\nttl_ms = 60000\n");
+    let token = async || {
+        let secret = runtime.secret(&reference("token")).await;
+        secret.map(|secret| secret.expose().to_owned())
+    };
+    assert_eq!(token().await.unwrap(), "first");
+    bench.vault.set("token", "second");
+    tokio::time::advance(Duration::from_secs(59)).await;
+    assert_eq!(
+        (token().await.unwrap().as_str(), bench.vault.fetches()),
+        ("first", 1)
+    );
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(
+        (token().await.unwrap().as_str(), bench.vault.fetches()),
+        ("second", 2)
+    );
+
+    // Silence is no answer: the last value is served on, and asked for again now and then.
+    bench.vault.away("token");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(
+        (token().await.unwrap().as_str(), bench.vault.fetches()),
+        ("second", 3)
+    );
+    assert_eq!(
+        (token().await.unwrap().as_str(), bench.vault.fetches()),
+        ("second", 3)
+    );
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(
+        (token().await.unwrap().as_str(), bench.vault.fetches()),
+        ("second", 4)
+    );
+
+    // That there is none any more is one.
+    bench.vault.secrets.lock().unwrap().clear();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(
+        token().await.unwrap_err().code(),
+        "domains.secret_not_found"
+    );
+    bench.vault.set("token", "third");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(token().await.unwrap(), "third");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_hangs_or_panics_is_an_error_and_nothing_of_it_is_repeated() {
+    let bench = Bench::new(Vault::with("token", "first"));
+    let runtime = bench.runtime("");
+    let error = runtime.secret(&reference("panics")).await.unwrap_err();
+    assert_eq!(error.code(), "domains.secret_unavailable");
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    bench.vault.close();
+    let error = runtime.secret(&reference("token")).await.unwrap_err();
+    assert_eq!(error.code(), "domains.secret_unavailable");
+    let error = runtime.secret(&"secret://nobody/x".parse().unwrap()).await;
+    assert_eq!(error.unwrap_err().code(), "domains.secret_provider_unknown");
+}
+
+#[tokio::test]
+async fn references_are_replaced_wherever_they_stand_alone() {
+    let bench = Bench::new(Vault::with("token", TOKEN));
+    bench.vault.set("other", "other value");
+    let list = "list = [\"secret://vault/other\", \"see secret://vault/other\", \"plain\"]";
+    let runtime = bench.runtime(&settings(&[("adapter/a", list)]));
+    let answer = runtime.call(call("adapter/a", "length")).await.unwrap();
+    assert_eq!(answer.output, TOKEN.len());
+    let lists = bench.lists.lock().unwrap().clone();
+    assert_eq!(
+        lists,
+        [["other value", "see secret://vault/other", "plain"]]
+    );
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_had_fails_the_build_and_names_slot_setting_and_reference() {
+    let bench = Bench::new(Vault::default());
+    let runtime = bench.runtime(&settings(&[("adapter/a", "")]));
+    let error = runtime.call(call("adapter/a", "length")).await.unwrap_err();
+    assert_eq!(error.code(), "domains.secret_not_found");
+    let message = error.to_string();
+    for named in ["adapter/a", "gossip.token", "secret://vault/token"] {
+        assert!(message.contains(named), "{message}");
+    }
+}
+
+#[test]
+fn a_reference_that_is_none_or_that_nobody_keeps_is_a_fault_of_the_settings() {
+    let bench = Bench::new(Vault::default());
+    let text = settings(&[(
+        "adapter/a",
+        "list = [\"secret://nobody/x\", \"secret://vault\"]",
+    )]);
+    let error = bench.builder(&text).build().unwrap_err();
+    assert_eq!(error.code(), "runtime.settings_invalid");
+    let RuntimeError::Settings(error) = error else {
+        panic!("{error}");
+    };
+    let faults: Vec<_> = error
+        .faults()
+        .iter()
+        .map(|fault| {
+            (
+                fault.code,
+                fault.at.map(|(line, _)| line),
+                fault.key.as_str(),
+            )
+        })
+        .collect();
+    let key = |at| format!("providers.\"adapter/a\".gossip.list[{at}]");
+    assert_eq!(
+        faults,
+        [
+            ("domains.secret_provider_unknown", Some(7), key(0).as_str()),
+            ("domains.secret_ref_invalid", Some(7), key(1).as_str()),
+        ]
+    );
+    assert!(error.to_string().contains("there is vault"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotation_under_load_reaches_everybody_and_fails_no_call() {
+    let bench = Bench::new(Vault::with("token", "t-"));
+    let runtime = bench.runtime(&settings(&[
+        ("adapter/exchanged", ""),
+        ("adapter/told", "told = true"),
+        ("adapter/unused", ""),
+    ]));
+    let over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..6)
+        .map(|number| {
+            let (runtime, over) = (runtime.clone(), over.clone());
+            tokio::spawn(async move {
+                let slot = ["adapter/exchanged", "adapter/told"][number % 2];
+                let mut calls = 0_u64;
+                while !over.load(Ordering::SeqCst) || calls == 0 {
+                    runtime.call(call(slot, "length")).await.unwrap();
+                    calls += 1;
+                }
+            })
+        })
+        .collect();
+    for slot in ["adapter/exchanged", "adapter/told"] {
+        runtime.call(call(slot, "length")).await.unwrap();
+    }
+    for round in 1..=20 {
+        bench
+            .vault
+            .set("token", &format!("t-{}", "x".repeat(round)));
+        let doc = soon(runtime.rotate_secrets(all(), "test")).await.unwrap();
+        assert!(doc.complete, "{doc:?}");
+        assert_eq!(doc.secrets[0].outcome, "changed");
+        let told: Vec<_> = doc
+            .slots
+            .iter()
+            .map(|told| (told.slot.as_str(), told.outcome.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [("adapter/exchanged", "exchanged"), ("adapter/told", "told")]
+        );
+        for slot in ["adapter/exchanged", "adapter/told"] {
+            let answer = runtime.call(call(slot, "length")).await.unwrap();
+            assert_eq!(answer.output, 2 + round);
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    for caller in callers {
+        soon(caller).await.unwrap();
+    }
+    let told = runtime.call(call("adapter/told", "built")).await.unwrap();
+    assert!(told.output.as_u64().unwrap() <= 2, "{told:?}");
+    let doc = soon(runtime.rotate_secrets(all(), "test")).await.unwrap();
+    assert_eq!(doc.secrets[0].outcome, "unchanged");
+    assert!(doc.complete && doc.slots.is_empty(), "{doc:?}");
+}
+
+#[tokio::test]
+async fn what_could_not_be_told_is_told_the_next_time() {
+    let bench = Bench::new(Vault::with("token", "first value"));
+    let runtime = bench.runtime(&settings(&[("adapter/a", "")]));
+    runtime.call(call("adapter/a", "length")).await.unwrap();
+    bench.vault.set("token", "unusable-token");
+    let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+    assert!(!doc.complete);
+    assert_eq!(doc.slots[0].outcome, "failed");
+    let error = doc.slots[0].error.clone().unwrap();
+    assert_eq!(error.code, "lifecycle.build_failed");
+    assert!(error.message.contains("no use for [redacted]"), "{error:?}");
+    runtime.call(call("adapter/a", "length")).await.unwrap();
+
+    // Nothing changed since, and still the instance has not got it.
+    let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+    assert_eq!(
+        (doc.secrets[0].outcome.as_str(), doc.slots.len()),
+        ("unchanged", 1)
+    );
+    bench.vault.set("token", "third");
+    let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+    assert!(doc.complete, "{doc:?}");
+    let answer = runtime.call(call("adapter/a", "length")).await.unwrap();
+    assert_eq!(answer.output, 5);
+}
+
+#[tokio::test]
+async fn only_what_settings_name_can_be_rotated_and_a_failure_is_in_the_answer() {
+    let bench = Bench::new(Vault::with("token", TOKEN));
+    let runtime = bench.runtime(&settings(&[("adapter/a", "")]));
+    for (name, code) in [
+        ("secret://vault/other", "runtime.secret_unused"),
+        ("vault/token", "domains.secret_ref_invalid"),
+    ] {
+        let request = RotateRequest {
+            reference: Some(name.to_owned()),
+            ..all()
+        };
+        let error = runtime.rotate_secrets(request, "test").await.unwrap_err();
+        assert_eq!(error.code(), code);
+    }
+    bench.vault.away("token");
+    let request = RotateRequest {
+        reference: Some("secret://vault/token".to_owned()),
+        ..all()
+    };
+    let doc = runtime.rotate_secrets(request, "test").await.unwrap();
+    assert!(!doc.complete);
+    assert_eq!(doc.secrets[0].outcome, "failed");
+}
+
+#[tokio::test]
+async fn the_list_says_who_uses_a_secret_and_how_old_it_is_and_not_what_it_is() {
+    let bench = Bench::new(Vault::with("token", TOKEN));
+    let runtime = bench.runtime(&settings(&[("adapter/a", ""), ("adapter/b", "")]));
+    let doc = runtime.secrets();
+    assert_eq!(doc.keepers, ["vault"]);
+    assert_eq!(
+        (doc.secrets.len(), doc.secrets[0].fetched_unix_ms),
+        (1, None)
+    );
+    runtime.call(call("adapter/a", "length")).await.unwrap();
+    bench.vault.away("token");
+    runtime.rotate_secrets(all(), "test").await.unwrap();
+    let doc = runtime.secrets();
+    let secret = &doc.secrets[0];
+    assert_eq!(secret.reference, "secret://vault/token");
+    let settings: Vec<_> = secret
+        .used_by
+        .iter()
+        .map(|one| one.setting.as_str())
+        .collect();
+    assert_eq!(
+        settings,
+        [
+            "providers.\"adapter/a\".gossip.token",
+            "providers.\"adapter/b\".gossip.token"
+        ]
+    );
+    let age = secret.expires_unix_ms.unwrap() - secret.fetched_unix_ms.unwrap();
+    assert_eq!(age, 300_000);
+    assert!(secret.stale);
+    assert_eq!(
+        secret.error.as_ref().unwrap().code,
+        "domains.secret_unavailable"
+    );
+    assert!(!serde_json::to_string(&doc).unwrap().contains("hunter2"));
+}
+
+/// Runs `runtime` until `work` is done.
+async fn while_running(runtime: &Runtime, work: impl Future<Output = ()>) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (started, has_started) = oneshot::channel();
+    let running = runtime.clone();
+    let run = tokio::spawn(async move {
+        let until = async { drop(stopped.await) };
+        running
+            .run_with(until, |_| started.send(()).unwrap_or_default())
+            .await
+            .unwrap()
+    });
+    has_started.await.unwrap();
+    work.await;
+    drop(stop);
+    run.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_changes_reaches_its_users_without_anybody_asking() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "1"));
+    let text = format!(
+        "state_dir = {:?}\n{}[secrets]\nttl_ms = 60000\n",
+        dir.path().join("state"),
+        settings(&[("adapter/a", "")]),
+    );
+    let runtime = bench.runtime(&text);
+    while_running(&runtime, async {
+        let mut events = runtime.lifecycle().events();
+        bench.vault.set("token", "22");
+        // Time passes by itself, for everybody waits; the loop looks again, and the instance is exchanged.
+        let mut length = 1;
+        while length != 2 {
+            events.next().await.unwrap();
+            let answer = runtime.call(call("adapter/a", "length")).await.unwrap();
+            length = answer.output.as_u64().unwrap();
+        }
+
+        // A slot that is paused is left alone until it is resumed.
+        let scope = ActivityScope::Slot(slot("adapter/a"));
+        let lifecycle = runtime.lifecycle();
+        let pause = |activity| lifecycle.set_activity(ActivityRule::new(scope.clone(), activity));
+        pause(Activity::Paused).unwrap();
+        bench.vault.set("token", "333");
+        let before = bench.vault.fetches();
+        while bench.vault.fetches() < before + 2 {
+            bench.vault.begun.notified().await;
+        }
+        assert_eq!(bench.builds.load(Ordering::SeqCst), 2);
+        pause(Activity::Running).unwrap();
+        while bench.builds.load(Ordering::SeqCst) < 3 {
+            events.next().await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// A place for the log to go.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn p86_a_component_that_says_its_secret_everywhere_is_not_repeated_anywhere() {
+    for json in [false, true] {
+        let log = Log::default();
+        let redactor = Redactor::new();
+        let writer = {
+            let (redactor, log) = (redactor.clone(), log.clone());
+            move || redactor.writer(log.clone())
+        };
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(writer);
+        let log_of_process = if json {
+            tracing::Dispatch::new(subscriber.json().finish())
+        } else {
+            tracing::Dispatch::new(subscriber.finish())
+        };
+        let _logging = tracing::dispatcher::set_default(&log_of_process);
+        let said = said_by_gossip(redactor, log_of_process).await;
+        let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            logged.contains("probed") && logged.contains("[redacted]"),
+            "{logged}"
+        );
+        for text in [&said, &logged] {
+            for form in [
+                TOKEN.to_owned(),
+                Value::from(TOKEN).to_string(),
+                format!("{TOKEN:?}"),
+                "hunter2".to_owned(),
+                "unusable-token".to_owned(),
+            ] {
+                assert!(!text.contains(&form), "{form} in {text}");
+            }
+        }
+        for part in [
+            "no luck with [redacted]",
+            "logged in with [redacted]",
+            "panics over [redacted]",
+        ] {
+            assert!(said.contains(part), "{part} not in {said}");
+        }
+    }
+}
+
+/// Has a component say its secret in every way it can; gives everything that a client, an operator or an embedder
+/// could read afterwards.
+async fn said_by_gossip(redactor: Redactor, log: tracing::Dispatch) -> String {
+    let mut bench = Bench::new(Vault::with("token", TOKEN));
+    bench.log = Some(log);
+    let text = settings(&[
+        ("adapter/a", ""),
+        ("adapter/b", "fails = true"),
+        ("adapter/c", ""),
+    ]);
+    let runtime = bench.builder(&text).redactor(redactor).build().unwrap();
+    let mut events = runtime.lifecycle().events();
+    let mut said = Vec::new();
+    for operation in ["length", "fail", "away", "long", "panic"] {
+        match runtime.call(call("adapter/a", operation)).await {
+            Ok(doc) => said.push(format!("{doc:?}")),
+            Err(error) => said.push(format!("{error} {error:?} {:?}", error.hint())),
+        }
+    }
+    let error = runtime.call(call("adapter/b", "length")).await.unwrap_err();
+    said.push(format!("{error} {error:?}"));
+    bench.ill.store(true, Ordering::SeqCst);
+    let error = runtime.call(call("adapter/c", "length")).await.unwrap_err();
+    said.push(format!("{error} {error:?}"));
+    said.push(serde_json::to_string(&runtime.probe(None).await.unwrap()).unwrap());
+    bench.vault.set("token", "unusable-token");
+    let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+    assert!(!doc.complete, "{doc:?}");
+    said.push(serde_json::to_string(&doc).unwrap());
+    said.push(serde_json::to_string(&runtime.status(None).unwrap()).unwrap());
+    said.push(serde_json::to_string(&runtime.health(None).unwrap()).unwrap());
+    said.push(serde_json::to_string(&runtime.secrets()).unwrap());
+    said.push(serde_json::to_string(&runtime.ready()).unwrap());
+    let query = oneiric_core::Query::new(slot("adapter/a"));
+    said.push(serde_json::to_string(&runtime.explain(&query, &[]).unwrap()).unwrap());
+    let report = runtime.lifecycle().shutdown(Duration::from_secs(60)).await;
+    said.push(serde_json::to_string(&report).unwrap());
+    said.push(format!(
+        "{runtime:?} {:?} {:?}",
+        runtime.settings(),
+        runtime.redactor()
+    ));
+    drop(runtime);
+    while let Some(event) = events.next().await {
+        said.push(format!("{event:?}"));
+    }
+    said.join("\n")
+}
+
+#[tokio::test]
+async fn p86_a_secret_that_stands_in_the_settings_is_covered_too() {
+    let bench = Bench::new(Vault::default());
+    let text = settings(&[("adapter/a", "")]).replace("secret://vault/token", "plain-password");
+    let runtime = bench.runtime(&text);
+    let error = runtime.call(call("adapter/a", "fail")).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no luck with [redacted]"),
+        "{error}"
+    );
+}
