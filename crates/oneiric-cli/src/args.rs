@@ -2,6 +2,7 @@
 //! this file reads as the command line's contract. Help teaches by example.
 
 mod config;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::config::{
     Config, ConfigCheck, ConfigCommand, ConfigExplain, ConfigShow, Init,
 };
+pub(crate) use self::secrets::{Secrets, SecretsCommand, SecretsRotate};
 
 /// Shows which part of a running process is active and why, calls it, and exchanges it without a
 /// failed call.
@@ -144,6 +146,8 @@ pub(crate) enum Ask {
     Health(Health),
     /// Shows, explains and checks settings
     Config(Config),
+    /// Lists secrets by name and use, and has them fetched anew
+    Secrets(Secrets),
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod init;
 mod list;
 mod man;
 mod run;
+mod secrets;
 mod status;
 mod swap;
 
@@ -69,6 +70,7 @@ pub(crate) fn run(
             Ask::Swap(args) => swap::run(args, io, &mut session).await,
             Ask::Health(args) => health::run(args, io, &mut session).await,
             Ask::Config(args) => config::run(args, env, &mut session).await,
+            Ask::Secrets(args) => secrets::run(args, &mut session).await,
         }
     })
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
 
 use oneiric_runtime::Sources;
@@ -101,13 +102,26 @@ const RESERVED: [&str; 4] = [
 ];
 
 /// The environment, as a value.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Env(BTreeMap<OsString, OsString>);
+
+impl fmt::Debug for Env {
+    /// Without values: many a secret is kept in a variable.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Env {
     /// From pairs, such as `std::env::vars_os()`.
     pub fn new(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         Self(pairs.into_iter().collect())
+    }
+
+    /// All of it, for the one who keeps secrets in it.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (OsString, OsString)> + '_ {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.clone(), value.clone()))
     }
 
     /// The variable's value; an empty one counts as absent.

@@ -20,6 +20,9 @@ const HERE: &str = "oneiric";
 /// Those beside them that are not shared with others.
 const LOCAL: &str = "oneiric.local";
 
+/// Who keeps secrets in `run`: the environment, and private files.
+pub(crate) const SECRET_KEEPERS: [&str; 2] = ["env", "file"];
+
 /// All layers, from files up to options.
 pub(crate) fn sources(global: &Global, env: &Env) -> Sources {
     let mut sources = match named_file(global, env) {

@@ -16,7 +16,6 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     ops::Range,
-    panic::PanicHookInfo,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -150,19 +149,6 @@ impl Redactor {
     /// Wraps a writer of text. See [`RedactingWriter`].
     pub fn writer<W: std::io::Write>(&self, inner: W) -> RedactingWriter<W> {
         RedactingWriter::new(self.clone(), inner)
-    }
-
-    /// Returns what a panic hook should print of a panic: what the standard one prints, with secrets covered. This
-    /// crate installs no hook.
-    #[must_use]
-    pub fn panic_text(&self, panic: &PanicHookInfo<'_>) -> String {
-        let thread = std::thread::current();
-        let name = thread.name().unwrap_or("<unnamed>");
-        let place = panic.location().map(ToString::to_string);
-        let place = place.as_deref().unwrap_or("an unknown place");
-        let message = panic.payload_as_str().unwrap_or("no message");
-        let text = format!("thread '{name}' panicked at {place}:\n{message}\n");
-        self.redact(&text).into_owned()
     }
 
     /// How much of `text`, which ends with a line end, may be passed on before what follows is known: not the

@@ -41,7 +41,7 @@ fn check(args: &ConfigCheck, env: &Env, session: &Session) -> Result<Output, Fai
         ),
     };
     settings
-        .check_factories(&oneiric_builtins::factories())
+        .check_parts(&oneiric_builtins::factories(), &settings::SECRET_KEEPERS)
         .map_err(|error| settings::failure(&error))?;
     let files: Vec<String> = settings
         .files()

@@ -7,6 +7,7 @@ use std::io::ErrorKind as IoKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oneiric_builtins::{EnvSecrets, FileSecrets};
 use oneiric_core::{Coded, ErrorKind, StackOrder};
 use oneiric_lifecycle::{ShutdownReport, SystemWallClock};
 use oneiric_runtime::{Log, LogSettings, Redactor, Runtime, RuntimeBuilder, RuntimeError, Started};
@@ -40,9 +41,12 @@ pub(super) fn run(global: &Global, env: &Env, stderr: Paint) -> Result<Output, F
     }
     check_stack_order(env)?;
     let manager = Manager::of(env);
+    let files = FileSecrets::new(settings.secrets_dir());
     let builder = RuntimeBuilder::new(settings)
         .sources(sources)
         .reload_observer(manager.reloads())
+        .secret_provider(EnvSecrets::new(env.pairs()))
+        .secret_provider(files)
         .log(log.clone())
         .redactor(redactor)
         .factories(oneiric_builtins::factories())
