@@ -144,6 +144,8 @@ pub(crate) enum Ask {
     Swap(Swap),
     /// Shows what the components last said about their health, or asks them
     Health(Health),
+    /// Looks for whatever keeps a process from starting or serving, and says what to do about it
+    Doctor(Doctor),
     /// Shows, explains and checks settings
     Config(Config),
     /// Lists secrets by name and use, and has them fetched anew
@@ -166,6 +168,7 @@ pub(crate) struct Run {}
 Examples:
   oneiric list                      who wins, everywhere
   oneiric list adapter --shadowed   all adapters, those that lose too
+  oneiric list --offline            as a process started now would have them
   oneiric list --json | jq -r '.slots[].slot'")]
 pub(crate) struct List {
     /// Only this domain, such as `adapter`
@@ -173,6 +176,9 @@ pub(crate) struct List {
     /// Those that lose as well
     #[arg(long)]
     pub(crate) shadowed: bool,
+    /// Reads the settings here and now, in place of asking the process; the state directory is left alone
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +204,9 @@ pub(crate) struct Explain {
     /// Only candidates of this provider
     #[arg(long, value_name = "PROVIDER")]
     pub(crate) provider: Option<String>,
+    /// Reads the settings here and now, in place of asking the process; the state directory is left alone
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Assumes a change
     #[arg(long = "what-if", value_name = "CHANGE")]
     pub(crate) what_if: Vec<String>,
@@ -300,6 +309,17 @@ pub(crate) struct Completions {
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric doctor
+  oneiric doctor --state-dir /var/lib/oneiric && echo well
+  oneiric doctor --json | jq '.checks[] | select(.verdict == \"bad\")'
+
+It changes nothing, works without a process, and says what it could not look at. The exit code is 1
+when something is bad.")]
+pub(crate) struct Doctor {}
 
 /// A shell that can complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 
 mod call;
 mod config;
+mod doctor;
 mod explain;
 mod health;
 mod init;
@@ -68,6 +69,7 @@ pub(crate) fn run(
                 call::run(args, input, &mut session).await
             }
             Ask::Swap(args) => swap::run(args, io, &mut session).await,
+            Ask::Doctor(_) => doctor::run(env, &session).await,
             Ask::Health(args) => health::run(args, io, &mut session).await,
             Ask::Config(args) => config::run(args, env, &mut session).await,
             Ask::Secrets(args) => secrets::run(args, &mut session).await,

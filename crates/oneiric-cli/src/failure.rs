@@ -67,7 +67,8 @@ impl Failure {
         self.exit.unwrap_or(Exit::of(self.kind))
     }
 
-    fn best_hint(&self) -> Option<&str> {
+    /// The next step: the one that came with it, or one that is known for its code.
+    pub(crate) fn best_hint(&self) -> Option<&str> {
         self.hint.as_deref().or_else(|| hint::of(&self.code))
     }
 

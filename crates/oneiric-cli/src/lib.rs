@@ -19,6 +19,7 @@ mod hint;
 mod input;
 mod io;
 mod notify;
+mod offline;
 mod output;
 mod paint;
 mod progress;

@@ -78,6 +78,16 @@ impl Session {
         Err(failure)
     }
 
+    /// Where the process listens, if it runs.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Where the process keeps its state.
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
     /// Now, in milliseconds since 1970, to say how long ago something was.
     #[expect(
         clippy::disallowed_methods,
@@ -92,7 +102,7 @@ impl Session {
 }
 
 /// Who holds the lock of a state directory, if anybody does.
-fn holder(state_dir: &Path) -> Option<String> {
+pub(crate) fn holder(state_dir: &Path) -> Option<String> {
     let lock = File::open(state_dir.join("lock")).ok()?;
     // Shared, and let go at once, it keeps nobody out but a process that starts at this very moment.
     if !matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)) {

@@ -65,15 +65,3 @@ fn check(args: &ConfigCheck, env: &Env, session: &Session) -> Result<Output, Fai
     });
     Ok(Output::new(crate::paint::harmless(&text), document))
 }
-
-/// That a command was answered without a process.
-const OFFLINE: &str = "read here and now, not from a running process";
-
-/// Says how to do without a process that does not run.
-fn or_offline(failure: Failure) -> Failure {
-    if failure.code == "runtime.not_running" {
-        failure.hint("with --offline it says what a process started here would have")
-    } else {
-        failure
-    }
-}

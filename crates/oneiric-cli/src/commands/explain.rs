@@ -1,7 +1,7 @@
 //! `explain`: the registry's own account, and below it what really serves where that is not the winner.
 //! The account is about who ranks best; whoever reads it to learn who answers the calls must not be misled.
 
-use oneiric_core::ErrorKind;
+use oneiric_core::{Change, ErrorKind, Query, query};
 use oneiric_runtime::api::ExplainDoc;
 use oneiric_runtime::api::slot::SlotStatus;
 use oneiric_runtime::{Client, ExplainQuery};
@@ -9,23 +9,51 @@ use oneiric_runtime::{Client, ExplainQuery};
 use crate::args::Explain;
 use crate::commands::{name, status};
 use crate::failure::Failure;
+use crate::offline;
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::words;
 
 pub(super) async fn run(args: &Explain, session: &mut Session) -> Result<Output, Failure> {
+    if args.offline {
+        return without_process(args, session);
+    }
     let mut query = ExplainQuery::new(name(&args.slot)?);
     query.capabilities.clone_from(&args.capabilities);
     query.any = args.any;
     query.provider = args.provider.as_deref().map(name).transpose()?;
     query.what_if.clone_from(&args.what_if);
-    let mut client = session.client().await?;
+    let mut client = session.client().await.map_err(offline::or_offline)?;
     let reply = client.explain(&query).await.map_err(session::failure)?;
     let slot = status_of(&query, &mut client).await?;
     let aside = aside(&reply.doc, slot.as_ref(), !query.what_if.is_empty());
     let text = shown(&reply.doc, aside.as_deref(), session.paint);
     Ok(Output::new(text, reply.json))
+}
+
+/// Who would win in a process started here and now; who serves is not asked.
+fn without_process(args: &Explain, session: &Session) -> Result<Output, Failure> {
+    let capabilities = args.capabilities.iter().map(String::as_str);
+    let capabilities = if args.any {
+        query::any(capabilities)
+    } else {
+        query::all(capabilities)
+    };
+    let mut query = Query::new(name(&args.slot)?).capabilities(capabilities);
+    if let Some(provider) = &args.provider {
+        query = query.provider(name(provider)?);
+    }
+    let changes = args.what_if.iter().map(|change| name(change));
+    let changes = changes.collect::<Result<Vec<Change>, _>>()?;
+    let runtime = offline::runtime(&session.sources)?;
+    let doc = runtime.explain(&query, &changes);
+    let doc = doc.map_err(|error| Failure::of(&error))?;
+    let (doc, json): (ExplainDoc, _) = offline::document(&doc)?;
+    Ok(Output::new(
+        shown(&doc, Some(offline::OFFLINE), session.paint),
+        json,
+    ))
 }
 
 /// What serves, what failed and who wins without assumptions; `None` when there is nothing but a selection.

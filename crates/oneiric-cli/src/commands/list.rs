@@ -3,27 +3,31 @@
 use oneiric_runtime::api::{ListDoc, ListedCandidate, ListedSlot};
 
 use crate::args::List;
+use crate::commands::name;
 use crate::failure::Failure;
+use crate::offline;
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::table::{Cell, Table};
 
 pub(super) async fn run(args: &List, session: &mut Session) -> Result<Output, Failure> {
-    let mut client = session.client().await?;
-    let reply = client
-        .list(args.domain.as_deref())
-        .await
-        .map_err(session::failure)?;
-    Ok(Output::new(
-        shown(
-            &reply.doc,
-            args.domain.as_deref(),
-            args.shadowed,
-            session.paint,
-        ),
-        reply.json,
-    ))
+    let domain = args.domain.as_deref();
+    let (doc, json) = if args.offline {
+        let domain = domain.map(name).transpose()?;
+        let runtime = offline::runtime(&session.sources)?;
+        offline::document(&runtime.list(domain.as_ref()))?
+    } else {
+        let mut client = session.client().await.map_err(offline::or_offline)?;
+        let reply = client.list(domain).await.map_err(session::failure)?;
+        (reply.doc, reply.json)
+    };
+    let mut text = shown(&doc, domain, args.shadowed, session.paint);
+    if args.offline {
+        let note = session.paint.text(Style::Faint, offline::OFFLINE);
+        text.push_str(&format!("\n{note}\n"));
+    }
+    Ok(Output::new(text, json))
 }
 
 fn shown(doc: &ListDoc, domain: Option<&str>, shadowed: bool, paint: Paint) -> String {

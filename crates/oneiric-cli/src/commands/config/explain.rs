@@ -3,9 +3,10 @@
 use oneiric_core::ErrorKind;
 use oneiric_runtime::api::ConfigExplainDoc;
 
-use super::{OFFLINE, or_offline, show::who};
+use super::show::who;
 use crate::args::ConfigExplain;
 use crate::failure::Failure;
+use crate::offline::{OFFLINE, or_offline};
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};

@@ -2,9 +2,9 @@
 
 use oneiric_runtime::api::{ConfigDoc, SetByDoc};
 
-use super::{OFFLINE, or_offline};
 use crate::args::ConfigShow;
 use crate::failure::Failure;
+use crate::offline::{OFFLINE, or_offline};
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
