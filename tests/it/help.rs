@@ -2,7 +2,7 @@
 
 use oneiric_tests::Place;
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "run",
     "list",
     "explain",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 9] = [
     "call",
     "swap",
     "health",
+    "doctor",
     "completions",
     "man",
 ];
