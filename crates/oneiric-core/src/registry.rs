@@ -150,6 +150,22 @@ impl Registry {
         Ok(self.write(|state| state.replace_origin(origin, batch)).1)
     }
 
+    /// Replaces everything an origin registered by these candidates, in one step, as [`Registry::replace_origin`] does;
+    /// but a registration of the same slot and provider goes on with what the new candidate says, and keeps its
+    /// sequence number. For origins whose candidates are declared by name, so that a changed one is still the same.
+    ///
+    /// # Errors
+    /// As [`Registry::replace_origin`].
+    pub fn update_origin(
+        &self,
+        origin: &Origin,
+        candidates: impl IntoIterator<Item = Candidate>,
+    ) -> Result<Delta, RegisterError> {
+        let batch: Vec<Candidate> = candidates.into_iter().collect();
+        State::check_batch(origin, &batch)?;
+        Ok(self.write(|state| state.update_origin(origin, batch)).1)
+    }
+
     /// Ends everything an origin registered.
     pub fn remove_origin(&self, origin: &Origin) -> Delta {
         self.write(|state| state.replace_origin(origin, Vec::new()))

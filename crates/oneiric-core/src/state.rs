@@ -126,6 +126,19 @@ impl State {
         }
     }
 
+    /// As [`Self::replace_origin`], but what was changed is updated in its place.
+    pub(crate) fn update_origin(&mut self, origin: &Origin, batch: Vec<Candidate>) {
+        let former = self.by_origin.get(origin).cloned().unwrap_or_default();
+        for candidate in &batch {
+            let place = (candidate.slot().clone(), candidate.provider().clone());
+            if let Some(&id) = former.get(&place) {
+                self.update(id, candidate.clone());
+            }
+        }
+        // Whatever is registered already is as before now, and stays; the rest goes or comes.
+        self.replace_origin(origin, batch);
+    }
+
     pub(crate) fn unregister(&mut self, id: CandidateId) {
         let Some(held) = self.by_id.remove(&id) else {
             return;

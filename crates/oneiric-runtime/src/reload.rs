@@ -363,10 +363,7 @@ impl Runtime {
         let keys = diff::keys(old, new);
         let after = preview(self.registry(), new);
         let steps = plan::steps(old, new, &after, slots);
-        let changes = !keys.is_empty()
-            || !steps.is_empty()
-            || !diff::slots(old, new).is_empty()
-            || diff::reordered(old, new);
+        let changes = !keys.is_empty() || !steps.is_empty() || !diff::slots(old, new).is_empty();
         Plan {
             keys,
             changes,

@@ -280,7 +280,7 @@ impl Runtime {
     /// That settings ask something else of an instance the lifecycle cannot know: its candidate may be the same.
     fn say_what_waits(&self, status: &mut SlotStatus) {
         let activity = status.activity.activity;
-        let unsaid = matches!(status.differs, None | Some(Difference::NotApplied));
+        let unsaid = !matches!(status.differs, Some(Difference::SwapFailed { .. }));
         if unsaid && activity != Activity::Running && self.inner.reload.held.contains(&status.slot)
         {
             let activity = activity.name();

@@ -130,6 +130,36 @@ fn replace_origin_keeps_what_is_unchanged_and_touches_no_other_origin() {
 }
 
 #[test]
+fn update_origin_keeps_the_place_of_what_is_changed() {
+    let registry = Registry::new();
+    let settings = origin("settings");
+    let (redis, file) = (cache("redis", "settings"), cache("file", "settings"));
+    let both = [redis.clone().build(), file.clone().build()];
+    registry.update_origin(&settings, both).unwrap();
+    registry.register(cache("memory", "code:a").build()).keep();
+    let changed = [redis.priority(3).build(), cache("disk", "settings").build()];
+    let delta = registry.update_origin(&settings, changed.clone()).unwrap();
+    let numbers = |list: &[oneiric_core::Registered]| -> Vec<(String, u64)> {
+        let one = |held: &oneiric_core::Registered| (held.provider().to_string(), held.sequence());
+        list.iter().map(one).collect()
+    };
+    assert_eq!(numbers(&delta.reranked), [("redis".to_owned(), 1)]);
+    assert_eq!(numbers(&delta.removed), [("file".to_owned(), 2)]);
+    assert_eq!(numbers(&delta.added), [("disk".to_owned(), 4)]);
+    assert_eq!(winner(&registry).as_deref(), Some("redis"));
+    assert!(
+        registry
+            .update_origin(&settings, changed)
+            .unwrap()
+            .is_empty()
+    );
+    let foreign = [cache("file", "code:a").build()];
+    let error = registry.update_origin(&settings, foreign).unwrap_err();
+    assert_eq!(error.code(), "core.origin_mismatch");
+    assert_eq!(registry.snapshot().len(), 3);
+}
+
+#[test]
 fn a_bad_batch_is_refused_whole() {
     let registry = Registry::new();
     registry.register(cache("memory", "code:a").build()).keep();

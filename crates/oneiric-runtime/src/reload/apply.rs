@@ -74,7 +74,7 @@ impl Runtime {
             log.apply(&settings.log);
         }
         self.registry()
-            .replace_origin(&Origin::settings(), candidates)
+            .update_origin(&Origin::settings(), candidates)
             .map_err(|error| of_whole(&error))?;
         let selections = settings.selections.iter().cloned();
         self.registry()

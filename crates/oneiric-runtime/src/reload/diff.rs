@@ -201,20 +201,6 @@ pub(super) fn slots(old: &Settings, new: &Settings) -> BTreeSet<Slot> {
     slots
 }
 
-/// Whether candidates are listed in another order, which decides between equals.
-pub(super) fn reordered(old: &Settings, new: &Settings) -> bool {
-    let names = |settings: &Settings| -> Vec<(Slot, Provider)> {
-        let candidates = settings
-            .candidates
-            .iter()
-            .map(|declared| &declared.candidate);
-        candidates
-            .map(|candidate| (candidate.slot().clone(), candidate.provider().clone()))
-            .collect()
-    };
-    names(old) != names(new)
-}
-
 /// Not one by one: a file can list thousands.
 fn by_name(settings: &Settings) -> BTreeMap<(&Slot, &Provider), &Candidate> {
     let candidates = settings

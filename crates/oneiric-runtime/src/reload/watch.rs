@@ -16,7 +16,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
@@ -27,8 +27,9 @@ use crate::runtime::Runtime;
 
 /// How much of a file is looked at: more than settings can be long.
 const MOST_BYTES: u64 = 2 << 20;
-/// How often files are looked at although the system tells of changes: some file systems forget to.
-const ANYWAY: Duration = Duration::from_secs(30);
+/// After so many times `reload.retry_ms` files are looked at although the system tells of changes: some file systems
+/// forget to.
+const ANYWAY: u32 = 30;
 /// How many looks may find something new before it is taken up all the same.
 const MOST_LOOKS: usize = 20;
 /// How many links one path is followed through.
@@ -50,7 +51,7 @@ pub(super) async fn run(runtime: &Runtime, files: Vec<PathBuf>) {
         let most = match (failing, watching) {
             // What cannot be read may be readable a moment later without any change that shows.
             (true, _) | (_, Watching::Polling) => settings.retry,
-            _ => ANYWAY,
+            _ => settings.retry * ANYWAY,
         };
         tokio::select! {
             () = eye.events.notified() => {}
@@ -73,7 +74,7 @@ struct Eye {
     events: Arc<Notify>,
     /// Absent where the system has none to give.
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeMap<PathBuf, (u64, u64)>,
+    watched: BTreeMap<Id, PathBuf>,
 }
 
 /// What a file holds, as far as it matters here: whether it is the same as before.
@@ -146,30 +147,36 @@ impl Eye {
         let Some(watcher) = &mut self.watcher else {
             return Watching::Polling;
         };
-        let stale: Vec<PathBuf> = self
-            .watched
-            .iter()
-            .filter(|(path, id)| wanted.get(*path) != Some(id))
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in stale {
-            // The system has forgotten it already when it was removed.
-            drop(watcher.unwatch(&path));
-            self.watched.remove(&path);
+        let watched = std::mem::take(&mut self.watched);
+        for (id, path) in watched {
+            if wanted.contains_key(&id) {
+                self.watched.insert(id, path);
+            } else {
+                // The system has forgotten it already when it was removed.
+                drop(watcher.unwatch(&path));
+            }
         }
         let mut all = true;
-        for (path, id) in wanted {
-            if self.watched.contains_key(&path) {
+        let mut new = false;
+        for (id, path) in wanted {
+            if self.watched.contains_key(&id) {
                 continue;
             }
             match watcher.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(path, id)),
+                Ok(()) => {
+                    self.watched.insert(id, path);
+                    new = true;
+                }
                 // It may have gone in this moment, or the system's watches are used up.
                 Err(error) => {
                     tracing::debug!(path = %path.display(), %error, "a directory is not watched");
                     all = false;
                 }
             }
+        }
+        if new {
+            // What happened in there before it was watched nobody has told of.
+            self.events.notify_one();
         }
         if all {
             Watching::Events
@@ -178,6 +185,10 @@ impl Eye {
         }
     }
 }
+
+/// Which directory it is, whatever its path: the system knows it by this too, and gives one watch for all its names.
+/// With the time at which it was made, because numbers are given again.
+type Id = (u64, u64, Option<SystemTime>);
 
 const fn is_written(access: AccessKind) -> bool {
     use notify::event::AccessMode;
@@ -207,7 +218,7 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// The directories to watch, and which they are: for each file and each link on the way to it the directory it is in, or
 /// would be, and the one above, where it shows when that directory itself is exchanged.
-fn directories(files: &[PathBuf]) -> BTreeMap<PathBuf, (u64, u64)> {
+fn directories(files: &[PathBuf]) -> BTreeMap<Id, PathBuf> {
     let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
     for file in files {
         let mut path = file.clone();
@@ -228,9 +239,9 @@ fn directories(files: &[PathBuf]) -> BTreeMap<PathBuf, (u64, u64)> {
     paths
         .into_iter()
         .filter_map(|path| {
+            let path = path.canonicalize().ok()?;
             let about = path.metadata().ok()?;
-            let id = (about.dev(), about.ino());
-            Some((path, id))
+            Some(((about.dev(), about.ino(), about.created().ok()), path))
         })
         .collect()
 }
@@ -297,10 +308,7 @@ mod tests {
         symlink("data/a.toml", root.join("mount/a.toml")).unwrap();
         symlink(root.join("mount/a.toml"), root.join("elsewhere/a.toml")).unwrap();
         let watched = directories(&[root.join("elsewhere/a.toml"), root.join("no/such/b.toml")]);
-        let watched: BTreeSet<PathBuf> = watched
-            .into_keys()
-            .map(|path| path.canonicalize().unwrap())
-            .collect();
+        let watched: BTreeSet<PathBuf> = watched.into_values().collect();
         for name in ["mount", "mount/v1", "elsewhere", ""] {
             assert!(watched.contains(&root.join(name)), "{name} in {watched:?}");
         }

@@ -1,0 +1,289 @@
+//! Files that change under a running process: whatever is done to them, the last good settings stay in force and the
+//! next good ones are taken up.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use oneiric_runtime::{
+    ReloadEvent, RuntimeBuilder, Sources,
+    api::{CallRequest, ReloadOutcome},
+};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::support::{Scene, Stage, slot, soon};
+
+/// A runtime whose settings are in files that a test changes.
+struct Watched {
+    scene: Scene,
+    ended: UnboundedReceiver<&'static str>,
+}
+
+/// One slot, whose component answers `name`.
+fn text(dir: &Path, name: &str, retry_ms: u32) -> String {
+    format!(
+        "state_dir = '{}'
+[[candidates]]
+slot = 'adapter/cache'
+provider = 'only'
+factory = 'oneiric.test:actor'
+[providers.'adapter/cache'.only]
+name = '{name}'
+[reload]
+debounce_ms = 5
+retry_ms = {retry_ms}
+",
+        dir.join("state").display()
+    )
+}
+
+/// With this, nobody looks at files unless the system says so.
+const NEVER: u32 = 3_600_000;
+/// With this, files that cannot be used are read again at once.
+const AT_ONCE: u32 = 10;
+
+impl Watched {
+    async fn start(dir: tempfile::TempDir, sources: Sources) -> Self {
+        let stage = Stage::new();
+        let (tell, ended) = unbounded_channel();
+        let runtime = RuntimeBuilder::new(sources.load().unwrap())
+            .sources(sources)
+            .factories(stage.factories())
+            .reload_observer(move |event: &ReloadEvent<'_>| {
+                if let ReloadEvent::Ended { outcome, .. } = event {
+                    tell.send(outcome.map_or("unread", ReloadOutcome::name))
+                        .unwrap_or_default();
+                }
+            })
+            .build()
+            .unwrap();
+        let scene = Scene::run(stage, runtime, dir).await;
+        let watched = Self { scene, ended };
+        // Before files are watched nobody notices what is done to them.
+        soon(async {
+            while watched.scene.runtime.settings_state().watching == "off" {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        watched
+    }
+
+    async fn who(&self) -> String {
+        let request = CallRequest {
+            slot: slot("adapter/cache"),
+            operation: "who".into(),
+            input: serde_json::Value::Null,
+        };
+        let answer = soon(self.scene.runtime.call(request)).await.unwrap();
+        answer.output.as_str().unwrap().to_owned()
+    }
+
+    /// Waits for a reload that ends so; those that ended otherwise in between do not matter.
+    async fn until(&mut self, outcome: &str) {
+        soon(async { while self.ended.recv().await.unwrap() != outcome {} }).await;
+    }
+
+    fn refused(&self) -> Option<(String, u64)> {
+        let refused = self.scene.runtime.settings_state().refused?;
+        Some((refused.code, refused.attempts))
+    }
+}
+
+/// As editors do it: a new file in the place of the old one.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+fn home() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("etc");
+    fs::create_dir(&home).unwrap();
+    (dir, home)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_way_a_file_is_changed_the_system_tells_of_it() {
+    let (dir, home) = home();
+    let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
+    let say = |name: &str| text(&root, name, NEVER);
+    fs::write(&file, say("one")).unwrap();
+    let mut watched = Watched::start(dir, Sources::new().file(&file)).await;
+    assert_eq!(watched.scene.runtime.settings_state().watching, "events");
+
+    fs::write(&file, say("written over")).unwrap();
+    watched.until("applied").await;
+    assert_eq!(watched.who().await, "written over");
+
+    replace(&file, &say("replaced"));
+    watched.until("applied").await;
+    assert_eq!(watched.who().await, "replaced");
+
+    // The directory goes and comes back.
+    fs::remove_dir_all(&home).unwrap();
+    watched.until("unread").await;
+    fs::create_dir(&home).unwrap();
+    fs::write(&file, say("back")).unwrap();
+    watched.until("applied").await;
+    assert_eq!(watched.who().await, "back");
+
+    // As directories are mounted into containers: a link is exchanged, and no file is touched.
+    for (version, name) in [("v1", "mounted"), ("v2", "remounted")] {
+        fs::create_dir(home.join(version)).unwrap();
+        fs::write(home.join(version).join("oneiric.toml"), say(name)).unwrap();
+    }
+    symlink("v1", home.join("data")).unwrap();
+    symlink("data/oneiric.toml", home.join("link")).unwrap();
+    fs::rename(home.join("link"), &file).unwrap();
+    watched.until("applied").await;
+    assert_eq!(watched.who().await, "mounted");
+    symlink("v2", home.join("new")).unwrap();
+    fs::rename(home.join("new"), home.join("data")).unwrap();
+    watched.until("applied").await;
+    assert_eq!(watched.who().await, "remounted");
+    watched.scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_later_in_a_directory_that_comes_later_is_noticed() {
+    let (dir, home) = home();
+    let (root, file, later) = (
+        dir.path().to_owned(),
+        home.join("oneiric.toml"),
+        home.join("a/b"),
+    );
+    fs::write(&file, text(&root, "one", NEVER)).unwrap();
+    let sources = Sources::new().file(&file).maybe_file(later.join("more"));
+    let mut watched = Watched::start(dir, sources).await;
+    fs::create_dir_all(&later).unwrap();
+    fs::write(
+        later.join("more.toml"),
+        "[providers.'adapter/cache'.only]\nname = 'later'",
+    )
+    .unwrap();
+    watched.until("applied").await;
+    assert_eq!(watched.who().await, "later");
+    watched.scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p81_half_written_settings_keep_the_last_good_ones_and_are_tried_again() {
+    let (dir, home) = home();
+    let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
+    let say = |name: &str| text(&root, name, AT_ONCE);
+    fs::write(&file, say("one")).unwrap();
+    let mut watched = Watched::start(dir, Sources::new().file(&file)).await;
+
+    let whole = say("two");
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    watched.until("unread").await;
+    watched.until("unread").await;
+    let (code, attempts) = watched.refused().unwrap();
+    assert_eq!(code, "runtime.settings_invalid");
+    assert!(attempts >= 2, "{attempts}");
+    assert_eq!(watched.who().await, "one");
+
+    fs::write(&file, &whole).unwrap();
+    watched.until("applied").await;
+    assert_eq!(
+        (watched.who().await, watched.refused()),
+        ("two".into(), None)
+    );
+
+    // A directory in its place, a link to nowhere, nothing at all: none of it is taken as settings that say nothing.
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    watched.until("unread").await;
+    assert_eq!(watched.who().await, "two");
+    fs::remove_dir(&file).unwrap();
+    symlink("nowhere", &file).unwrap();
+    soon(async {
+        while watched.refused().unwrap().0 != "runtime.settings_not_found" {
+            watched.ended.recv().await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(watched.who().await, "two");
+    fs::remove_file(&file).unwrap();
+    watched.until("unread").await;
+    assert_eq!(
+        watched.scene.stage.events(),
+        ["built one", "built two", "retired one"]
+    );
+
+    fs::write(&file, say("three")).unwrap();
+    watched.until("applied").await;
+    assert_eq!(
+        (watched.who().await, watched.refused()),
+        ("three".into(), None)
+    );
+    watched.scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_failed_are_not_tried_over_and_over() {
+    let (dir, home) = home();
+    let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
+    fs::write(&file, text(&root, "one", AT_ONCE)).unwrap();
+    let mut watched = Watched::start(dir, Sources::new().file(&file)).await;
+    let failing =
+        text(&root, "two", AT_ONCE).replace("name = 'two'", "name = 'two'\nbuild = 'fail'");
+    replace(&file, &failing);
+    watched.until("restored").await;
+    let others = watched.ended.try_recv();
+    assert!(others.is_err(), "{others:?}");
+    assert_eq!(watched.who().await, "one");
+    assert_eq!(
+        watched.refused().unwrap(),
+        ("runtime.reload_restored".into(), 1)
+    );
+    // The same file again is no change, another one is.
+    replace(&file, &text(&root, "three", AT_ONCE));
+    watched.until("applied").await;
+    assert_eq!(watched.who().await, "three");
+    watched.scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_requests_is_one_reload_or_two() {
+    let (dir, home) = home();
+    let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
+    let say = |name: &str| format!("{}watch = false\n", text(&root, name, NEVER));
+    fs::write(&file, say("one")).unwrap();
+    let sources = Sources::new().file(&file);
+    let stage = Stage::new();
+    let (tell, mut ended) = unbounded_channel();
+    let runtime = RuntimeBuilder::new(sources.load().unwrap())
+        .sources(sources)
+        .factories(stage.factories())
+        .reload_observer(move |event: &ReloadEvent<'_>| {
+            if let ReloadEvent::Ended { .. } = event {
+                tell.send(()).unwrap_or_default();
+            }
+        })
+        .build()
+        .unwrap();
+    let scene = Scene::run(stage, runtime, dir).await;
+    assert_eq!(scene.runtime.settings_state().watching, "off");
+    fs::write(&file, say("two")).unwrap();
+    let mut burst = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let runtime = scene.runtime.clone();
+        burst.spawn(async move { runtime.reload("test").await.unwrap().outcome });
+    }
+    let outcomes = soon(burst.join_all()).await;
+    assert!(outcomes.contains(&ReloadOutcome::Applied), "{outcomes:?}");
+    let mut reloads = 0;
+    while ended.try_recv().is_ok() {
+        reloads += 1;
+    }
+    assert!(
+        (1..20).contains(&reloads),
+        "{reloads} reloads for 20 requests"
+    );
+    scene.stop().await;
+}
