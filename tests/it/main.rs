@@ -18,6 +18,7 @@ mod logs;
 mod processes;
 mod readme;
 mod redis;
+mod reload;
 mod service;
 mod settings_page;
 mod shell;

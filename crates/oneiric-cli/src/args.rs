@@ -2,6 +2,7 @@
 //! this file reads as the command line's contract. Help teaches by example.
 
 mod config;
+mod reload;
 mod secrets;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::config::{
     Config, ConfigCheck, ConfigCommand, ConfigExplain, ConfigShow, Init,
 };
+pub(crate) use self::reload::Reload;
 pub(crate) use self::secrets::{Secrets, SecretsCommand, SecretsRotate};
 
 /// Shows which part of a running process is active and why, calls it, and exchanges it without a
@@ -150,6 +152,8 @@ pub(crate) enum Ask {
     Config(Config),
     /// Lists secrets by name and use, and has them fetched anew
     Secrets(Secrets),
+    /// Has the process read its settings again and put in force what changed, or nothing of it
+    Reload(Reload),
 }
 
 #[derive(Debug, Args)]
@@ -160,7 +164,7 @@ Examples:
   ONEIRIC_LOG=debug oneiric run --state-dir /tmp/try --set run.grace_ms=1000
 
 It runs in the foreground. Ctrl-C or SIGTERM lets running calls finish and retires everything, who
-uses a component before the component; a second one ends it at once.")]
+uses a component before the component; a second one ends it at once. SIGHUP reads the settings again.")]
 pub(crate) struct Run {}
 
 #[derive(Debug, Args)]

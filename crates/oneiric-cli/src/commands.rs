@@ -9,6 +9,7 @@ mod health;
 mod init;
 mod list;
 mod man;
+mod reload;
 mod run;
 mod secrets;
 mod status;
@@ -71,6 +72,7 @@ pub(crate) fn run(
             Ask::Swap(args) => swap::run(args, io, &mut session).await,
             Ask::Doctor(_) => doctor::run(env, &session).await,
             Ask::Health(args) => health::run(args, io, &mut session).await,
+            Ask::Reload(args) => reload::run(args, &mut session).await,
             Ask::Config(args) => config::run(args, env, &mut session).await,
             Ask::Secrets(args) => secrets::run(args, &mut session).await,
         }

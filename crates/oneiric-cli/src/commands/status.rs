@@ -138,6 +138,24 @@ impl View<'_> {
                 ));
             }
         }
+        let settings = &self.doc.process.settings;
+        if let Some(refused) = &settings.refused {
+            let good = since(settings.good_since_unix_ms, self.now);
+            note(format!(
+                "settings: those of {good} ago are in force, the files as they are now are refused: {} ({})",
+                refused.message, refused.code
+            ));
+        }
+        for held in &settings.held {
+            let slot = &held.slot;
+            note(match &held.failed {
+                None => format!("{slot}: new settings wait until it is resumed"),
+                Some(failed) => format!(
+                    "{slot}: new settings were tried when it was resumed, and failed: {} ({})",
+                    failed.message, failed.code
+                ),
+            });
+        }
         for unknown in &self.doc.unknown_selections {
             let (slot, layer, provider) = (&unknown.slot, &unknown.layer, &unknown.provider);
             note(format!(

@@ -13,6 +13,10 @@ use crate::{
 
 /// How changes of the files are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    not(feature = "watch"),
+    expect(dead_code, reason = "nobody watches without the feature")
+)]
 pub(super) enum Watching {
     #[default]
     Off,
@@ -101,6 +105,7 @@ impl ReloadState {
         }
     }
 
+    #[cfg(feature = "watch")]
     pub(super) fn watching(&self, watching: Watching) {
         self.noted().watching = watching;
     }
