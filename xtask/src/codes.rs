@@ -231,13 +231,15 @@ fn place_of(path: &Path) -> Place {
     }
 }
 
-/// Whether a literal has the form `layer.reason` and is neither a file name nor an exception.
+/// Whether a literal has the form `layer.reason` and is neither a file name, nor the key of a setting in a section that
+/// is called as a layer (`lifecycle.drain_ms`: no reason ends in a unit), nor an exception.
 fn is_code(text: &str) -> bool {
     let Some((layer, reason)) = text.split_once('.') else {
         return false;
     };
     LAYERS.contains(&layer)
         && reason.len() >= 2
+        && !reason.ends_with("_ms")
         && reason.starts_with(|c: char| c.is_ascii_lowercase())
         && reason.chars().all(is_reason_char)
         && !FILE_ENDINGS.contains(&reason)
