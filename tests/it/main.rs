@@ -9,6 +9,7 @@
 mod answers;
 mod bad_requests;
 mod bad_settings;
+mod config;
 mod doctor;
 mod error_mode;
 mod guides;

@@ -31,8 +31,7 @@ retire = "{behaviour}"
 
 #[test]
 fn a_process_that_serves_another_socket_is_not_taken_for_none() {
-    let place = Place::with(&format!("{CACHES}\n[admin]\nsocket = \"other.sock\"\n"));
-    let process = Process::start_in(place, &["run"]);
+    let process = Process::start_in(Place::with(CACHES), &["run", "--socket", "other.sock"]);
     let said = process.oneiric(&["status"]).failed(8);
     assert!(said.contains(", although process "), "{said}");
     assert!(
@@ -46,6 +45,25 @@ fn a_process_that_serves_another_socket_is_not_taken_for_none() {
     // A lock that nobody holds any more names nobody.
     let said = place.oneiric(&["status"]).failed(8);
     assert!(!said.contains("although"), "{said}");
+}
+
+#[test]
+fn a_process_is_found_where_its_settings_put_it() {
+    let place = Place::with(&format!(
+        "state_dir = \"elsewhere\"\n{CACHES}\n[admin]\nsocket = \"other.sock\"\n"
+    ));
+    let process = Process::start_in(place, &["run"]);
+    process.oneiric(&["status"]).ok();
+    // A fault in the file does not hide the process, and a file that is not there is not passed over.
+    let settings = format!(
+        "state_dir = \"elsewhere\"\nnobody_knows = 1\n{CACHES}\n[admin]\nsocket = \"other.sock\"\n"
+    );
+    process.place().write("oneiric.toml", &settings);
+    process.oneiric(&["status"]).ok();
+    let said = process
+        .oneiric(&["status", "--config", "no.toml"])
+        .failed(3);
+    assert!(said.contains("runtime.settings_not_found"), "{said}");
 }
 
 #[test]

@@ -90,6 +90,7 @@ fn every_key_that_the_process_knows_is_on_a_page() {
             format!("[{key}."),
             format!("`{key}."),
             format!(".{key}."),
+            format!(".{key}[]."),
         ]
         .iter()
         .any(|form| PAGES.iter().any(|page| page.contains(form)));

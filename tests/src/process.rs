@@ -128,6 +128,12 @@ impl Place {
         Self::answer(command.args(words))
     }
 
+    /// Runs `oneiric` with these words and variables and waits for its end.
+    pub fn oneiric_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Answer {
+        let mut command = self.command(binary::path());
+        Self::answer(command.args(words).envs(variables.iter().copied()))
+    }
+
     /// Runs a command and waits for its end.
     pub fn answer(command: &mut Command) -> Answer {
         let output = command.output().expect("the command can be started");

@@ -249,3 +249,6 @@ impl Settings {
             .unwrap_or(steps + Duration::from_secs(30))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,9 +18,9 @@ pub fn settings_sample() -> String {
     file
 }
 
-const INTRODUCTION: &str = r#"# Settings of oneiric. Every key is here as a comment, with its default where it has one; take the
-# `#` away to set it. `oneiric config check` says what is wrong, `oneiric config explain KEY` who set
-# what, and `oneiric config schema` prints a JSON Schema for editors.
+const INTRODUCTION: &str = r#"# Settings of oneiric. Every key is here as a comment, with its default where it has one; take
+# the `#` away to set it. `oneiric config check` says what is wrong, `oneiric config explain KEY`
+# who set what, and `oneiric config schema` prints a JSON Schema for editors.
 #
 # To begin with, these lines make a cache in memory that `oneiric call adapter/cache` can use:
 #

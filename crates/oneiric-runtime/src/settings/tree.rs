@@ -144,28 +144,30 @@ impl Node {
         }
     }
 
-    /// Lays `upper` over this one.
+    /// Lays `upper` over this one. What `upper` itself replaced something else with replaces this too: merging is
+    /// associative.
     pub(super) fn merge(self, upper: Self) -> Self {
         let Self { item, place, under } = self;
-        match (item, upper.item) {
-            (Item::Table(lower), Item::Table(table)) => Self {
-                item: Item::Table(merge_tables(lower, table)),
-                place: upper.place,
-                under: None,
-            },
-            (Item::Listed(lower), Item::Listed(items)) => Self {
-                item: Item::Listed(merge_lists(lower, items)),
-                place: upper.place,
-                under: None,
-            },
+        let item = match (item, upper.item) {
+            (Item::Table(lower), Item::Table(table)) if upper.under.is_none() => {
+                Item::Table(merge_tables(lower, table))
+            }
+            (Item::Listed(lower), Item::Listed(items)) if upper.under.is_none() => {
+                Item::Listed(merge_lists(lower, items))
+            }
             (item, over) => {
                 let lower = Self { item, place, under };
                 let upper = Self {
                     item: over,
                     ..upper
                 };
-                upper.above(lower)
+                return upper.above(lower);
             }
+        };
+        Self {
+            item,
+            place: upper.place,
+            under,
         }
     }
 
@@ -222,3 +224,6 @@ fn merge_lists(mut lower: Vec<Listed>, upper: Vec<Listed>) -> Vec<Listed> {
     }
     lower
 }
+
+#[cfg(test)]
+mod tests;

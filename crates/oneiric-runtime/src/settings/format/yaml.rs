@@ -20,12 +20,19 @@ use crate::settings::{
 const MAX_BYTES: usize = 256 << 10;
 /// The most values and keys in one, aliases counted as often as they are used.
 const MAX_NODES: u32 = 50_000;
+/// The most brackets that are open at one place, in strings and comments too. The parser's work grows with the square
+/// of them, and it takes no more than 128 levels in any case.
+const MAX_OPEN: usize = 1_000;
 
 pub(super) fn parse(text: &str, layer: u16) -> Result<Node, Broken> {
     let broken = |place, message: String| Err(Broken { place, message });
     if text.len() > MAX_BYTES {
         let message = format!("a YAML file may be {MAX_BYTES} bytes long, larger ones can be TOML");
         return broken(Place::whole(layer), message);
+    }
+    if let Some(at) = too_many_open(text) {
+        let message = format!("more than {MAX_OPEN} brackets are open here");
+        return broken(Place::spot(layer, at), message);
     }
     let reading = Reading {
         layer,
@@ -49,6 +56,24 @@ pub(super) fn parse(text: &str, layer: u16) -> Result<Node, Broken> {
                 message.to_owned(),
             )
         })
+}
+
+/// Line and column of the bracket that is one too many.
+fn too_many_open(text: &str) -> Option<(usize, usize)> {
+    let mut open = 0_usize;
+    for (number, line) in text.lines().enumerate() {
+        for (column, letter) in line.chars().enumerate() {
+            match letter {
+                '[' | '{' => open += 1,
+                ']' | '}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            if open > MAX_OPEN {
+                return Some((number + 1, column + 1));
+            }
+        }
+    }
+    None
 }
 
 /// Line and column of the `node`th value or key.
