@@ -20,6 +20,7 @@ mod processes;
 mod readme;
 mod redis;
 mod reload;
+mod secrets;
 mod service;
 mod settings_page;
 mod shell;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oneiric_core::BoxFuture;
-use oneiric_domains::{Cache, cache_instance};
+use oneiric_domains::{Cache, Secret, cache_instance};
 use oneiric_lifecycle::{BuildError, CallError, Factory, Health, Probe, Retire, factory_fn};
 use serde::Deserialize;
 
@@ -29,6 +29,8 @@ pub struct FlakyCacheSettings {
     pub retire: Behaviour,
     /// How long `slow` takes, in milliseconds (1,000).
     pub delay_ms: u64,
+    /// A secret that it gives away in whatever it says, as careless components do (none).
+    pub token: Option<Secret>,
 }
 
 impl Default for FlakyCacheSettings {
@@ -39,6 +41,7 @@ impl Default for FlakyCacheSettings {
             call: Behaviour::Ok,
             retire: Behaviour::Ok,
             delay_ms: 1_000,
+            token: None,
         }
     }
 }
@@ -82,14 +85,24 @@ pub enum ProbeAnswer {
 /// What it says whenever it fails because it was told to.
 const TOLD: &str = "told to fail by its settings";
 
+impl FlakyCacheSettings {
+    /// Its words for every occasion.
+    fn says(&self) -> String {
+        match &self.token {
+            None => TOLD.to_owned(),
+            Some(token) => format!("{TOLD}, with {}", token.expose()),
+        }
+    }
+}
+
 impl Behaviour {
-    /// Misbehaves; `Ok` when the work may be done.
-    async fn act(self, delay: Duration) -> Result<(), String> {
+    /// Misbehaves, and says `what`; `Ok` when the work may be done.
+    async fn act(self, delay: Duration, what: String) -> Result<(), String> {
         match self {
             Self::Ok => Ok(()),
-            Self::Fail => Err(TOLD.to_owned()),
+            Self::Fail => Err(what),
             #[expect(clippy::panic, reason = "what it is for")]
-            Self::Panic => panic!("{TOLD}"),
+            Self::Panic => panic!("{what}"),
             Self::Slow => {
                 tokio::time::sleep(delay).await;
                 Ok(())
@@ -118,7 +131,7 @@ impl FlakyCache {
         let delay = Duration::from_millis(settings.delay_ms);
         settings
             .build
-            .act(delay)
+            .act(delay, settings.says())
             .await
             .map_err(BuildError::failed)?;
         Ok(Self {
@@ -130,7 +143,7 @@ impl FlakyCache {
     async fn call(&self) -> Result<(), CallError> {
         self.settings
             .call
-            .act(self.delay())
+            .act(self.delay(), self.settings.says())
             .await
             .map_err(CallError::failed)
     }
@@ -172,14 +185,14 @@ impl Probe for FlakyCache {
     fn probe(&self) -> BoxFuture<'_, Health> {
         Box::pin(async move {
             let behaviour = match self.settings.probe {
-                ProbeAnswer::Warn => return Health::Warn(TOLD.to_owned()),
-                ProbeAnswer::Critical => return Health::Critical(TOLD.to_owned()),
+                ProbeAnswer::Warn => return Health::Warn(self.settings.says()),
+                ProbeAnswer::Critical => return Health::Critical(self.settings.says()),
                 ProbeAnswer::Ok => Behaviour::Ok,
                 ProbeAnswer::Panic => Behaviour::Panic,
                 ProbeAnswer::Slow => Behaviour::Slow,
                 ProbeAnswer::Hang => Behaviour::Hang,
             };
-            match behaviour.act(self.delay()).await {
+            match behaviour.act(self.delay(), self.settings.says()).await {
                 Ok(()) => self.inner.probe().await,
                 Err(message) => Health::Critical(message),
             }
@@ -189,7 +202,7 @@ impl Probe for FlakyCache {
 
 impl Retire for FlakyCache {
     fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.settings.retire.act(self.delay()))
+        Box::pin(self.settings.retire.act(self.delay(), self.settings.says()))
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) use self::{
     references::named,
     resolve::Resolved,
     store::View,
-    watch::{Telling, Told},
+    watch::{Renewed, Told},
 };
 use self::{store::Store, users::Users};
 use crate::{redact::Redactor, reload::Current};
@@ -77,11 +77,6 @@ impl Secrets {
         let ttl = self.settings.load().secrets.ttl;
         let given = self.store.get(reference, ttl).await?;
         Ok(given.secret)
-    }
-
-    /// Fetches a secret now; tells whether it is another one than before.
-    pub(crate) async fn renew(&self, reference: &SecretRef) -> Result<bool, SecretError> {
-        self.store.renew(reference).await
     }
 
     /// What is known about a secret besides its value.

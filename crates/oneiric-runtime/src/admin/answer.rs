@@ -125,7 +125,11 @@ impl Admin {
         let handled = catch_panic(handled.instrument(span));
         let result = match tokio::time::timeout(limit, handled).await {
             Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(Problem::internal(format!("the handler panicked: {panic}"))),
+            Ok(Err(panic)) => {
+                let panic = format!("the handler panicked: {panic}");
+                let panic = self.runtime.redactor().redact(&panic).into_owned();
+                Err(Problem::internal(panic))
+            }
             Err(_) => Err(late(&method, limit)),
         };
         let status = match &result {

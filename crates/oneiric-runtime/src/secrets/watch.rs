@@ -7,11 +7,12 @@
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::Arc,
     time::Duration,
 };
 
 use oneiric_core::{Provider, Slot};
-use oneiric_domains::SecretRef;
+use oneiric_domains::{SecretError, SecretRef};
 use oneiric_lifecycle::{
     Activity, Happening, Lifecycle, LifecycleError, Reconfigured, SlotState, Streamed, SwapEvent,
 };
@@ -26,12 +27,15 @@ const AGAIN: Duration = Duration::from_secs(300);
 
 /// Who wants components told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Telling {
+enum Telling {
     /// Somebody who asked for it: slots that are paused or draining too.
     Asked,
     /// Nobody: those wait until they are resumed.
     ByItself,
 }
+
+/// A secret that was fetched anew, and whether it is another one than before.
+pub(crate) type Renewed = (SecretRef, Result<bool, SecretError>);
 
 /// What came of telling one slot.
 #[derive(Debug)]
@@ -43,8 +47,34 @@ pub(crate) struct Told {
 
 impl Secrets {
     /// Gives every instance that serves with an old value the newest. Cancel-safe: what was begun goes on.
-    pub(crate) async fn tell(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<Told> {
+    async fn tell(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<Told> {
         let _turn = self.telling.lock().await;
+        self.tell_in_turn(lifecycle, telling).await
+    }
+
+    /// Fetches secrets now, and gives what changed to whoever uses it. Nobody else tells anybody meanwhile, so what was
+    /// told is all here. Cancel-safe: what was begun goes on.
+    pub(crate) async fn rotate(
+        &self,
+        lifecycle: &Lifecycle,
+        references: Vec<SecretRef>,
+    ) -> (Vec<Renewed>, Vec<Told>) {
+        let _turn = self.telling.lock().await;
+        let mut renewals = JoinSet::new();
+        for reference in references {
+            let store = Arc::clone(&self.store);
+            renewals.spawn(async move {
+                let renewed = store.renew(&reference).await;
+                (reference, renewed)
+            });
+        }
+        let mut renewed = renewals.join_all().await;
+        renewed.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let told = self.tell_in_turn(lifecycle, Telling::Asked).await;
+        (renewed, told)
+    }
+
+    async fn tell_in_turn(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<Told> {
         let mut tellings = JoinSet::new();
         for (slot, provider) in self.outdated(lifecycle, telling) {
             let lifecycle = lifecycle.clone();
@@ -118,7 +148,7 @@ impl Secrets {
         for reference in self.in_use() {
             let due = self.store.due(&reference, ttl);
             if due.is_some_and(|due| due <= horizon) {
-                let store = std::sync::Arc::clone(&self.store);
+                let store = Arc::clone(&self.store);
                 // Logged where it fails.
                 renewals.spawn(async move { store.renew(&reference).await.is_ok() });
             }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use oneiric_core::Coded;
 use oneiric_domains::{Secret, SecretError, SecretRef};
 use oneiric_lifecycle::{Outcome, Reconfigured};
-use tokio::task::JoinSet;
 
 use super::unix_ms;
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     },
     error::RuntimeError,
     runtime::Runtime,
-    secrets::{Telling, Told, named},
+    secrets::{Renewed, Told, named},
 };
 
 impl Runtime {
@@ -79,34 +78,8 @@ impl Runtime {
             secrets = wanted.len(),
             "secrets are fetched anew"
         );
-        let mut renewals = JoinSet::new();
-        for reference in wanted {
-            let secrets = self.inner.secrets.clone();
-            renewals.spawn(async move {
-                let renewed = secrets.renew(&reference).await;
-                (reference, renewed)
-            });
-        }
-        let mut renewed = renewals.join_all().await;
-        renewed.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let secrets: Vec<_> = renewed
-            .into_iter()
-            .map(|(reference, renewed)| RotatedDoc {
-                reference: reference.to_string(),
-                outcome: match renewed {
-                    Ok(true) => "changed",
-                    Ok(false) => "unchanged",
-                    Err(_) => "failed",
-                }
-                .to_owned(),
-                error: renewed.err().map(|error| self.told(&error)),
-            })
-            .collect();
-        let told = self
-            .inner
-            .secrets
-            .tell(self.lifecycle(), Telling::Asked)
-            .await;
+        let (renewed, told) = self.inner.secrets.rotate(self.lifecycle(), wanted).await;
+        let secrets: Vec<_> = renewed.into_iter().map(|one| self.renewed(one)).collect();
         let slots: Vec<_> = told.into_iter().map(told_doc).collect();
         Ok(RotateDoc {
             schema: schema::ROTATE.into(),
@@ -129,6 +102,19 @@ impl Runtime {
             });
         }
         uses
+    }
+
+    fn renewed(&self, (reference, renewed): Renewed) -> RotatedDoc {
+        let outcome = match renewed {
+            Ok(true) => "changed",
+            Ok(false) => "unchanged",
+            Err(_) => "failed",
+        };
+        RotatedDoc {
+            reference: reference.to_string(),
+            outcome: outcome.to_owned(),
+            error: renewed.err().map(|error| self.told(&error)),
+        }
     }
 
     fn told(&self, error: &SecretError) -> SecretErrorDoc {

@@ -438,6 +438,23 @@ fn a_reference_that_is_none_or_that_nobody_keeps_is_a_fault_of_the_settings() {
     assert!(error.to_string().contains("there is vault"), "{error}");
 }
 
+#[tokio::test]
+async fn beside_a_reference_a_misspelt_key_is_found_at_once_and_a_type_when_it_is_built() {
+    let bench = Bench::new(Vault::with("token", TOKEN));
+    let error = bench
+        .builder(&settings(&[("adapter/a", "tolt = true")]))
+        .build();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("unknown field `tolt`"), "{error}");
+    let runtime = bench.runtime(&settings(&[(
+        "adapter/a",
+        "told = \"secret://vault/token\"",
+    )]));
+    let error = runtime.call(call("adapter/a", "length")).await.unwrap_err();
+    assert_eq!(error.code(), "lifecycle.settings_invalid");
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rotation_under_load_reaches_everybody_and_fails_no_call() {
     let bench = Bench::new(Vault::with("token", "t-"));
