@@ -6,6 +6,7 @@
     reason = "helpers of tests; clippy.toml excuses the bodies of tests only"
 )]
 
+mod activity;
 mod answers;
 mod bad_requests;
 mod bad_settings;

@@ -1,6 +1,7 @@
 //! What can be typed. Types for clap and nothing else: what a command does is in `commands`, so that
 //! this file reads as the command line's contract. Help teaches by example.
 
+mod activity;
 mod config;
 mod reload;
 mod secrets;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::activity::{Activity, Drain, Pause, Resume, Scope};
 pub(crate) use self::config::{
     Config, ConfigCheck, ConfigCommand, ConfigExplain, ConfigShow, Init,
 };
@@ -154,6 +156,14 @@ pub(crate) enum Ask {
     Secrets(Secrets),
     /// Has the process read its settings again and put in force what changed, or nothing of it
     Reload(Reload),
+    /// Refuses new calls of a slot, a provider or a domain until it is resumed
+    Pause(Pause),
+    /// Refuses new calls and lets those that run finish; can wait for that
+    Drain(Drain),
+    /// Takes calls again
+    Resume(Resume),
+    /// Shows what is paused or draining: since when, until when, by whom, why
+    Activity(Activity),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One module per command. Those that ask a running process get a [`Session`] and give an
 //! [`Output`]; `run` is the process itself.
 
+mod activity;
 mod call;
 mod config;
 mod doctor;
@@ -75,6 +76,10 @@ pub(crate) fn run(
             Ask::Reload(args) => reload::run(args, &mut session).await,
             Ask::Config(args) => config::run(args, env, &mut session).await,
             Ask::Secrets(args) => secrets::run(args, &mut session).await,
+            Ask::Pause(args) => activity::pause(args, io, &mut session).await,
+            Ask::Drain(args) => activity::drain(args, io, &mut session).await,
+            Ask::Resume(args) => activity::resume(args, &mut session).await,
+            Ask::Activity(args) => activity::activity(args, &mut session).await,
         }
     })
 }

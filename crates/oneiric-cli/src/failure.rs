@@ -2,6 +2,8 @@
 //! did not start, or the command itself. It becomes text with a hint for people, an error document
 //! for programs, and an exit code for scripts.
 
+use std::num::NonZeroU64;
+
 use oneiric_core::{Coded, ErrorKind};
 use serde_json::{Value, json};
 
@@ -19,6 +21,8 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     /// What the running process calls the request, to find it in its log.
     pub(crate) request_id: Option<String>,
+    /// After how many milliseconds the same can be asked again, where that is known.
+    pub(crate) retry_after_ms: Option<NonZeroU64>,
     /// More for programs, such as the report of a swap that was rolled back.
     pub(crate) details: Option<Box<Value>>,
     /// Where the kind does not say how the process should end.
@@ -38,6 +42,7 @@ impl Failure {
             message,
             hint: None,
             request_id: None,
+            retry_after_ms: None,
             details: None,
             exit: None,
         }
@@ -103,6 +108,10 @@ impl Failure {
             let more = [
                 ("hint", self.best_hint().map(Value::from)),
                 ("request_id", self.request_id.clone().map(Value::from)),
+                (
+                    "retry_after_ms",
+                    self.retry_after_ms.map(|ms| ms.get().into()),
+                ),
                 ("details", self.details.as_deref().cloned()),
             ];
             for (name, value) in more {

@@ -3,6 +3,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::Read;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -132,6 +133,7 @@ pub(crate) fn failure(error: ClientError) -> Failure {
     let hint = error.hint().filter(|_| error.code() != "core.tied");
     failure.hint = hint.map(str::to_owned);
     failure.request_id = error.request_id().map(str::to_owned);
+    failure.retry_after_ms = error.retry_after_ms().and_then(NonZeroU64::new);
     failure
 }
 

@@ -474,6 +474,7 @@ fn refusal(status: u16, body: &[u8]) -> ClientError {
             message: error.message,
             request_id: error.request_id,
             hint: error.hint,
+            retry_after_ms: error.retry_after_ms,
         },
         Err(_) => ClientError::Unreadable {
             message: format!("status {status} without an error document"),

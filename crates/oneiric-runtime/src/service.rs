@@ -77,6 +77,10 @@ impl Runtime {
         ListedSlot {
             slot: slot.clone(),
             state: state_name(status.as_ref()),
+            activity: status
+                .as_ref()
+                .filter(|status| !status.activity.is_running())
+                .map(|status| status.activity.activity.name().to_owned()),
             active: active.map(|active| active.provider.clone()),
             winner: winner.map(|winner| winner.provider().clone()),
             selection,

@@ -82,6 +82,12 @@ fn row(slot: &ListedSlot, candidate: &ListedCandidate) -> [Cell; 6] {
         (false, false) => ("shadowed", Style::Faint),
     };
     let mut state = state.to_owned();
+    let mut style = style;
+    if let Some(activity) = slot.activity.as_ref().filter(|_| candidate.active) {
+        state.push_str(", ");
+        state.push_str(activity);
+        style = Style::Attention;
+    }
     let selected = slot
         .selection
         .as_ref()

@@ -13,7 +13,7 @@ use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::table::{Cell, Table};
-use crate::words::{self, since};
+use crate::words::{self, Millis, since};
 
 pub(super) async fn run(args: &Status, session: &mut Session) -> Result<Output, Failure> {
     let slot = args.slot.as_deref().map(name).transpose()?;
@@ -90,7 +90,7 @@ impl View<'_> {
         let failed = Cell::number(slot.calls.failed);
         [
             Cell::new(&slot.slot),
-            Cell::new(state(slot)).style(state_style(slot)),
+            Cell::new(state(slot, self.now)).style(state_style(slot)),
             Cell::maybe(slot.active.as_ref().map(|active| &active.provider)),
             Cell::maybe(slot.since_unix_ms.map(|then| since(then, self.now))),
             Cell::number(slot.calls.succeeded.saturating_add(slot.calls.failed)),
@@ -167,19 +167,24 @@ impl View<'_> {
 }
 
 /// The state, and the activity where it is not the usual one.
-fn state(slot: &SlotStatus) -> String {
+fn state(slot: &SlotStatus, now: u64) -> String {
     if slot.activity.activity == "running" {
         return slot.state.clone();
     }
-    let who = slot.activity.who.as_ref().map(|who| format!(" by {who}"));
-    let note = slot.activity.note.as_ref().map(|note| format!(": {note}"));
-    format!(
-        "{}, {}{}{}",
-        slot.state,
-        slot.activity.activity,
-        who.unwrap_or_default(),
-        note.unwrap_or_default()
-    )
+    let said = &slot.activity;
+    let scope = said
+        .scope
+        .as_ref()
+        .filter(|scope| **scope != *slot.slot.as_str());
+    let scope = scope.map(|scope| format!(" ({scope})"));
+    let who = said.who.as_ref().map(|who| format!(" by {who}"));
+    let note = said.note.as_ref().map(|note| format!(": {note}"));
+    let left = said
+        .until_unix_ms
+        .map(|until| Millis(until.saturating_sub(now)));
+    let until = left.map(|left| format!("; resumes in {left}"));
+    let more = [scope, who, note, until].map(Option::unwrap_or_default);
+    format!("{}, {}{}", slot.state, said.activity, more.concat())
 }
 
 fn state_style(slot: &SlotStatus) -> Style {

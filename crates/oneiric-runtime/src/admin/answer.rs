@@ -516,6 +516,6 @@ mod tests {
         let panic = catch_panic(async { panic!("boom {}", 7) }).await;
         let problem = Problem::internal(panic.map(|()| String::new()).unwrap_err());
         assert_eq!((problem.status, problem.code), (500, "runtime.internal"));
-        assert_eq!(problem.message, "internal error: boom 7");
+        assert_eq!(&*problem.message, "internal error: boom 7");
     }
 }

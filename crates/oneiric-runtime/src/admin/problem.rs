@@ -51,7 +51,7 @@ pub(super) struct Problem {
     pub(super) status: u16,
     pub(super) code: &'static str,
     pub(super) kind: ErrorKind,
-    pub(super) message: String,
+    pub(super) message: Box<str>,
     /// What is behind the message, if that says more.
     pub(super) causes: Option<Box<str>>,
     pub(super) hint: Option<String>,
@@ -118,7 +118,7 @@ impl Problem {
             status,
             code,
             kind,
-            message: cut(&message.into(), MAX_MESSAGE_BYTES).into_owned(),
+            message: cut(&message.into(), MAX_MESSAGE_BYTES).into_owned().into(),
             causes: None,
             hint: None,
             allow: None,
@@ -177,7 +177,7 @@ impl Problem {
             error: ErrorFields {
                 code: self.code.into(),
                 kind: kind::name(self.kind).into(),
-                message: self.message,
+                message: self.message.into(),
                 request_id: id.into(),
                 hint: self.hint,
                 retry_after_ms: None,

@@ -52,7 +52,7 @@ impl Line<'_> {
                     who = self.who,
                     replayed = self.replayed.then_some(true),
                     code = self.problem.map(|problem| problem.code),
-                    reason = self.problem.map(|problem| problem.message.as_str()),
+                    reason = self.problem.map(|problem| &*problem.message),
                     slot = slot.as_deref(),
                     provider = provider.map(Provider::as_str),
                     operation = called.map(|called| called.operation.as_str()),

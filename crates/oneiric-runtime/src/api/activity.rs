@@ -43,8 +43,7 @@ pub struct ScopeDoc {
     /// Whether it is draining and nothing runs in it any more.
     #[serde(default)]
     pub drained: bool,
-    /// The wider or narrower scope that holds where it is more restrictive than this one's own activity; only when
-    /// one scope was asked for.
+    /// The wider or narrower scope whose rule holds here, where it is not this one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<ActivityScope>,
 }

@@ -21,6 +21,9 @@ pub struct ListedSlot {
     pub slot: Slot,
     /// Where it is in its life: `active`, `inactive`, `failed`, ...
     pub state: String,
+    /// `paused` or `draining`, where it takes no work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<String>,
     /// Whose instance serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<Provider>,

@@ -76,6 +76,8 @@ pub enum ClientError {
         request_id: String,
         /// A next step.
         hint: Option<String>,
+        /// After how many milliseconds the same request is going to be taken, where that is known.
+        retry_after_ms: Option<u64>,
     },
 }
 
@@ -121,6 +123,15 @@ impl ClientError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Refused { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns after how many milliseconds the same request is going to be taken, where that is known.
+    #[must_use]
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Refused { retry_after_ms, .. } => *retry_after_ms,
             _ => None,
         }
     }

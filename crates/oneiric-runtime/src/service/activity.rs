@@ -28,10 +28,7 @@ impl Runtime {
         let scopes = match scope {
             Some(scope) => {
                 self.must_know_scope(scope)?;
-                let held = self.lifecycle().activity_of(scope).scope;
-                let mut doc = self.scope_doc(scope);
-                doc.held_by = held.filter(|held| held != scope);
-                vec![doc]
+                vec![self.scope_doc(scope)]
             }
             None => {
                 let rules = self.lifecycle().activity_rules();
@@ -92,7 +89,10 @@ impl Runtime {
             slots: lifecycle.slots_in(scope),
             in_flight: lifecycle.in_flight(scope),
             drained: lifecycle.is_drained(scope),
-            held_by: None,
+            held_by: lifecycle
+                .activity_of(scope)
+                .scope
+                .filter(|held| held != scope),
             scope: rule.scope,
         }
     }

@@ -43,7 +43,7 @@ impl View<'_> {
     }
 
     fn who_serves(&self, slot: &SlotStatus, facts: &mut Facts) {
-        facts.add("state", state(slot));
+        facts.add("state", state(slot, self.now));
         facts.maybe(
             "for",
             slot.since_unix_ms
@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn one_slot_is_told_in_full() {
         let mut slot = slot();
-        slot["activity"] = json!({"activity": "paused", "note": "repairs", "who": "ann"});
+        slot["activity"] = json!({"activity": "paused", "scope": "adapter/*",
+            "note": "repairs", "who": "ann", "until_unix_ms": 660_000});
         slot["swap_duration"] =
             json!({"count": 3, "p50_us": 900, "p90_us": 900, "p99_us": 2_000, "max_us": 2_000});
         slot["holders"] = json!(["service/x", "service/y"]);
@@ -179,7 +180,7 @@ mod tests {
         .unwrap();
         let expected = "\
 adapter/cache
-  state       active, paused by ann: repairs
+  state       active, paused (adapter/*) by ann: repairs; resumes in 10 min
   for         3 s
   serves      memory (instance 1, from settings)
   wins        memory

@@ -1,0 +1,218 @@
+//! `drain`, and waiting for what runs. Whoever stops waiting leaves the scope draining: a drain that
+//! ended with the terminal it was typed at would open the slot in the middle of the night.
+
+use std::time::Duration;
+
+use oneiric_core::ErrorKind;
+use oneiric_lifecycle::{Activity, ActivityScope};
+use oneiric_runtime::api::slot::SlotStatus;
+use oneiric_runtime::api::{ActivityChangeDoc, ActivityDoc, ActivityRequest};
+use oneiric_runtime::{Client, Reply};
+
+use super::{agree, calls, changed, scope, typed};
+use crate::args::Drain;
+use crate::failure::Failure;
+use crate::io::Io;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::session::{self, Session};
+use crate::words::Millis;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+pub(in crate::commands) async fn run(
+    args: &Drain,
+    io: &mut Io<'_>,
+    session: &mut Session,
+) -> Result<Output, Failure> {
+    let scope = scope(&args.scope)?;
+    let mut client = session.client().await?;
+    if !args.waiting.wait {
+        let begun = begin(args, &scope, &mut client, io).await?;
+        let text = changed(&begun.doc, session.paint);
+        return Ok(Output::new(text, begun.json));
+    }
+    // One that drains already keeps its note and who wrote it, unless there is a new one.
+    if args.note.is_some() || !drains(&scope, &mut client).await? {
+        begin(args, &scope, &mut client, io).await?;
+    }
+    let limit = args.waiting.timeout.unwrap_or(Duration::MAX);
+    let mut progress = Progress::new(io);
+    let mut in_flight = 0;
+    let ended = tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => Ended::Interrupted,
+        ended = tokio::time::timeout(
+            limit,
+            empty(&scope, &mut client, &mut progress, &mut in_flight),
+        ) => ended.map_or(Ended::TimedOut, Ended::Answered),
+    };
+    progress.end();
+    let failure = match ended {
+        Ended::Answered(answer) => {
+            let reply = answer?;
+            return Ok(Output::new(
+                format!("{scope}: drained, nothing runs any more\n"),
+                reply.json,
+            ));
+        }
+        Ended::Interrupted => {
+            let message = format!("interrupted; {scope} goes on draining");
+            Failure::new("cli.interrupted", ErrorKind::Unavailable, message)
+        }
+        Ended::TimedOut => {
+            let waited = Millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            let message = format!("{scope} is not empty after {waited}; it goes on draining");
+            Failure::new("cli.timed_out", ErrorKind::Timeout, message)
+        }
+    };
+    Err(still_runs(failure, &scope, in_flight, session).await)
+}
+
+/// How waiting ended.
+enum Ended {
+    Answered(Result<Reply<ActivityDoc>, Failure>),
+    TimedOut,
+    Interrupted,
+}
+
+async fn drains(scope: &ActivityScope, client: &mut Client) -> Result<bool, Failure> {
+    let reply = client.activity(Some(scope)).await;
+    let scopes = reply.map_err(session::failure)?.doc.scopes;
+    Ok(scopes.iter().any(|doc| doc.activity == Activity::Draining))
+}
+
+/// Has the scope drained.
+async fn begin(
+    args: &Drain,
+    scope: &ActivityScope,
+    client: &mut Client,
+    io: &mut Io<'_>,
+) -> Result<Reply<ActivityChangeDoc>, Failure> {
+    agree(scope, "drains", &args.assent, client, io).await?;
+    let request = ActivityRequest {
+        note: args.note.clone(),
+        ..ActivityRequest::new(scope.clone(), Activity::Draining)
+    };
+    let reply = client.set_activity(&request).await;
+    reply.map_err(session::failure)
+}
+
+/// Looks until nothing runs in the scope.
+async fn empty(
+    scope: &ActivityScope,
+    client: &mut Client,
+    progress: &mut Progress<'_>,
+    in_flight: &mut u64,
+) -> Result<Reply<ActivityDoc>, Failure> {
+    loop {
+        let reply = client
+            .activity(Some(scope))
+            .await
+            .map_err(session::failure)?;
+        let Some(now) = reply.doc.scopes.first() else {
+            let message = "the answer says nothing about the scope";
+            let code = "cli.answer_incomplete";
+            return Err(Failure::new(code, ErrorKind::Internal, message));
+        };
+        if now.drained {
+            return Ok(reply);
+        }
+        if now.activity != Activity::Draining {
+            let message = format!(
+                "{scope} does not drain any more: it is {}",
+                now.activity.name()
+            );
+            return Err(Failure::new(
+                "cli.drain_lifted",
+                ErrorKind::Unavailable,
+                message,
+            ));
+        }
+        *in_flight = now.in_flight;
+        progress.say(&format!("{scope}: waiting for {}", calls(*in_flight)));
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Says what runs, where, and what can be done.
+async fn still_runs(
+    mut failure: Failure,
+    scope: &ActivityScope,
+    in_flight: u64,
+    session: &Session,
+) -> Failure {
+    failure
+        .message
+        .push_str(&format!(", with {} in flight", calls(in_flight)));
+    // Only to say more; the process may be gone by now.
+    if let Ok(mut client) = session.client().await
+        && let Ok(reply) = client.status(None).await
+    {
+        for line in reply
+            .doc
+            .slots
+            .iter()
+            .flat_map(|slot| running_in(scope, slot))
+        {
+            failure.message.push_str(&format!("\n  {line}"));
+        }
+    }
+    let typed = typed(scope);
+    failure.hint(format!(
+        "`oneiric drain {typed} --wait` waits on, `oneiric resume {typed}` takes work again"
+    ))
+}
+
+/// Who still has work in a slot.
+fn running_in(scope: &ActivityScope, status: &SlotStatus) -> Vec<String> {
+    let slot = &status.slot;
+    let active = status
+        .active
+        .iter()
+        .map(|active| (&active.provider, active.instance, status.in_flight));
+    let draining = status
+        .draining
+        .iter()
+        .map(|draining| (&draining.provider, draining.instance, draining.in_flight));
+    active
+        .chain(draining)
+        .filter(|(provider, _, in_flight)| *in_flight > 0 && scope.covers(slot, provider))
+        .map(|(provider, instance, in_flight)| {
+            format!(
+                "{slot}: {} on {provider} (instance {instance})",
+                calls(in_flight)
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_still_runs_is_told_by_instance_and_only_of_what_is_drained() {
+        let status: SlotStatus = serde_json::from_value(json!({
+            "slot": "adapter/cache", "state": "swapping", "activity": {"activity": "draining"},
+            "active": {"provider": "file", "origin": "settings", "sequence": 2, "instance": 4},
+            "in_flight": 1,
+            "draining": [
+                {"provider": "redis", "instance": 3, "in_flight": 2},
+                {"provider": "memory", "instance": 2, "in_flight": 0},
+            ],
+        }))
+        .unwrap();
+        let runs = |scope: &str| running_in(&scope.parse().unwrap(), &status);
+        let redis = "adapter/cache: 2 calls on redis (instance 3)";
+        assert_eq!(
+            runs("adapter/*"),
+            ["adapter/cache: 1 call on file (instance 4)", redis]
+        );
+        assert_eq!(runs("adapter/cache:redis"), [redis]);
+        assert_eq!(runs("service/*"), [""; 0]);
+    }
+}
