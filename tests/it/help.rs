@@ -2,7 +2,7 @@
 
 use oneiric_tests::Place;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "run",
     "list",
     "explain",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 10] = [
     "swap",
     "health",
     "doctor",
+    "state",
     "completions",
     "man",
 ];

@@ -11,10 +11,12 @@ mod answers;
 mod bad_requests;
 mod bad_settings;
 mod config;
+mod disks;
 mod doctor;
 mod error_mode;
 mod guides;
 mod help;
+mod kills;
 mod load;
 mod logs;
 mod processes;
@@ -25,6 +27,7 @@ mod secrets;
 mod service;
 mod settings_page;
 mod shell;
+mod state;
 mod swaps;
 
 /// A file that nobody lists is a file of tests that never run.

@@ -10,8 +10,10 @@
 pub mod binary;
 pub mod console;
 pub mod guide;
+pub mod http;
 pub mod process;
 pub mod program;
+pub mod random;
 pub mod redis;
 pub mod settings;
 pub mod socket;

@@ -5,6 +5,7 @@ mod activity;
 mod config;
 mod reload;
 mod secrets;
+mod state;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) use self::config::{
 };
 pub(crate) use self::reload::Reload;
 pub(crate) use self::secrets::{Secrets, SecretsCommand, SecretsRotate};
+pub(crate) use self::state::{Backup, Check, Restore, State, StateAction};
 
 /// Shows which part of a running process is active and why, calls it, and exchanges it without a
 /// failed call.
@@ -164,6 +166,8 @@ pub(crate) enum Ask {
     Resume(Resume),
     /// Shows what is paused or draining: since when, until when, by whom, why
     Activity(Activity),
+    /// Shows, copies, checks and restores what the process remembers
+    State(State),
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod man;
 mod reload;
 mod run;
 mod secrets;
+mod state;
 mod status;
 mod swap;
 
@@ -80,6 +81,7 @@ pub(crate) fn run(
             Ask::Drain(args) => activity::drain(args, io, &mut session).await,
             Ask::Resume(args) => activity::resume(args, &mut session).await,
             Ask::Activity(args) => activity::activity(args, &mut session).await,
+            Ask::State(args) => state::run(args, io, &mut session).await,
         }
     })
 }

@@ -107,7 +107,10 @@ impl History {
             Some(writer) => Some(writer.await),
             None => None,
         } {
-            tracing::error!(reason = %error, "the writer of the history failed");
+            tracing::error!(
+                reason = error.to_string(),
+                "the writer of the history failed"
+            );
         }
         let left = self.heap.waiting().entries;
         if left > 0 {
@@ -175,7 +178,12 @@ impl Heap {
                 let known = waiting.refused.as_ref().map(Coded::code) == Some(error.code());
                 if !known {
                     let (code, entries) = (error.code(), batch.len());
-                    tracing::warn!(code, reason = %error, slots = entries, "history is not written, and kept to be");
+                    tracing::warn!(
+                        code,
+                        reason = error.to_string(),
+                        slots = entries,
+                        "history is not written, and kept to be"
+                    );
                 }
                 waiting.put_back(batch);
             }

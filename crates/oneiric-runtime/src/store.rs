@@ -231,7 +231,7 @@ impl Runtime {
         if let Kept::File(db) = self.inner.state.kept() {
             let closed = tokio::task::spawn_blocking(move || db.close()).await;
             if let Err(error) = closed {
-                tracing::error!(reason = %error, "the state was not closed");
+                tracing::error!(reason = error.to_string(), "the state was not closed");
             }
         }
     }

@@ -118,7 +118,7 @@ pub fn restore(backup: &Path, path: &Path) -> Result<Restored, StateError> {
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), StateError> {
     open::make_file(to)?;
-    let connection = open::inspect(from, Look::Quick)?;
+    let connection = open::inspect(from, Look::Whole)?;
     copy(&connection, from, to, || {})
 }
 
@@ -167,4 +167,95 @@ fn free_name(path: &Path) -> Result<PathBuf, StateError> {
         .ok_or_else(|| StateError::Exists {
             path: open::with_ending(path, ".before-restore-9999"),
         })
+}
+
+/// A database that is received piece by piece, such as a backup from a running process. It gets its name when it is
+/// whole and was looked at; until then it lies beside, and goes when this is dropped.
+#[derive(Debug)]
+pub struct Incoming {
+    to: PathBuf,
+    unfinished: PathBuf,
+    file: fs::File,
+    replace: bool,
+    failed: Option<StateError>,
+}
+
+impl Incoming {
+    /// Begins to write what is to become `to`.
+    ///
+    /// # Errors
+    /// `sqlite.exists` if there is such a file and it is not to be replaced; `sqlite.unwritable`, `sqlite.unreadable`.
+    pub fn begin(to: &Path, replace: bool) -> Result<Self, StateError> {
+        let to = open::in_its_folder(to)?;
+        match fs::symlink_metadata(&to) {
+            Ok(_) if !replace => return Err(StateError::Exists { path: to }),
+            Ok(found) if !found.is_file() => {
+                return Err(StateError::UnsafeFile {
+                    path: to,
+                    what: "it is no file".to_owned(),
+                });
+            }
+            _ => {}
+        }
+        let ending = format!(".unfinished-{}", std::process::id());
+        let unfinished = open::with_ending(&to, &ending);
+        open::remove_unfinished(&unfinished)?;
+        let file = open::make_file(&unfinished)?;
+        Ok(Self {
+            to,
+            unfinished,
+            file,
+            replace,
+            failed: None,
+        })
+    }
+
+    /// Why a piece could not be written, if one could not.
+    #[must_use]
+    pub fn failed(&self) -> Option<StateError> {
+        self.failed.clone()
+    }
+
+    /// Looks at what was written, makes it durable and gives it its name.
+    ///
+    /// # Errors
+    /// What [`check`] says about it; `sqlite.exists`, `sqlite.unwritable`, `sqlite.disk_full`. Then nothing has changed.
+    pub fn finish(self) -> Result<Summary, StateError> {
+        let summary = check(&self.unfinished)?;
+        if self.replace {
+            open::sync(&self.unfinished)?;
+            fs::rename(&self.unfinished, &self.to)
+                .map_err(|error| StateError::io_write(&self.to, &error))?;
+            open::sync_folder(&self.to)?;
+        } else {
+            open::put_in_place(&self.unfinished, &self.to)?;
+        }
+        Ok(Summary {
+            path: self.to.clone(),
+            ..summary
+        })
+    }
+}
+
+impl io::Write for Incoming {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(piece);
+        if let Err(error) = &written
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            self.failed = Some(StateError::io_write(&self.to, error));
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Gone already when it was finished.
+        let _unfinished = open::remove_unfinished(&self.unfinished);
+    }
 }

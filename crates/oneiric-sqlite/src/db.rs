@@ -122,7 +122,10 @@ impl StateDb {
         });
         if let Err(error) = noted {
             // The copy is whole all the same.
-            tracing::warn!(reason = %error, "the time of the backup was not noted");
+            tracing::warn!(
+                reason = error.to_string(),
+                "the time of the backup was not noted"
+            );
         }
         Ok(())
     }
@@ -136,7 +139,10 @@ impl StateDb {
             note.execute((stored(run)?, stored(now)?))
         });
         if let Err(error) = noted {
-            tracing::warn!(reason = %error, "the end of the run was not noted");
+            tracing::warn!(
+                reason = error.to_string(),
+                "the end of the run was not noted"
+            );
         }
         self.worker.close();
     }

@@ -38,7 +38,7 @@ mod selections;
 mod status;
 mod worker;
 
-pub use backup::{Restored, check, restore};
+pub use backup::{Incoming, Restored, check, restore};
 pub use db::{FILE_NAME, MAX_TEXT_BYTES, StateDb, Summary};
 pub use error::StateError;
 pub use migrations::{APPLICATION_ID, schema_version};

@@ -10,7 +10,10 @@
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -50,12 +53,6 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, PathBuf), StateError> {
     }
     let connection = inspect(path, Look::Quick)?;
     let of = |error: rusqlite::Error| StateError::of(path, &error);
-    if connection.is_readonly("main").map_err(of)? {
-        return Err(StateError::Unwritable {
-            path: path.clone(),
-            message: "it is read-only".to_owned(),
-        });
-    }
     let version = pragma(&connection, "user_version").map_err(of)?;
     let mode = settle(&connection).map_err(of)?;
     if mode != "wal" {
@@ -81,7 +78,11 @@ pub(crate) fn inspect(path: &Path, look: Look) -> Result<Connection, StateError>
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(path, flags).map_err(of)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
+    let read_only = connection.is_readonly("main").map_err(of)?;
+    if read_only {
+        connection = as_it_lies(path, look)?;
+    }
     (|| {
         connection.busy_timeout(BUSY_LIMIT)?;
         // Until it is known to be ours, not even its log is folded in.
@@ -89,6 +90,9 @@ pub(crate) fn inspect(path: &Path, look: Look) -> Result<Connection, StateError>
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
+        if read_only {
+            return Ok(());
+        }
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")
     })()
     .map_err(of)?;
@@ -133,6 +137,33 @@ pub(crate) fn inspect(path: &Path, look: Look) -> Result<Connection, StateError>
         return Err(StateError::corrupt(path, said));
     }
     Ok(connection)
+}
+
+/// Opens a file that takes no writes, not even of a lock: for a look at a backup, and for nothing else.
+fn as_it_lies(path: &Path, look: Look) -> Result<Connection, StateError> {
+    let [log, ..] = beside(path);
+    let has_log = fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+    if look == Look::Quick || has_log {
+        return Err(StateError::Unwritable {
+            path: path.to_owned(),
+            message: "it is read-only".to_owned(),
+        });
+    }
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.push_str(&format!("%{other:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    Connection::open_with_flags(uri, flags).map_err(|error| StateError::of(path, &error))
 }
 
 /// From here on it is ours to write. Every write that is acknowledged was synced to the disk. Gives the journal mode.

@@ -149,7 +149,10 @@ fn serve(connection: Connection, path: &Path, jobs: &Receiver<Job>) {
         }
     }
     if let Err((_, error)) = connection.close() {
-        tracing::error!(reason = %error, "the state was not closed cleanly");
+        tracing::error!(
+            reason = error.to_string(),
+            "the state was not closed cleanly"
+        );
     }
 }
 

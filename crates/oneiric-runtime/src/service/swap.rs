@@ -76,7 +76,7 @@ impl Note {
         if let Err(error) = self.runtime.record(entry).await {
             tracing::error!(
                 code = error.code(),
-                reason = %error,
+                reason = error.to_string(),
                 slot = %self.entry.slot,
                 "a selection whose swap failed was not taken back"
             );

@@ -20,5 +20,6 @@ mod settings_bytes;
 mod settings_file;
 mod settings_layers;
 mod settings_size;
+mod stores;
 mod support;
 mod watch;
