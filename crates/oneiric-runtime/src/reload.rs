@@ -308,41 +308,31 @@ impl Runtime {
 
     /// Does what waited for slots that take work again.
     async fn apply_held(&self) {
-        let mine = Arc::clone(&self.inner.reload.turn).lock_owned().await;
-        for slot in self.inner.reload.held.all().into_keys() {
-            let _turn = self.inner.revisions.turn(&slot).lock_owned().await;
-            let now = self.now(&slot);
-            if now.closed.is_some() || now.baseline.is_none() {
-                continue;
-            }
-            let settings = self.settings();
-            let slots = BTreeMap::from([(slot.clone(), now)]);
-            let after = self.registry().snapshot();
-            for step in plan::steps(&settings, &settings, &after, &slots) {
-                match self.do_step(&step).await {
-                    Ok(_) => {
-                        let (slot, why) = (step.slot.as_str(), step.doc().why.join(", "));
-                        tracing::info!(slot, why, "did what waited for the slot to be resumed");
-                    }
-                    // Why is in the log already: each swap that fails says so.
-                    Err(failure) => {
-                        self.inner.reload.held.failed(&slot, failure);
-                        continue;
-                    }
-                }
-            }
-            let failed = self
-                .inner
-                .reload
-                .held
-                .all()
-                .get(&slot)
-                .is_some_and(|one| one.failed.is_some());
-            if !failed {
-                self.inner.reload.held.release(&slot);
+        let _mine = Arc::clone(&self.inner.reload.turn).lock_owned().await;
+        let held = &self.inner.reload.held;
+        let (mut turns, mut slots) = (Vec::new(), BTreeMap::new());
+        for slot in held.all().into_keys() {
+            turns.push(self.inner.revisions.turn(&slot).lock_owned().await);
+            slots.insert(slot.clone(), self.now(&slot));
+        }
+        let (settings, after) = (self.settings(), self.registry().snapshot());
+        let steps = plan::steps(&settings, &settings, &after, &slots);
+        for slot in slots.keys() {
+            if !steps.iter().any(|step| step.slot == *slot) {
+                held.release(slot);
             }
         }
-        drop(mine);
+        for step in steps.iter().filter(|step| step.held.is_none()) {
+            match self.do_step(step).await {
+                Ok(_) => {
+                    let (slot, why) = (step.slot.as_str(), step.doc().why.join(", "));
+                    tracing::info!(slot, why, "did what waited for the slot to be resumed");
+                    held.release(&step.slot);
+                }
+                // Why is in the log already: each swap that fails says so.
+                Err(failure) => held.failed(&step.slot, failure),
+            }
+        }
     }
 
     /// Refuses settings that a runtime could not be built with.
@@ -403,6 +393,7 @@ impl Runtime {
             active: status
                 .and_then(|status| status.active)
                 .map(|active| (active.provider, active.origin)),
+            holders: self.lifecycle().holders(slot),
             operator,
             baseline: self.inner.reload.held.baseline(slot),
         }

@@ -21,6 +21,8 @@ pub(super) struct Now {
     pub(super) active: Option<(Provider, Origin)>,
     /// `paused` or `draining` when it takes no work.
     pub(super) closed: Option<&'static str>,
+    /// The slots whose instance needs this one.
+    pub(super) holders: Vec<Slot>,
     /// Whether an operator has selected somebody.
     pub(super) operator: bool,
     /// The settings that what serves was built with, where these are not the ones in force.
@@ -112,7 +114,30 @@ pub(super) fn steps(
             steps.insert(slot.clone(), step);
         }
     }
-    in_order(steps, after)
+    hold_what_is_held_on_to(&mut steps, now);
+    in_order(steps, after, now)
+}
+
+/// A slot that would be retired waits with those that need it: their instance is there until they are resumed.
+fn hold_what_is_held_on_to(steps: &mut BTreeMap<Slot, Step>, now: &BTreeMap<Slot, Now>) {
+    loop {
+        let found = steps.values().find_map(|step| {
+            if step.act != Act::Retire || step.held.is_some() {
+                return None;
+            }
+            let holders = now.get(&step.slot)?.holders.iter();
+            let held = holders
+                .filter_map(|holder| steps.get(holder)?.held)
+                .next()?;
+            Some((step.slot.clone(), held))
+        });
+        let Some((slot, held)) = found else {
+            return;
+        };
+        if let Some(step) = steps.get_mut(&slot) {
+            step.held = Some(held);
+        }
+    }
 }
 
 /// What a slot needs, if anything.
@@ -174,30 +199,55 @@ fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot
     })
 }
 
-/// What is needed comes before what needs it, and what is retired comes last, the other way round.
-fn in_order(mut steps: BTreeMap<Slot, Step>, after: &Snapshot) -> Vec<Step> {
-    let names: Vec<Slot> = steps.keys().cloned().collect();
-    let mut order = Vec::new();
-    let mut seen = BTreeSet::new();
-    for slot in &names {
-        visit(slot, after, &mut seen, &mut order);
+/// What is needed comes before what needs it; what is retired comes last, the other way round.
+fn in_order(
+    mut steps: BTreeMap<Slot, Step>,
+    after: &Snapshot,
+    now: &BTreeMap<Slot, Now>,
+) -> Vec<Step> {
+    let is_retired = |step: &Step| step.act == Act::Retire;
+    let needs = |slot: &Slot| -> Vec<Slot> {
+        let winner = after.winner(slot);
+        winner
+            .map(|winner| winner.requires().to_vec())
+            .unwrap_or_default()
+    };
+    let holders = |slot: &Slot| -> Vec<Slot> {
+        now.get(slot)
+            .map(|now| now.holders.clone())
+            .unwrap_or_default()
+    };
+    let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
+    for slot in steps.values().filter(|step| !is_retired(step)) {
+        visit(&slot.slot, &needs, &mut seen, &mut order);
     }
-    let mut sorted: Vec<Step> = order.iter().filter_map(|slot| steps.remove(slot)).collect();
-    sorted.sort_by_key(|step| step.act == Act::Retire);
-    sorted
+    let (mut retired, mut seen) = (Vec::new(), BTreeSet::new());
+    for slot in steps.values().filter(|step| is_retired(step)) {
+        visit(&slot.slot, &holders, &mut seen, &mut retired);
+    }
+    // Each has its step in one of the two, at the place that is right for it.
+    let retired = retired
+        .into_iter()
+        .filter(|slot| steps.get(slot).is_some_and(is_retired));
+    let order = order
+        .into_iter()
+        .filter(|slot| !steps.get(slot).is_some_and(is_retired));
+    let order: Vec<Slot> = order.chain(retired).collect();
+    order.iter().filter_map(|slot| steps.remove(slot)).collect()
 }
 
-/// A ring of requirements ends where it closes; activation refuses it with its path.
-fn visit(slot: &Slot, after: &Snapshot, seen: &mut BTreeSet<Slot>, order: &mut Vec<Slot>) {
+/// A ring ends where it closes; activation refuses one of requirements with its path.
+fn visit(
+    slot: &Slot,
+    first: &impl Fn(&Slot) -> Vec<Slot>,
+    seen: &mut BTreeSet<Slot>,
+    order: &mut Vec<Slot>,
+) {
     if !seen.insert(slot.clone()) {
         return;
     }
-    for need in after
-        .winner(slot)
-        .map(|winner| winner.requires())
-        .unwrap_or_default()
-    {
-        visit(need, after, seen, order);
+    for before in first(slot) {
+        visit(&before, first, seen, order);
     }
     order.push(slot.clone());
 }

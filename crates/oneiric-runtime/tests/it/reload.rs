@@ -193,6 +193,41 @@ async fn new_slots_come_up_and_removed_ones_go_and_what_vanished_is_replaced() {
 }
 
 #[tokio::test]
+async fn what_is_removed_goes_dependents_first_and_waits_for_those_that_are_paused() {
+    // `adapter/log` is the first by name and needed by the second.
+    let log = TASK.replace("task/mail", "adapter/log");
+    let web = TASK.replace("task/mail", "service/web").replace(
+        "'smtp'\nfactory",
+        "'smtp'\nrequires = ['adapter/log']\nfactory",
+    );
+    let both = format!("{log}{web}");
+    let scene = Scene::start(&format!("{CAST}{both}")).await;
+    pause(&scene, "service/web", Activity::Paused);
+    let doc = reload(&scene, cast(&scene, &[], "")).await;
+    let held: Vec<_> = doc
+        .slots
+        .iter()
+        .map(|step| (step.slot.as_str(), step.held.as_deref()))
+        .collect();
+    assert_eq!(
+        held,
+        [
+            ("service/web", Some("paused")),
+            ("adapter/log", Some("paused"))
+        ]
+    );
+    assert_eq!(doc.outcome, ReloadOutcome::Applied);
+    reload(&scene, cast(&scene, &[], &both)).await;
+    assert!(scene.runtime.settings_state().held.is_empty());
+
+    pause(&scene, "service/web", Activity::Running);
+    let doc = reload(&scene, cast(&scene, &[], "")).await;
+    assert_eq!(doc.outcome, ReloadOutcome::Applied, "{doc:?}");
+    assert_eq!(scene.runtime.status(None).unwrap().slots.len(), 1);
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_reloaded_is_refused_by_name_and_nothing_is_applied() {
     let scene = Scene::start(CAST).await;
     let mut settings = cast(

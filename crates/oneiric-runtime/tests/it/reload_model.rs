@@ -281,7 +281,7 @@ async fn run(documents: Vec<Document>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
 
     #[test]
     fn after_any_reloads_a_process_is_as_one_started_with_the_last_good_settings(
