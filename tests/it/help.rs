@@ -10,6 +10,7 @@ const COMMANDS: [&str; 11] = [
     "call",
     "swap",
     "health",
+    "metrics",
     "doctor",
     "state",
     "completions",

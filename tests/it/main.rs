@@ -19,6 +19,7 @@ mod help;
 mod kills;
 mod load;
 mod logs;
+mod metrics;
 mod processes;
 mod readme;
 mod redis;

@@ -27,7 +27,8 @@ Examples:
 const REFERENCE: &str = "docs/reference/cli.md";
 
 /// What the binary prints as a whole page, and with which words.
-const PRINTED: [(&str, &[&str]); 2] = [
+const PRINTED: [(&str, &[&str]); 3] = [
+    ("docs/reference/metrics.md", &["metrics", "--reference"]),
     (
         "docs/reference/settings.md",
         &["config", "schema", "--reference"],

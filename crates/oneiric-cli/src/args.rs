@@ -150,6 +150,8 @@ pub(crate) enum Ask {
     Swap(Swap),
     /// Shows what the components last said about their health, or asks them
     Health(Health),
+    /// Prints the metrics of the process, in Prometheus' text form
+    Metrics(Metrics),
     /// Looks for whatever keeps a process from starting or serving, and says what to do about it
     Doctor(Doctor),
     /// Shows, explains and checks settings
@@ -338,6 +340,17 @@ Examples:
 It changes nothing, works without a process, and says what it could not look at. The exit code is 1
 when something is bad.")]
 pub(crate) struct Doctor {}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oneiric metrics | grep oneiric_calls_total
+  oneiric metrics --reference    what there is and what it means")]
+pub(crate) struct Metrics {
+    /// Says what each metric means, as a Markdown page; asks no process
+    #[arg(long)]
+    pub(crate) reference: bool,
+}
 
 /// A shell that can complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

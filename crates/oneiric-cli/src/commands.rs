@@ -10,6 +10,7 @@ mod health;
 mod init;
 mod list;
 mod man;
+mod metrics;
 mod reload;
 mod run;
 mod secrets;
@@ -72,6 +73,7 @@ pub(crate) fn run(
                 call::run(args, input, &mut session).await
             }
             Ask::Swap(args) => swap::run(args, io, &mut session).await,
+            Ask::Metrics(args) => metrics::run(args, &session).await,
             Ask::Doctor(_) => doctor::run(env, &session).await,
             Ask::Health(args) => health::run(args, io, &mut session).await,
             Ask::Reload(args) => reload::run(args, &mut session).await,

@@ -83,6 +83,8 @@ mod swap_log;
 
 #[cfg(feature = "log")]
 pub use crate::log::{DEFAULT_FILTER, InvalidFilter, Log};
+#[cfg(feature = "metrics")]
+pub use crate::metrics::metrics_reference;
 pub use crate::{
     builder::RuntimeBuilder,
     error::RuntimeError,

@@ -4,182 +4,21 @@
 //! Whatever the lifecycle counts already is copied when somebody scrapes instead of being counted twice; labels are
 //! slots, outcomes, routes and statuses, all of them bounded.
 
+mod table;
+
 use std::fmt;
 
-use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics::{KeyName, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use oneiric_lifecycle::{Activity, SlotStatus};
+use oneiric_lifecycle::{Activity, Health, SlotStatus};
 
+pub use self::table::metrics_reference;
+use self::table::{Kind, Metric};
 use crate::{
+    api::SecretDoc,
     runtime::Runtime,
     service::{serves, unix_ms},
 };
-
-/// Every metric: name, unit, and what it means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Metric {
-    SelectionsUnknown,
-    SlotActive,
-    SlotDiffers,
-    SlotPaused,
-    SlotInFlight,
-    SwapsTotal,
-    InstancesRetiredTotal,
-    CallsTotal,
-    AdminRequestsTotal,
-    AdminRefusalsTotal,
-    AdminInUse,
-    SettingsReloadsTotal,
-    SettingsRefused,
-    SettingsGoodSince,
-    SlotsHeld,
-    StartTime,
-    LogLinesDroppedTotal,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-}
-
-impl Metric {
-    const ALL: [Self; 17] = [
-        Self::SelectionsUnknown,
-        Self::SlotActive,
-        Self::SlotDiffers,
-        Self::SlotPaused,
-        Self::SlotInFlight,
-        Self::SwapsTotal,
-        Self::InstancesRetiredTotal,
-        Self::CallsTotal,
-        Self::AdminRequestsTotal,
-        Self::AdminRefusalsTotal,
-        Self::AdminInUse,
-        Self::SettingsReloadsTotal,
-        Self::SettingsRefused,
-        Self::SettingsGoodSince,
-        Self::SlotsHeld,
-        Self::StartTime,
-        Self::LogLinesDroppedTotal,
-    ];
-
-    const fn about(self) -> (&'static str, Kind, Unit, &'static str) {
-        use Kind::{Counter, Gauge};
-        match self {
-            Self::SelectionsUnknown => (
-                "oneiric_selections_unknown",
-                Gauge,
-                Unit::Count,
-                "Selections that name a provider nobody registered, so that they choose nobody.",
-            ),
-            Self::SlotActive => (
-                "oneiric_slot_active",
-                Gauge,
-                Unit::Count,
-                "1 when an instance serves the slot.",
-            ),
-            Self::SlotDiffers => (
-                "oneiric_slot_differs",
-                Gauge,
-                Unit::Count,
-                "1 when what serves the slot is not what ranks best.",
-            ),
-            Self::SlotPaused => (
-                "oneiric_slot_paused",
-                Gauge,
-                Unit::Count,
-                "1 when the slot refuses work: paused or draining.",
-            ),
-            Self::SlotInFlight => (
-                "oneiric_slot_in_flight",
-                Gauge,
-                Unit::Count,
-                "Leases that are out on the slot.",
-            ),
-            Self::SwapsTotal => (
-                "oneiric_swaps_total",
-                Counter,
-                Unit::Count,
-                "Transitions by outcome: activated, swapped, forced (counted among these two), rolled_back, failed.",
-            ),
-            Self::InstancesRetiredTotal => (
-                "oneiric_instances_retired_total",
-                Counter,
-                Unit::Count,
-                "Instances retired.",
-            ),
-            Self::CallsTotal => (
-                "oneiric_calls_total",
-                Counter,
-                Unit::Count,
-                "Calls by outcome: succeeded, failed (the component's fault, not the caller's).",
-            ),
-            Self::AdminRequestsTotal => (
-                "oneiric_admin_requests_total",
-                Counter,
-                Unit::Count,
-                "Requests to the admin API by route and status.",
-            ),
-            Self::AdminRefusalsTotal => (
-                "oneiric_admin_refusals_total",
-                Counter,
-                Unit::Count,
-                "What the admin API did not take, by reason: an error code, or what ended a connection before it asked.",
-            ),
-            Self::AdminInUse => (
-                "oneiric_admin_in_use",
-                Gauge,
-                Unit::Count,
-                "Connections, calls, changes and streams of the admin API at this moment, by what.",
-            ),
-            Self::SettingsReloadsTotal => (
-                "oneiric_settings_reloads_total",
-                Counter,
-                Unit::Count,
-                "Times the settings were read again, by outcome: applied, unchanged, refused, restored, broken, invalid.",
-            ),
-            Self::SettingsRefused => (
-                "oneiric_settings_refused",
-                Gauge,
-                Unit::Count,
-                "1 when the settings files say something that is not in force.",
-            ),
-            Self::SettingsGoodSince => (
-                "oneiric_settings_good_since_seconds",
-                Gauge,
-                Unit::Seconds,
-                "Since when the settings in force are, in seconds since 1970.",
-            ),
-            Self::SlotsHeld => (
-                "oneiric_slots_held",
-                Gauge,
-                Unit::Count,
-                "Slots whose change of settings waits until they are resumed.",
-            ),
-            Self::StartTime => (
-                "oneiric_start_time_seconds",
-                Gauge,
-                Unit::Seconds,
-                "When the runtime was put together, in seconds since 1970.",
-            ),
-            Self::LogLinesDroppedTotal => (
-                "oneiric_log_lines_dropped_total",
-                Counter,
-                Unit::Count,
-                "Lines of the log that were lost because nobody read them.",
-            ),
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        self.about().0
-    }
-
-    fn key(self, labels: Vec<Label>) -> Key {
-        Key::from_parts(self.name(), labels)
-    }
-}
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
@@ -192,14 +31,12 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         for metric in Metric::ALL {
-            let (name, kind, unit, about) = metric.about();
-            let (name, about) = (
-                KeyName::from_const_str(name),
-                SharedString::const_str(about),
-            );
-            match kind {
-                Kind::Counter => recorder.describe_counter(name, Some(unit), about),
-                Kind::Gauge => recorder.describe_gauge(name, Some(unit), about),
+            let about = metric.about();
+            let name = KeyName::from_const_str(about.name);
+            let (unit, says) = (Some(about.unit), SharedString::const_str(about.says));
+            match about.kind {
+                Kind::Counter => recorder.describe_counter(name, unit, says),
+                Kind::Gauge => recorder.describe_gauge(name, unit, says),
             }
         }
         Self { recorder }
@@ -299,6 +136,71 @@ impl Metrics {
             status.calls.succeeded,
         );
         self.counter(Metric::CallsTotal, outcome("failed"), status.calls.failed);
+        let report = status.health.as_ref();
+        let bad = report.and_then(|report| report.health.as_ref());
+        let bad = bad.is_some_and(|health| !matches!(health, Health::Ok | Health::Warn(_)));
+        self.gauge(Metric::SlotUnhealthy, vec![slot()], flag(bad));
+        let draining = u64::try_from(status.draining.len()).unwrap_or(u64::MAX);
+        self.gauge(Metric::SlotDraining, vec![slot()], approximate(draining));
+        let took = status.swap_duration.as_ref();
+        for (quantile, took) in [
+            ("0.5", took.map(|took| took.p50)),
+            ("0.9", took.map(|took| took.p90)),
+            ("0.99", took.map(|took| took.p99)),
+        ] {
+            let labels = vec![slot(), Label::from_static_parts("quantile", quantile)];
+            let took = took.unwrap_or_default().as_secs_f64();
+            self.gauge(Metric::SwapDuration, labels, took);
+        }
+    }
+
+    fn closed(&self, runtime: &Runtime) {
+        let rules = runtime.lifecycle().activity_rules();
+        for (name, activity) in [
+            ("paused", Activity::Paused),
+            ("draining", Activity::Draining),
+        ] {
+            let count = rules
+                .iter()
+                .filter(|rule| rule.activity == activity)
+                .count();
+            let labels = vec![Label::from_static_parts("activity", name)];
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            self.gauge(Metric::ScopesClosed, labels, approximate(count));
+        }
+    }
+
+    fn secrets(&self, runtime: &Runtime) {
+        let secrets = runtime.secrets().secrets;
+        let count = |is_meant: fn(&SecretDoc) -> bool| {
+            let count = secrets.iter().filter(|secret| is_meant(secret)).count();
+            approximate(u64::try_from(count).unwrap_or(u64::MAX))
+        };
+        self.gauge(Metric::SecretsUsed, Vec::new(), count(|_| true));
+        self.gauge(
+            Metric::SecretsStale,
+            Vec::new(),
+            count(|secret| secret.stale),
+        );
+        let failing = count(|secret| secret.error.is_some());
+        self.gauge(Metric::SecretsFailing, Vec::new(), failing);
+        let fetches = runtime.inner.secrets.fetches();
+        self.counter(Metric::SecretFetchesTotal, Vec::new(), fetches);
+    }
+
+    fn state(&self, runtime: &Runtime) {
+        let flag = |flag: bool| if flag { 1.0 } else { 0.0 };
+        let persists = runtime.inner.state.kept().persists();
+        self.gauge(Metric::StatePersists, Vec::new(), flag(persists));
+        let backlog = runtime.inner.history.backlog();
+        let waiting = u64::try_from(backlog.entries).unwrap_or(u64::MAX);
+        self.gauge(Metric::HistoryWaiting, Vec::new(), approximate(waiting));
+        self.gauge(
+            Metric::HistoryRefused,
+            Vec::new(),
+            flag(backlog.refused.is_some()),
+        );
+        self.counter(Metric::HistoryLeftOutTotal, Vec::new(), backlog.left_out);
     }
 }
 
@@ -334,7 +236,16 @@ impl Runtime {
         );
         let dropped = self.inner.log.as_ref().map_or(0, |log| log.dropped());
         metrics.counter(Metric::LogLinesDroppedTotal, Vec::new(), dropped);
+        let up = self.inner.clock.now().duration_since(self.inner.since);
+        metrics.gauge(
+            Metric::Uptime,
+            Vec::new(),
+            up.unwrap_or_default().as_secs_f64(),
+        );
         metrics.reloads(self);
+        metrics.closed(self);
+        metrics.secrets(self);
+        metrics.state(self);
         for status in self.lifecycle().statuses() {
             metrics.slot(&status);
         }
@@ -345,23 +256,5 @@ impl Runtime {
     #[must_use]
     pub fn recorder(&self) -> &PrometheusRecorder {
         &self.inner.metrics.recorder
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_follow_the_rule_and_are_given_once() {
-        let mut names: Vec<&str> = Metric::ALL.map(Metric::name).to_vec();
-        for metric in Metric::ALL {
-            let (name, kind, ..) = metric.about();
-            assert!(name.starts_with("oneiric_"), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
-        }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Metric::ALL.len());
     }
 }

@@ -84,6 +84,12 @@ impl Secrets {
         self.store.view(reference, self.settings.load().secrets.ttl)
     }
 
+    /// How many fetches have ended.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn fetches(&self) -> u64 {
+        self.store.fetches()
+    }
+
     pub(crate) fn providers(&self) -> impl Iterator<Item = &str> {
         self.store.providers()
     }

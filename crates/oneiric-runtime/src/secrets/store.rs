@@ -9,7 +9,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -35,6 +38,8 @@ pub(super) struct Store {
     entries: Mutex<BTreeMap<SecretRef, Arc<Entry>>>,
     pub(super) redactor: Redactor,
     clock: Arc<dyn WallClock>,
+    /// Fetches of all of them that ended, for the metrics.
+    fetches: AtomicU64,
     /// Told when there is a secret that was not there, or another one than before.
     pub(super) changed: Notify,
 }
@@ -82,6 +87,7 @@ impl Store {
             entries: Mutex::default(),
             redactor,
             clock,
+            fetches: AtomicU64::new(0),
             changed: Notify::new(),
         }
     }
@@ -170,6 +176,7 @@ impl Store {
         let now = Instant::now();
         let mut kept = entry.kept();
         kept.fetches += 1;
+        self.fetches.fetch_add(1, Ordering::Relaxed);
         match answer {
             Ok(secret) => {
                 kept.fetched = Some((now, self.clock.now()));
@@ -219,6 +226,12 @@ impl Store {
             (None, Some((at, _))) => Some(at + ttl),
             _ => None,
         }
+    }
+
+    /// How many fetches have ended.
+    #[cfg(feature = "metrics")]
+    pub(super) fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::Relaxed)
     }
 
     pub(super) fn view(&self, reference: &SecretRef, ttl: Duration) -> View {
