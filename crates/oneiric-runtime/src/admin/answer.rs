@@ -125,11 +125,7 @@ impl Admin {
         let handled = catch_panic(handled.instrument(span));
         let result = match tokio::time::timeout(limit, handled).await {
             Ok(Ok(result)) => result,
-            Ok(Err(panic)) => {
-                let panic = format!("the handler panicked: {panic}");
-                let panic = self.runtime.redactor().redact(&panic).into_owned();
-                Err(Problem::internal(panic))
-            }
+            Ok(Err(panic)) => Err(self.panicked(&panic)),
             Err(_) => Err(late(&method, limit)),
         };
         let status = match &result {
@@ -271,10 +267,7 @@ impl Admin {
                         let run = catch_panic(admin.run(row, asked));
                         let result = match tokio::time::timeout(limit, run).await {
                             Ok(Ok(result)) => result,
-                            Ok(Err(panic)) => {
-                                let message = format!("the handler panicked: {panic}");
-                                Err(Problem::internal(message))
-                            }
+                            Ok(Err(panic)) => Err(admin.panicked(&panic)),
                             Err(_) => Err(late(&Method::POST, limit)),
                         };
                         ticket.done(Outcome::of(result));
@@ -385,6 +378,12 @@ impl Admin {
             headers.insert(REQUEST_ID, id);
         }
         response
+    }
+
+    /// A handler panicked, perhaps over something that a component said.
+    fn panicked(&self, message: &str) -> Problem {
+        let message = format!("the handler panicked: {message}");
+        Problem::internal(self.runtime.redactor().redact(&message).into_owned())
     }
 
     /// The caller's id if it is harmless in a log, else one of our own.

@@ -1,7 +1,10 @@
 //! Where settings come from, in layers of which later ones win. Everything is handed in as plain values by whoever
 //! owns the command line and the environment, so that the same sources can be read again when something has changed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Settings, SettingsError,
@@ -21,7 +24,7 @@ pub struct Sources {
     inputs: Vec<Input>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Input {
     /// A file that has to be there.
     File(PathBuf),
@@ -40,6 +43,20 @@ enum Input {
         source: SettingsSource,
         message: String,
     },
+}
+
+impl fmt::Debug for Input {
+    /// Without values: there may be secrets among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Maybe(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Text { name, .. } => f.debug_tuple("Text").field(name).finish(),
+            Self::Value { source, key, .. } => {
+                f.debug_tuple("Value").field(source).field(key).finish()
+            }
+            Self::Wrong { source, .. } => f.debug_tuple("Wrong").field(source).finish(),
+        }
+    }
 }
 
 /// How an input names its key.

@@ -17,7 +17,7 @@ use oneiric_lifecycle::{
     Invoke, Payload, Probe, Reconfigure, factory_fn,
 };
 use oneiric_runtime::{
-    Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings,
+    Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, Sources,
     api::{CallRequest, RotateRequest},
 };
 use serde::Deserialize;
@@ -768,6 +768,18 @@ async fn said_by_gossip(redactor: Redactor, log: tracing::Dispatch) -> String {
         said.push(format!("{event:?}"));
     }
     said.join("\n")
+}
+
+#[test]
+fn p86_the_debug_form_of_sources_has_no_values() {
+    let sources = Sources::new()
+        .variables([("ONEIRIC_PROVIDERS__X__Y__PASSWORD", "hunter2")])
+        .flag("providers.\"a/b\".c.token=hunter2");
+    let shown = format!("{sources:?}");
+    assert!(
+        shown.contains("PASSWORD") && !shown.contains("hunter2"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
