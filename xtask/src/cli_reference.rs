@@ -16,7 +16,7 @@ use crate::workspace::{CLI, Workspace, cannot_start};
 pub(crate) const HELP: &str = "\
 Writes the generated references, from the real binary, which is built first: docs/reference/cli.md
 from the help texts of every command, docs/reference/settings.md and settings.schema.json from its
-catalog of settings.
+catalog of settings; and docs/reference/openapi.json from the route table of the admin API.
 
 Usage: cargo xtask docs [--check]
 
@@ -35,6 +35,9 @@ const PRINTED: [(&str, &[&str]); 3] = [
     ),
     ("docs/reference/settings.schema.json", &["config", "schema"]),
 ];
+
+/// The admin API's document, which an example prints: only what is built with schemas knows it.
+const API: &str = "docs/reference/openapi.json";
 
 const INTRODUCTION: &str = "\
 # Command line
@@ -77,6 +80,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure>
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         pages.push((path, said(&binary, &words)?));
     }
+    pages.push((API, api(workspace)?));
     let mut stale = Vec::new();
     for (name, page) in &pages {
         let path = workspace.root.join(name);
@@ -104,6 +108,22 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure>
         "{}\n`cargo xtask docs` writes it anew",
         stale.join("\n")
     )))
+}
+
+fn api(workspace: &Workspace) -> Result<String, Failure> {
+    let mut command =
+        workspace.cargo(["run", "--quiet", "--locked", "--package", "oneiric-runtime"]);
+    command
+        .args(["--features", "full", "--example", "openapi"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = command
+        .output()
+        .map_err(|error| cannot_start(&command, &error))?;
+    if !output.status.success() {
+        return Err(Failure::failed("the admin API's document cannot be made"));
+    }
+    String::from_utf8(output.stdout).map_err(Failure::failed)
 }
 
 /// Appends the help of a command and, after it, of each command below it.

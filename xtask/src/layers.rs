@@ -207,6 +207,7 @@ const PURE: &[(&str, &[&str])] = &[(
         "foldhash",
         "hashbrown",
         "rpds",
+        "schemars",
         "serde",
         "serde_json",
         "thiserror",

@@ -51,6 +51,8 @@ mod ranking;
 mod registration;
 mod registry;
 pub mod rfc3339;
+#[cfg(feature = "schema")]
+mod schema;
 mod selection;
 mod slot;
 mod snapshot;

@@ -19,6 +19,8 @@ mod failures;
 #[cfg(feature = "tls")]
 mod handshake;
 mod listen;
+#[cfg(feature = "schema")]
+mod openapi;
 mod places;
 mod problem;
 mod replay;
@@ -39,6 +41,8 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(feature = "schema")]
+pub use self::openapi::openapi;
 use self::{
     answer::Admin,
     listen::{Reception, Socket},

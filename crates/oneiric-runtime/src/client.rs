@@ -1,39 +1,40 @@
-//! The other end of the admin API: one connection to the socket of a running process.
+//! The other end of the admin API: one connection to a running process, over its socket or over TCP.
+//!
+//! A request whose connection breaks is sent again, twice at most: one that only asks because asking twice is
+//! harmless, one that changes something because it carries an `Idempotency-Key`, under which the process does it once.
 //!
 //! A client holds no state of the process it talks to and never touches its files: when nothing answers, that is
 //! what it says.
 
+mod builder;
+mod connect;
 mod error;
+mod events;
+mod send;
+#[cfg(feature = "tls")]
+mod tls;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{
-    Method, Request, Response,
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-    header,
-};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt;
+use hyper::Method;
 use oneiric_core::{Provider, Slot};
 use oneiric_lifecycle::ActivityScope;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::net::UnixStream;
 
-pub use self::error::ClientError;
+pub use self::{builder::ClientBuilder, error::ClientError, events::EventSource};
+use self::{
+    connect::{Connection, Target},
+    send::Keys,
+};
 use crate::api::{
     ActivityChangeDoc, ActivityDoc, ActivityRequest, AliveDoc, CallDoc, CallRequest, ConfigDoc,
     ConfigExplainDoc, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, HistoryDoc, ListDoc,
     ReadyDoc, ReloadDoc, ReloadRequest, RotateDoc, RotateRequest, SecretsDoc, StateDoc, StatusDoc,
     SwapDoc, SwapRequestDoc, kind, query, schema,
 };
-use crate::state_dir;
 
 /// The longest answer a client reads: 64 MiB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -80,25 +81,13 @@ impl ExplainQuery {
 /// One connection to a running process.
 #[derive(Debug)]
 pub struct Client {
-    socket: PathBuf,
+    target: Target,
     timeout: Option<Duration>,
-    connection: SendRequest<Full<Bytes>>,
+    connection: Connection,
+    keys: Keys,
 }
 
 impl Client {
-    /// Connects to the process that serves `socket`.
-    ///
-    /// # Errors
-    /// `runtime.not_running`, `runtime.socket_denied`, `runtime.connection_broken`.
-    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let connection = open(socket).await?;
-        Ok(Self {
-            socket: socket.to_owned(),
-            timeout: None,
-            connection,
-        })
-    }
-
     /// Gives up on an answer after `limit`; without it a request may take as long as the process lets it.
     #[must_use]
     pub const fn timeout(mut self, limit: Duration) -> Self {
@@ -239,9 +228,7 @@ impl Client {
             .await?;
         let (status, mut body) = (answer.status().as_u16(), answer.into_body());
         if status != 200 {
-            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-            let body = body.map_err(|error| broken("reading the answer", &*error))?;
-            return Err(refusal(status, &body.to_bytes()));
+            return Err(refusal(status, &send::collect(body).await?));
         }
         let mut length = 0;
         while let Some(frame) = body.frame().await {
@@ -359,78 +346,6 @@ impl Client {
         let (status, body) = self.exchange(Method::POST, path, body.into()).await?;
         read(status, &body)
     }
-
-    async fn exchange(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<(u16, Bytes), ClientError> {
-        let limit = self.timeout;
-        let exchange = self.send(method, path, body);
-        match limit {
-            None => exchange.await,
-            Some(limit) => tokio::time::timeout(limit, exchange)
-                .await
-                .unwrap_or(Err(ClientError::TimedOut { limit })),
-        }
-    }
-
-    async fn send(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<(u16, Bytes), ClientError> {
-        let answer = self.request(method, path, body).await?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
-            .collect()
-            .await;
-        let body = body.map_err(|error| broken("reading the answer", &*error))?;
-        Ok((status, body.to_bytes()))
-    }
-
-    async fn request(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, ClientError> {
-        // The process closes connections that have been idle; that is no reason to fail.
-        if self.connection.is_closed() || self.connection.ready().await.is_err() {
-            self.connection = open(&self.socket).await?;
-        }
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "oneiric")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| broken("writing the request", &error))?;
-        let answer = self.connection.send_request(request).await;
-        answer.map_err(|error| broken("waiting for the answer", &error))
-    }
-}
-
-async fn open(socket: &Path) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-    if let Err((length, limit)) = state_dir::fits_address(socket) {
-        let socket = socket.to_owned();
-        return Err(ClientError::SocketPathTooLong {
-            socket,
-            length,
-            limit,
-        });
-    }
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| ClientError::unreachable(socket, error))?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| broken("connecting", &error))?;
-    // It ends with the sender or the socket; what went wrong the pending request is told.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(sender)
 }
 
 fn broken(doing: &'static str, error: &dyn std::error::Error) -> ClientError {

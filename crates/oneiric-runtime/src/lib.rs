@@ -101,5 +101,7 @@ pub use crate::{
     state_dir::{SOCKET_NAME, StateDir, socket_in},
     store::Stores,
 };
+#[cfg(feature = "schema")]
+pub use admin::openapi;
 #[cfg(feature = "client")]
-pub use client::{Client, ClientError, ExplainQuery, Reply};
+pub use client::{Client, ClientBuilder, ClientError, EventSource, ExplainQuery, Reply};

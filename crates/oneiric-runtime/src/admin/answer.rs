@@ -321,8 +321,8 @@ impl Admin {
         place: &Arc<Place>,
     ) -> Response<Told> {
         let (mut allow, mut authenticate, mut again, mut retry_after) = (None, false, false, None);
-        let done = result.or_else(|mut problem| {
-            allow = problem.allow.take();
+        let done = result.or_else(|problem| {
+            allow = problem.allow;
             authenticate = problem.authenticate;
             again = problem.replayed;
             retry_after = problem.retry_after(self.runtime.inner.clock.now());
@@ -356,8 +356,8 @@ impl Admin {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
-        if let Some(methods) = allow.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
-            headers.insert(header::ALLOW, methods);
+        if let Some(methods) = allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods.names()));
         }
         if let Some(wait) = retry_after {
             // Whole seconds, rounded up: what is asked for too early is refused again.

@@ -8,7 +8,10 @@ use hyper::body::{Body, Incoming};
 use oneiric_core::{Coded, ErrorKind, Slot};
 use serde::de::DeserializeOwned;
 
-use super::{problem::Problem, table::Row};
+use super::{
+    problem::Problem,
+    table::{Param, Row},
+};
 use crate::api;
 
 /// The longest request body: 1 MiB.
@@ -116,6 +119,14 @@ pub(super) fn at_most(text: &str, most: usize, name: &str) -> Result<(), Problem
 pub(super) fn params(row: &Row, query: &str) -> Result<Vec<(String, String)>, Problem> {
     let params = api::query::pairs(query)
         .ok_or_else(|| Problem::invalid("the query string is not well-formed"))?;
+    let given = |param: &Param| params.iter().any(|(name, _)| name == param.name);
+    if let Some(missing) = row
+        .params
+        .iter()
+        .find(|param| param.required && !given(param))
+    {
+        return Err(Problem::invalid(format!("`{}` is missing", missing.name)));
+    }
     for (at, (name, _)) in params.iter().enumerate() {
         let Some(known) = row.params.iter().find(|param| param.name == name) else {
             return Err(Problem::invalid(format!(

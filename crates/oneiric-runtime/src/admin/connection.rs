@@ -58,6 +58,8 @@ pub(super) async fn serve<S>(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        // What has arrived is looked at first: a request that is there is answered, even if its place is gone.
+        biased;
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();

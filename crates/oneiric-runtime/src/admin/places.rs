@@ -1,6 +1,6 @@
 //! Places for connections. Whoever comes gets one: if all are taken, the connection that has waited longest without
 //! asking anything makes room, that of whichever address holds the most. A client that opens connections and says
-//! nothing therefore costs itself, and nobody waits behind it.
+//! nothing therefore costs itself, and nobody waits long behind it. Everybody has a moment in which to ask.
 //!
 //! A place is held only for what ends by itself within a time limit. What can take long (a call, a swap, a stream)
 //! has a budget of its own and gives the place back meanwhile.
@@ -12,10 +12,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+/// For a new connection to ask something before it can be asked to leave.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// So many places.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ struct Held {
 #[derive(Debug)]
 struct Seat {
     address: Option<IpAddr>,
+    since: Instant,
     idle: Arc<AtomicBool>,
     leave: CancellationToken,
 }
@@ -72,7 +77,8 @@ impl Places {
         self.held().places.len()
     }
 
-    /// Takes a place; waits only while nobody who holds one is idle. Says whether somebody had to leave for it.
+    /// Takes a place; waits only while nobody who holds one has been idle for a moment. Says whether somebody had to
+    /// leave for it.
     pub(super) async fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> (Place, bool) {
         loop {
             let freed = self.freed.notified();
@@ -83,6 +89,7 @@ impl Places {
                     let (idle, leave) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
                     let seat = Seat {
                         address,
+                        since: Instant::now(),
                         idle: Arc::clone(&idle),
                         leave: leave.clone(),
                     };
@@ -97,7 +104,9 @@ impl Places {
                     return (place, evicted);
                 }
             }
-            freed.await;
+            // Who is idle now may be asked to leave in a moment.
+            let wait = MOMENT / 4;
+            drop(tokio::time::timeout(wait, freed).await);
         }
     }
 }
@@ -109,17 +118,24 @@ impl Held {
         self.last
     }
 
-    /// Has the one leave who has been idle longest at the address that holds the most; `false` if nobody is idle.
+    /// Has the one leave who has been idle longest at the address that holds the most; `false` if nobody there has
+    /// been idle for a moment. Whoever holds less is not asked in their stead.
     fn evict(&mut self) -> bool {
-        let idle = |seat: &Seat| seat.idle.load(Ordering::Acquire);
+        let idlers = self.places.values();
+        let idlers = idlers.filter(|seat| seat.idle.load(Ordering::Acquire));
         let mut by_address: HashMap<Option<IpAddr>, usize> = HashMap::new();
-        for seat in self.places.values() {
+        for seat in idlers {
             *by_address.entry(seat.address).or_default() += 1;
         }
-        let holds = |seat: &Seat| by_address.get(&seat.address).copied().unwrap_or_default();
-        let idlers = self.places.iter().filter(|(_, seat)| idle(seat));
-        // Of equals the first, for it was seated first.
-        let victim = idlers.max_by_key(|(number, seat)| (holds(seat), std::cmp::Reverse(**number)));
+        let Some(most) = by_address.values().max().copied() else {
+            return false;
+        };
+        // Numbers are given in order, so the first is the one who came first.
+        let victim = self.places.iter().find(|(_, seat)| {
+            by_address.get(&seat.address) == Some(&most)
+                && seat.idle.load(Ordering::Acquire)
+                && seat.since.elapsed() >= MOMENT
+        });
         let Some(victim) = victim.map(|(number, _)| *number) else {
             return false;
         };
@@ -150,7 +166,8 @@ impl Place {
     pub(super) fn idle(&self) {
         let mut number = self.number();
         let mut held = self.places.held();
-        if let Some(seat) = held.places.remove(&number) {
+        if let Some(mut seat) = held.places.remove(&number) {
+            seat.since = Instant::now();
             *number = held.seat(seat);
         }
         drop(held);
@@ -178,6 +195,7 @@ impl Place {
         }
         let seat = Seat {
             address: self.address,
+            since: Instant::now(),
             idle: Arc::clone(&self.idle),
             leave: self.leave.clone(),
         };
@@ -204,7 +222,7 @@ mod tests {
         Some(IpAddr::from([127, 0, 0, last]))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn whoever_idles_longest_makes_room_and_whoever_works_does_not() {
         let places = Arc::new(Places::new(2));
         let (first, _) = places.enter(None).await;
@@ -215,14 +233,20 @@ mod tests {
         third.busy();
         let waiting = places.enter(None);
         tokio::pin!(waiting);
-        assert!(futures_pending(&mut waiting).await);
+        assert!(
+            tokio::time::timeout(MOMENT * 9, &mut waiting)
+                .await
+                .is_err()
+        );
         first.idle();
+        let since = Instant::now();
         let (_fourth, evicted) = waiting.await;
+        assert!(since.elapsed() >= MOMENT);
         assert!(evicted && first.leave().is_cancelled());
         assert_eq!(places.taken(), 2);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_address_that_holds_the_most_makes_room_first() {
         let places = Arc::new(Places::new(3));
         let (lone, _) = places.enter(address(1)).await;
@@ -232,7 +256,7 @@ mod tests {
         assert!(evicted && one.leave().is_cancelled() && !lone.leave().is_cancelled());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_place_that_was_given_back_is_somebody_elses_until_it_is_free() {
         let places = Arc::new(Places::new(1));
         let (long, _) = places.enter(None).await;
@@ -245,12 +269,5 @@ mod tests {
         assert_eq!(places.taken(), 1);
         drop(long);
         assert_eq!(places.taken(), 0);
-    }
-
-    async fn futures_pending<F: Future>(future: &mut std::pin::Pin<&mut F>) -> bool {
-        std::future::poll_fn(|context| {
-            std::task::Poll::Ready(future.as_mut().poll(context).is_pending())
-        })
-        .await
     }
 }

@@ -14,7 +14,10 @@ use oneiric_core::{Coded, ErrorKind};
 use serde::Serialize;
 use tracing::Level;
 
-use super::request_log::{Called, cut};
+use super::{
+    request_log::{Called, cut},
+    table::Methods,
+};
 use crate::{
     api::{ErrorDoc, ErrorFields, kind, schema},
     error::RuntimeError,
@@ -55,7 +58,8 @@ pub(super) struct Problem {
     /// What is behind the message, if that says more.
     pub(super) causes: Option<Box<str>>,
     pub(super) hint: Option<String>,
-    pub(super) allow: Option<Box<str>>,
+    /// The methods that would have been taken.
+    pub(super) allow: Option<Methods>,
     /// Whether to say how one can show who one is.
     pub(super) authenticate: bool,
     /// Whether it was given before.

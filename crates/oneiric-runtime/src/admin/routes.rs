@@ -8,6 +8,7 @@ mod events;
 mod explain;
 mod health;
 mod list;
+mod openapi;
 mod process;
 mod reload;
 mod secrets;
@@ -29,6 +30,7 @@ pub(super) const AREAS: &[&[Row]] = &[
     state::ROWS,
     reload::ROWS,
     config::ROWS,
+    openapi::ROWS,
     process::ROWS,
     secrets::ROWS,
 ];

@@ -31,7 +31,7 @@ type Waiting = fn(Arc<Admin>, Asked) -> BoxFuture<'static, Result<Answer, Proble
 
 /// One method of one path.
 #[cfg_attr(
-    not(test),
+    not(any(test, feature = "schema")),
     expect(dead_code, reason = "what is said of a route is read by its document")
 )]
 pub(super) struct Row {
@@ -57,6 +57,24 @@ pub(super) enum Verb {
     Post,
 }
 
+/// The methods that a path takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Methods {
+    Get,
+    Post,
+    Both,
+}
+
+impl Methods {
+    pub(super) const fn names(self) -> &'static str {
+        match self {
+            Self::Get => "GET, HEAD",
+            Self::Post => "POST",
+            Self::Both => "GET, HEAD, POST",
+        }
+    }
+}
+
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
@@ -74,13 +92,16 @@ pub(super) struct Param {
     pub(super) name: &'static str,
     /// Whether it may be given more than once.
     pub(super) many: bool,
+    /// Whether it has to be given.
+    pub(super) required: bool,
 }
 
 /// A document by its type.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "read by the OpenAPI document")]
 pub(super) struct Doc {
-    pub(super) name: &'static str,
+    /// Its schema, entered where others refer to it.
+    #[cfg(feature = "schema")]
+    pub(super) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
 
 /// Names a document's type; one that does not exist does not compile.
@@ -88,14 +109,18 @@ macro_rules! document {
     ($type:ident) => {{
         const _: fn($crate::api::$type) = drop;
         $crate::admin::table::Doc {
-            name: stringify!($type),
+            #[cfg(feature = "schema")]
+            schema: |generator| generator.subschema_for::<$crate::api::$type>(),
         }
     }};
 }
 pub(super) use document;
 
 /// What a route gives.
-#[expect(dead_code, reason = "read by the OpenAPI document")]
+#[cfg_attr(
+    not(feature = "schema"),
+    expect(dead_code, reason = "read by the OpenAPI document")
+)]
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Gives {
     /// A document; besides 200, these statuses carry it too.
@@ -106,15 +131,31 @@ pub(super) enum Gives {
 
 impl Param {
     pub(super) const fn one(name: &'static str) -> Self {
-        Self { name, many: false }
+        Self {
+            name,
+            many: false,
+            required: false,
+        }
+    }
+
+    /// One that has to be given.
+    pub(super) const fn must(name: &'static str) -> Self {
+        Self {
+            required: true,
+            ..Self::one(name)
+        }
     }
 
     pub(super) const fn many(name: &'static str) -> Self {
-        Self { name, many: true }
+        Self {
+            many: true,
+            ..Self::one(name)
+        }
     }
 }
 
 impl Verb {
+    #[cfg(test)]
     const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -145,15 +186,17 @@ pub(super) fn find(method: &Method, path: &str) -> Result<&'static Row, Problem>
     if let Some(row) = here.iter().find(|row| row.verb.takes(method)) {
         return Ok(row);
     }
-    let mut allow: Vec<_> = here.iter().map(|row| row.verb.name()).collect();
-    if allow.contains(&"GET") {
-        allow.insert(1, "HEAD");
-    }
-    let allow = allow.join(", ");
+    let has = |verb| here.iter().any(|row| row.verb == verb);
+    let methods = match (has(Verb::Get), has(Verb::Post)) {
+        (true, true) => Methods::Both,
+        (true, false) => Methods::Get,
+        _ => Methods::Post,
+    };
+    let allow = methods.names();
     let message = format!("{path} takes {allow}");
     let code = "runtime.method_not_allowed";
     Err(Problem {
-        allow: Some(allow.into()),
+        allow: Some(methods),
         ..Problem::new(405, code, ErrorKind::Usage, message)
     })
 }

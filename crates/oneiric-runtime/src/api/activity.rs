@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Every scope that does not run, by name; with `?scope=` that one, whether it runs or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ActivityDoc {
     /// [`schema::ACTIVITY`](super::schema::ACTIVITY).
@@ -18,11 +19,14 @@ pub struct ActivityDoc {
 
 /// One scope, and what was said about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ScopeDoc {
     /// The scope.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub scope: ActivityScope,
     /// Whether work is taken.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub activity: Activity,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,16 +49,20 @@ pub struct ScopeDoc {
     pub drained: bool,
     /// The wider or narrower scope whose rule holds here, where it is not this one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub held_by: Option<ActivityScope>,
 }
 
 /// Pauses, drains or resumes a scope: the body of `POST /v1/activity`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ActivityRequest {
     /// The scope.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub scope: ActivityScope,
     /// `running`, `paused` or `draining`.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub activity: Activity,
     /// Why; at most 1 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +86,7 @@ impl ActivityRequest {
 
 /// What came of an [`ActivityRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ActivityChangeDoc {
     /// [`schema::ACTIVITY_CHANGE`](super::schema::ACTIVITY_CHANGE).
@@ -85,5 +94,6 @@ pub struct ActivityChangeDoc {
     /// The scope as it is now.
     pub now: ScopeDoc,
     /// What was said about it before; `running` if nothing was.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub before: Activity,
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// Calls an operation: the body of `POST /v1/call`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CallRequest {
     /// The slot to call. It is activated if nothing serves it.
@@ -19,6 +20,7 @@ pub struct CallRequest {
 
 /// What an operation gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CallDoc {
     /// [`schema::CALL`](super::schema::CALL).
@@ -39,6 +41,7 @@ pub struct CallDoc {
 
 /// How the output of a call is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// As it is.

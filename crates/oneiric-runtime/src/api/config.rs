@@ -10,6 +10,7 @@ use super::RevisionDoc;
 
 /// Every setting that has a value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConfigDoc {
     /// [`schema::CONFIG`](super::schema::CONFIG).
@@ -22,6 +23,7 @@ pub struct ConfigDoc {
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConfigKeyDoc {
     /// The whole key, as `config explain` takes it.
@@ -34,6 +36,7 @@ pub struct ConfigKeyDoc {
 
 /// Who set a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SetByDoc {
     /// `default`, `file`, `variable`, `flag` or `program`.
@@ -51,6 +54,7 @@ pub struct SetByDoc {
 
 /// One setting with everything that is known about it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConfigExplainDoc {
     /// [`schema::CONFIG_EXPLAIN`](super::schema::CONFIG_EXPLAIN).
@@ -85,6 +89,7 @@ pub struct ConfigExplainDoc {
 
 /// What one layer says about a setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConfigLayerDoc {
     /// The value; `"***"` for a secret.

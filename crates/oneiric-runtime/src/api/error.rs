@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ErrorDoc {
     /// [`schema::ERROR`](super::schema::ERROR).
@@ -15,6 +16,7 @@ pub struct ErrorDoc {
 
 /// What an error says, whichever document carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ErrorFields {
     /// The code, `layer.reason`.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 /// Something that happened: the data of each event of `GET /v1/events[?slot=..]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct EventDoc {
     /// [`schema::EVENT`](super::schema::EVENT).
@@ -27,6 +28,7 @@ pub struct EventDoc {
 
 /// Events that went by unread: the data of the event `missed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct MissedDoc {
     /// [`schema::MISSED`](super::schema::MISSED).

@@ -11,6 +11,11 @@ use super::{none, slot};
 /// The fields of the registry's explanation stand at the top level; they are documented with
 /// [`oneiric_core::Explanation`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ExplainDoc")
+)]
 #[non_exhaustive]
 pub struct ExplainDoc<E = Value, D = slot::Difference> {
     /// The explanation; its `schema` is [`schema::EXPLAIN`](super::schema::EXPLAIN).
@@ -24,6 +29,11 @@ pub struct ExplainDoc<E = Value, D = slot::Difference> {
 
 /// What serves a slot, and why it is not the winner where it is not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Serving")
+)]
 #[non_exhaustive]
 pub struct Serving<D = slot::Difference> {
     /// Where the slot is in its life.
@@ -35,6 +45,6 @@ pub struct Serving<D = slot::Difference> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<u64>,
     /// Why it is not the winner.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none::<D>", skip_serializing_if = "Option::is_none")]
     pub differs: Option<D>,
 }

@@ -7,6 +7,11 @@ use super::{none, slot};
 
 /// How the instances that serve are: `GET /v1/health[?slot=..]` as last heard, `POST /v1/health` asked now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "HealthDoc")
+)]
 #[non_exhaustive]
 pub struct HealthDoc<H = slot::HealthReport> {
     /// [`schema::HEALTH`](super::schema::HEALTH).
@@ -21,6 +26,11 @@ pub struct HealthDoc<H = slot::HealthReport> {
 
 /// One slot in a [`HealthDoc`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "SlotHealth")
+)]
 #[non_exhaustive]
 pub struct SlotHealth<H = slot::HealthReport> {
     /// The slot.
@@ -33,12 +43,13 @@ pub struct SlotHealth<H = slot::HealthReport> {
     /// What follows from state and report.
     pub verdict: Verdict,
     /// What the instance said.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none::<H>", skip_serializing_if = "Option::is_none")]
     pub report: Option<H>,
 }
 
 /// What is to be thought of a slot's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It serves and says so.
@@ -55,6 +66,7 @@ pub enum Verdict {
 
 /// Asks for health now: the body of `POST /v1/health`. Without a slot, all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HealthRequest {
     /// The slot to ask.

@@ -9,6 +9,7 @@ use super::{RevisionDoc, slot};
 
 /// What is remembered of slots and selections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct HistoryDoc {
     /// [`schema::HISTORY`](super::schema::HISTORY).
@@ -25,6 +26,7 @@ pub struct HistoryDoc {
 
 /// What is remembered of one slot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SlotHistoryDoc {
     /// The slot.
@@ -37,6 +39,7 @@ pub struct SlotHistoryDoc {
 
 /// One transition that ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct HistoryEntryDoc {
     /// Which run of the program it happened in.
@@ -63,6 +66,7 @@ pub struct HistoryEntryDoc {
 
 /// A failure as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PastFailureDoc {
     /// The step.

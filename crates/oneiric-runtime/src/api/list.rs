@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Every slot with its candidates, best first: `GET /v1/list[?domain=adapter]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ListDoc {
     /// [`schema::LIST`](super::schema::LIST).
@@ -15,6 +16,7 @@ pub struct ListDoc {
 
 /// One slot in a [`ListDoc`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ListedSlot {
     /// The slot.
@@ -39,6 +41,7 @@ pub struct ListedSlot {
 
 /// One candidate in a [`ListedSlot`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ListedCandidate {
     /// The provider.
@@ -66,6 +69,7 @@ pub struct ListedCandidate {
 
 /// The selection that holds for a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ListedSelection {
     /// The provider it names.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a swap would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PlanDoc {
     /// Who serves now.

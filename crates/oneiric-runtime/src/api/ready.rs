@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whether every slot serves: `GET /readyz`, status 503 when not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ReadyDoc {
     /// [`schema::READY`](super::schema::READY).
@@ -17,6 +18,7 @@ pub struct ReadyDoc {
 
 /// A slot that does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct NotActiveDoc {
     /// The slot.
@@ -30,6 +32,7 @@ pub struct NotActiveDoc {
 
 /// That the process answers: `GET /healthz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AliveDoc {
     /// [`schema::ALIVE`](super::schema::ALIVE).

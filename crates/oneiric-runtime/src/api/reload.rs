@@ -9,6 +9,7 @@ use super::ErrorFields;
 
 /// Asks for the settings to be read again: the body of `POST /v1/reload`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReloadRequest {
     /// Says what would happen and does nothing.
@@ -18,6 +19,7 @@ pub struct ReloadRequest {
 
 /// What came of reading the settings again, or would. One that was not applied carries the error's fields too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ReloadDoc {
     /// [`schema::RELOAD`](super::schema::RELOAD).
@@ -38,6 +40,7 @@ pub struct ReloadDoc {
 
 /// How reading the settings again ended. Whoever reads it has to decide on each: it is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum ReloadOutcome {
     /// They say what they said before.
@@ -79,6 +82,7 @@ impl ReloadOutcome {
 
 /// Something that failed while settings were put in force, or back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ReloadFailure {
     /// Where; absent when it is about no slot.
@@ -92,6 +96,7 @@ pub struct ReloadFailure {
 
 /// A single value that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct KeyChange {
     /// The key.
@@ -124,6 +129,7 @@ impl fmt::Display for KeyChange {
 
 /// What is done to a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SlotChange {
     /// The slot.
@@ -145,6 +151,7 @@ pub struct SlotChange {
 
 /// What can be done to a slot when settings change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SlotAction {
     /// Another instance takes the place of the one that serves.
@@ -172,6 +179,7 @@ impl SlotAction {
 
 /// How the settings in force and those in the files stand to each other, in a [`ProcessDoc`](super::ProcessDoc).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct SettingsStateDoc {
@@ -189,6 +197,7 @@ pub struct SettingsStateDoc {
 
 /// Settings that were read and are not in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RefusedSettingsDoc {
     /// The code of the reason.
@@ -203,6 +212,7 @@ pub struct RefusedSettingsDoc {
 
 /// A change that waits until its slot is resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct HeldDoc {
     /// The slot.

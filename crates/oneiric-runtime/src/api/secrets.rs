@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Every secret that settings name, and who keeps secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SecretsDoc {
     /// [`schema::SECRETS`](super::schema::SECRETS).
@@ -18,6 +19,7 @@ pub struct SecretsDoc {
 
 /// One secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SecretDoc {
     /// `secret://keeper/name`.
@@ -39,6 +41,7 @@ pub struct SecretDoc {
 
 /// A setting that names a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SecretUseDoc {
     /// The setting's key.
@@ -53,6 +56,7 @@ pub struct SecretUseDoc {
 
 /// Why a secret cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SecretErrorDoc {
     /// The error code.
@@ -63,6 +67,7 @@ pub struct SecretErrorDoc {
 
 /// Fetches secrets anew: the body of `POST /v1/secrets/rotate`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RotateRequest {
     /// `secret://keeper/name`; without it, every one that settings name.
@@ -75,6 +80,7 @@ pub struct RotateRequest {
 
 /// What came of a [`RotateRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RotateDoc {
     /// [`schema::ROTATE`](super::schema::ROTATE).
@@ -89,6 +95,7 @@ pub struct RotateDoc {
 
 /// What came of fetching one secret anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RotatedDoc {
     /// `secret://keeper/name`.
@@ -102,6 +109,7 @@ pub struct RotatedDoc {
 
 /// How a new value reached what serves a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SecretToldDoc {
     /// The slot.

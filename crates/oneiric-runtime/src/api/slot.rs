@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Everything about one slot at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SlotStatus {
     /// The slot.
@@ -58,6 +59,7 @@ pub struct SlotStatus {
 
 /// The instance that serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ActiveStatus {
     /// Whose.
@@ -75,6 +77,7 @@ pub struct ActiveStatus {
 
 /// Whether a slot takes work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Activity {
     /// `running`, `paused` or `draining`.
@@ -98,6 +101,7 @@ pub struct Activity {
 
 /// An instance that finishes its work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Draining {
     /// Whose.
@@ -110,6 +114,7 @@ pub struct Draining {
 
 /// Why active and winner differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Difference {
     /// `swap_failed`, `held`, `withdrawn`, `not_applied`.
@@ -124,6 +129,7 @@ pub struct Difference {
 
 /// One step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Failure {
     /// The step.
@@ -136,6 +142,7 @@ pub struct Failure {
 
 /// The last step that failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LastError {
     /// Whose instance it was about.
@@ -149,6 +156,7 @@ pub struct LastError {
 
 /// Calls that ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Calls {
@@ -160,6 +168,7 @@ pub struct Calls {
 
 /// Transitions that ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Swaps {
@@ -179,6 +188,7 @@ pub struct Swaps {
 
 /// Percentiles of durations, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Percentiles {
     /// How many values.
@@ -195,6 +205,7 @@ pub struct Percentiles {
 
 /// What an instance said when probed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct HealthReport {
     /// The slot.
@@ -217,6 +228,7 @@ pub struct HealthReport {
 
 /// What came of a swap.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SwapReport {
     /// The slot.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where state is kept, and what waits to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StateDoc {
     /// [`schema::STATE`](super::schema::STATE).
@@ -28,6 +29,7 @@ pub struct StateDoc {
 
 /// What is in a database of state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct DatabaseDoc {
     /// The file.
@@ -57,6 +59,7 @@ pub struct DatabaseDoc {
 
 /// Why a store takes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RefusedDoc {
     /// The error code.

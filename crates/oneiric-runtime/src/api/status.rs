@@ -7,6 +7,11 @@ use super::{SettingsStateDoc, slot};
 
 /// The process and its slots: `GET /v1/status[?slot=..]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "StatusDoc")
+)]
 #[non_exhaustive]
 pub struct StatusDoc<S = slot::SlotStatus> {
     /// [`schema::STATUS`](super::schema::STATUS).
@@ -23,6 +28,7 @@ pub struct StatusDoc<S = slot::SlotStatus> {
 
 /// The process that answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ProcessDoc {
     /// Its process id.
@@ -46,6 +52,7 @@ pub struct ProcessDoc {
 
 /// A selection that names a provider nobody registered for the slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct UnknownSelectionDoc {
     /// The slot.
@@ -58,6 +65,7 @@ pub struct UnknownSelectionDoc {
 
 /// One numbered change of the operator's selections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RevisionDoc {
     /// From 1, in the order they were made.

@@ -7,6 +7,7 @@ use super::{ErrorFields, PlanDoc, RevisionDoc, none, slot};
 
 /// Exchanges what serves a slot: the body of `POST /v1/swap`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SwapRequestDoc {
     /// The slot.
@@ -52,6 +53,11 @@ impl SwapRequestDoc {
 
 /// What came of a swap, or would. A rolled back one is answered with status 409 and carries the error's fields too.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "SwapDoc")
+)]
 #[non_exhaustive]
 pub struct SwapDoc<R = slot::SwapReport> {
     /// [`schema::SWAP`](super::schema::SWAP).
@@ -59,7 +65,7 @@ pub struct SwapDoc<R = slot::SwapReport> {
     /// The slot.
     pub slot: Slot,
     /// What came of it; absent in a dry run.
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none::<R>", skip_serializing_if = "Option::is_none")]
     pub report: Option<R>,
     /// The selection that was made or taken back, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

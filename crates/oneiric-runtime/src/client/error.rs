@@ -41,6 +41,28 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nothing answers at an address.
+    #[error("nothing answers at {address}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// TLS could not be agreed on: the certificate is not to be trusted, or is another host's.
+    #[error("no secure connection to {address}: {message}")]
+    TlsFailed {
+        /// Host and port.
+        address: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// What the client was given cannot be used.
+    #[error("the client cannot connect: {message}")]
+    Misconfigured {
+        /// What is wrong with it.
+        message: String,
+    },
     /// The connection ended before the answer did.
     #[error("the connection broke while {doing}: {message}")]
     Broken {
@@ -98,6 +120,9 @@ impl ClientError {
             Self::SocketPathTooLong { .. } => "runtime.socket_path_too_long",
             Self::NotRunning { .. } => "runtime.not_running",
             Self::SocketDenied { .. } => "runtime.socket_denied",
+            Self::Unreachable { .. } => "runtime.unreachable",
+            Self::TlsFailed { .. } => "runtime.tls_failed",
+            Self::Misconfigured { .. } => "runtime.client_misconfigured",
             Self::Broken { .. } => "runtime.connection_broken",
             Self::Unreadable { .. } => "runtime.answer_unreadable",
             Self::TimedOut { .. } => "runtime.answer_late",
@@ -109,9 +134,11 @@ impl ClientError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotRunning { .. } | Self::Broken { .. } => ErrorKind::Unavailable,
-            Self::SocketPathTooLong { .. } => ErrorKind::Config,
-            Self::SocketDenied { .. } => ErrorKind::Denied,
+            Self::NotRunning { .. } | Self::Unreachable { .. } | Self::Broken { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::SocketPathTooLong { .. } | Self::Misconfigured { .. } => ErrorKind::Config,
+            Self::SocketDenied { .. } | Self::TlsFailed { .. } => ErrorKind::Denied,
             Self::Unreadable { .. } => ErrorKind::Internal,
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::Refused { kind, .. } => *kind,

@@ -7,9 +7,12 @@
 
 mod activity;
 mod client;
+#[cfg(feature = "tls")]
+mod flood;
 mod hostile;
 mod limits;
 mod logs;
+mod once;
 mod operators;
 mod reload;
 mod reload_model;
@@ -21,5 +24,10 @@ mod settings_file;
 mod settings_layers;
 mod settings_size;
 mod stores;
+mod stream;
 mod support;
+#[cfg(feature = "tls")]
+mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod watch;

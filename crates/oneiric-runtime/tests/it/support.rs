@@ -224,6 +224,7 @@ pub(crate) struct Scene {
     pub(crate) stage: Stage,
     pub(crate) runtime: Runtime,
     pub(crate) socket: PathBuf,
+    pub(crate) address: Option<std::net::SocketAddr>,
     pub(crate) dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     run: JoinHandle<Result<ShutdownReport, RuntimeError>>,
@@ -252,14 +253,18 @@ impl Scene {
         let run = tokio::spawn(async move {
             let until = async { drop(stopped.await) };
             running
-                .run_with(until, |now| drop(started.send(now.socket.clone())))
+                .run_with(until, |now| {
+                    drop(started.send((now.socket.clone(), now.address)));
+                })
                 .await
         });
-        let socket = soon(has_started).await.unwrap().unwrap();
+        let (socket, address) = soon(has_started).await.unwrap();
+        let socket = socket.unwrap();
         Self {
             stage,
             runtime,
             socket,
+            address,
             dir,
             stop: Some(stop),
             run,

@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Row] = &[Row {
     access: Access::Read,
     summary: "Explains who wins a slot and why, also under assumptions.",
     params: &[
-        Param::one("slot"),
+        Param::must("slot"),
         Param::many("capability"),
         Param::one("any"),
         Param::one("provider"),

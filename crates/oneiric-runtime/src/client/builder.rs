@@ -1,0 +1,112 @@
+//! How a process is reached: over its socket, or over TCP with TLS and something that says who asks.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+#[cfg(feature = "tls")]
+use oneiric_domains::Secret;
+
+#[cfg(feature = "tls")]
+use super::tls::{Pem, Tls};
+use super::{Client, ClientError, connect::Target};
+
+/// Says how a process is reached, and connects to it.
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    to: To,
+    #[cfg(feature = "tls")]
+    token: Option<Secret>,
+    #[cfg(feature = "tls")]
+    pem: Pem,
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone)]
+enum To {
+    Socket(PathBuf),
+    #[cfg(feature = "tls")]
+    Url(String),
+}
+
+impl ClientBuilder {
+    fn new(to: To) -> Self {
+        Self {
+            to,
+            #[cfg(feature = "tls")]
+            token: None,
+            #[cfg(feature = "tls")]
+            pem: Pem::default(),
+            timeout: None,
+        }
+    }
+
+    /// Over the admin socket of a process on this machine.
+    #[must_use]
+    pub fn socket(path: impl Into<PathBuf>) -> Self {
+        Self::new(To::Socket(path.into()))
+    }
+
+    /// Over TCP: `https://host:port`. Whether that can be used is seen when it connects.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn url(url: impl Into<String>) -> Self {
+        Self::new(To::Url(url.into()))
+    }
+
+    /// The bearer token that says who asks. White space around it is dropped.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn token(mut self, token: Secret) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// The authorities that the process' certificate must come from (PEM); none are trusted without it.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.pem.authorities = Some(pem.into());
+        self
+    }
+
+    /// The client certificate that says who asks, and its key (PEM).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.pem.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// How long an answer is waited for; without it as long as the process lets it take.
+    #[must_use]
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// `runtime.not_running`, `runtime.socket_denied`, `runtime.connection_broken`; over TCP
+    /// `runtime.client_misconfigured`, `runtime.unreachable`, `runtime.tls_failed`, `runtime.answer_late`.
+    pub async fn connect(self) -> Result<Client, ClientError> {
+        let target = match self.to {
+            To::Socket(path) => Target::socket(&path)?,
+            #[cfg(feature = "tls")]
+            To::Url(url) => Target::Tls(Box::new(Tls::new(&url, self.token, &self.pem)?)),
+        };
+        Client::over(target, self.timeout).await
+    }
+}
+
+impl Client {
+    /// Connects to the process that serves `socket`.
+    ///
+    /// # Errors
+    /// `runtime.not_running`, `runtime.socket_denied`, `runtime.connection_broken`.
+    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+        ClientBuilder::socket(socket).connect().await
+    }
+}
