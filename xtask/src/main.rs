@@ -21,6 +21,7 @@ mod files;
 mod layers;
 mod models;
 mod rust_source;
+mod soak;
 mod tests_run;
 mod workspace;
 
@@ -90,6 +91,12 @@ const TASKS: &[Task] = &[
         summary: "run the models of what threads share without a lock",
         help: models::HELP,
         run: models::run,
+    },
+    Task {
+        name: "soak",
+        summary: "run the randomised and kill tests with many rounds",
+        help: soak::HELP,
+        run: soak::run,
     },
     Task {
         name: "bench",

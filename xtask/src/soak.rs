@@ -1,0 +1,79 @@
+//! `cargo xtask soak`: the randomised and kill tests, with many more rounds than every CI run can afford.
+//!
+//! They are the same tests: a round is a round, and whatever fails here can be had again with its seed in the ordinary
+//! test run. The number of rounds goes to them as `ONEIRIC_SOAK_ROUNDS`, a seed as `ONEIRIC_SOAK_SEED`.
+
+use crate::Failure;
+use crate::tests_run::{self, ALL_TARGETS};
+use crate::workspace::{Workspace, run as run_command};
+
+pub(crate) const HELP: &str = "\
+Runs the randomised and kill tests with many rounds, 100 if nothing else is said: kill -9 at random
+instants of swaps, pauses and settings edits, and random steps of the stores of state. The seed is
+printed; ONEIRIC_SOAK_SEED=N makes the same rounds again.
+
+Usage: cargo xtask soak [ROUNDS]
+
+Examples:
+  cargo xtask soak           100 rounds, half a minute to a few minutes
+  cargo xtask soak 1000
+  ONEIRIC_SOAK_SEED=7 cargo xtask soak 20";
+
+/// What is run: a package, its integration program, and the tests in it by a part of their name.
+const SOAKED: &[(&str, &str)] = &[("oneiric-tests", "kills::"), ("oneiric-sqlite", "models::")];
+
+pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure> {
+    let rounds = rounds(args)?.to_string();
+    tests_run::build_binary(workspace, ALL_TARGETS)?;
+    for (package, tests) in SOAKED {
+        let mut command = workspace.cargo([
+            "test",
+            "--locked",
+            "--package",
+            package,
+            "--test",
+            "it",
+            tests,
+        ]);
+        command
+            .args(["--", "--nocapture"])
+            .env("ONEIRIC_SOAK_ROUNDS", &rounds);
+        run_command(&mut command)?;
+    }
+    Ok(())
+}
+
+fn rounds(args: &[String]) -> Result<u32, Failure> {
+    let wrong = || {
+        Failure::Usage(format!(
+            "soak takes a number of rounds or nothing\n\n{HELP}"
+        ))
+    };
+    match args {
+        [] => Ok(100),
+        [rounds] => rounds
+            .parse()
+            .ok()
+            .filter(|rounds| *rounds > 0)
+            .ok_or_else(wrong),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_rounds_or_nothing_is_taken() {
+        let rounds = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            rounds(&words).ok()
+        };
+        assert_eq!((rounds(&[]), rounds(&["7"])), (Some(100), Some(7)));
+        assert_eq!(
+            (rounds(&["0"]), rounds(&["many"]), rounds(&["1", "2"])),
+            (None, None, None)
+        );
+    }
+}
