@@ -2,8 +2,9 @@
 
 use oneiric_tests::Place;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: &[&str] = &[
     "run",
+    "init",
     "list",
     "explain",
     "status",
@@ -12,6 +13,14 @@ const COMMANDS: [&str; 11] = [
     "health",
     "metrics",
     "doctor",
+    "config",
+    "secrets",
+    "reload",
+    "pause",
+    "drain",
+    "resume",
+    "activity",
+    "watch",
     "state",
     "completions",
     "man",
