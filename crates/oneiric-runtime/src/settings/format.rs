@@ -45,11 +45,6 @@ impl Format {
         known.map_or(Self::Toml, |(_, format)| *format)
     }
 
-    /// Whether places are found by reading the text again.
-    pub(super) const fn needs_text(self) -> bool {
-        matches!(self, Self::Yaml)
-    }
-
     /// Reads a text into a table.
     pub(super) fn parse(self, text: &str, layer: u16) -> Result<Node, Vec<Broken>> {
         // Editors of other systems begin files with a mark that means nothing in UTF-8.
@@ -71,10 +66,4 @@ impl Format {
 /// One value of the command line, written as in TOML: `["a", "b"]`, `{ slot = "adapter/cache" }`.
 pub(super) fn inline(text: &str, layer: u16) -> Option<Node> {
     toml::inline(text, layer)
-}
-
-/// Line and column of the `node`th value or key of a YAML text.
-#[cfg(feature = "yaml")]
-pub(super) fn place_in_yaml(text: &str, node: u32) -> Option<(usize, usize)> {
-    yaml::place_of(text.strip_prefix('\u{feff}').unwrap_or(text), node)
 }

@@ -1,7 +1,6 @@
 //! Which layers settings come from, and the place of each value in its layer.
 //!
-//! A place is small, because every value of a file has one, and is turned into line and column only when somebody
-//! asks: what is read from YAML has to be read again to find them (see [`yaml`](super::yaml)).
+//! A place is small, because every value of a file has one; what the layer is called is looked up when somebody asks.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -46,9 +45,6 @@ pub(super) enum At {
     Whole,
     /// Line and column, from 1; columns in characters.
     Spot { line: u32, column: u32 },
-    /// The how manieth value or key of a YAML document, in the order of the text.
-    #[cfg(feature = "yaml")]
-    Node(u32),
 }
 
 impl Place {
@@ -70,19 +66,12 @@ impl Place {
     }
 }
 
-/// One layer: where it is from, and its text where that is needed to find places in it.
-#[derive(Debug, Clone)]
-pub(super) struct Layer {
-    pub(super) source: SettingsSource,
-    pub(super) text: Option<Arc<str>>,
-}
-
 /// The layers of settings, later ones above earlier ones. Cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct Layers(Arc<Vec<Layer>>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layers(Arc<Vec<SettingsSource>>);
 
 impl Layers {
-    pub(super) fn new(layers: Vec<Layer>) -> Self {
+    pub(super) fn new(layers: Vec<SettingsSource>) -> Self {
         Self(Arc::new(layers))
     }
 
@@ -90,13 +79,13 @@ impl Layers {
     #[cfg(test)]
     pub(super) fn of_text(name: &str) -> Self {
         let source = SettingsSource::File(name.into());
-        Self::new(vec![Layer { source, text: None }])
+        Self::new(vec![source])
     }
 
     /// The layer that a place is in.
     pub(crate) fn source(&self, place: Place) -> SettingsSource {
         let layer = self.0.get(usize::from(place.layer));
-        layer.map_or(SettingsSource::Default, |layer| layer.source.clone())
+        layer.cloned().unwrap_or(SettingsSource::Default)
     }
 
     /// Line and column of a place, from 1; `None` for what has none.
@@ -104,11 +93,6 @@ impl Layers {
         match place.at {
             At::Whole => None,
             At::Spot { line, column } => Some((line as usize, column as usize)),
-            #[cfg(feature = "yaml")]
-            At::Node(node) => {
-                let text = self.0.get(usize::from(place.layer))?.text.as_deref()?;
-                super::format::place_in_yaml(text, node)
-            }
         }
     }
 
@@ -120,18 +104,9 @@ impl Layers {
     /// What to call all of them in one word.
     pub(crate) fn name(&self) -> String {
         match self.0.as_slice() {
-            [only] => only.source.to_string(),
+            [only] => only.to_string(),
             _ => "the settings".to_owned(),
         }
-    }
-}
-
-impl fmt::Debug for Layers {
-    /// Without the texts, which may hold secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.0.iter().map(|layer| &layer.source))
-            .finish()
     }
 }
 

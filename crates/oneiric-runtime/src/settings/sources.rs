@@ -14,7 +14,7 @@ use super::{
     file::{self, Contents},
     fill,
     format::Format,
-    layer::{At, Layer, Layers, Place, SettingsSource},
+    layer::{At, Layers, Place, SettingsSource},
     tree::{Entry, Item, Node},
 };
 
@@ -214,7 +214,7 @@ impl Sources {
             let number = u16::try_from(layers.len()).unwrap_or(u16::MAX);
             let (layer, unread) = self.open(input, number, &mut faults)?;
             if let (Input::File(_) | Input::Maybe(_), SettingsSource::File(path), Some(_)) =
-                (input, &layer.source, &unread)
+                (input, &layer, &unread)
             {
                 files.push(path.clone());
             }
@@ -225,15 +225,7 @@ impl Sources {
         let mut is_whole = faults.is_empty();
         for (number, unread) in texts {
             match unread.parse(number) {
-                Ok(node) => {
-                    let needs_text = unread.needs_text();
-                    if let (Some(layer), Unread::Text(_, text)) =
-                        (layers.get_mut(usize::from(number)), unread)
-                    {
-                        layer.text = needs_text.then(|| text.into());
-                    }
-                    nodes.push(node);
-                }
+                Ok(node) => nodes.push(node),
                 Err(broken) => {
                     is_whole = false;
                     for broken in broken {
@@ -267,8 +259,7 @@ impl Sources {
         input: &Input,
         number: u16,
         faults: &mut Faults,
-    ) -> Result<(Layer, Option<Unread>), SettingsError> {
-        let layer = |source| Layer { source, text: None };
+    ) -> Result<(SettingsSource, Option<Unread>), SettingsError> {
         let of_file = |path: &Path, contents| match contents {
             Contents::Text(text) => Ok(Unread::Text(Format::of(path), text)),
             Contents::Wrong(at, message) => {
@@ -291,7 +282,7 @@ impl Sources {
                 })?;
                 let Some((path, contents)) = found.first else {
                     let source = SettingsSource::File(stem.with_added_extension("toml"));
-                    return Ok((layer(source), None));
+                    return Ok((source, None));
                 };
                 if let Some(other) = found.second {
                     let message = format!(
@@ -320,10 +311,10 @@ impl Sources {
             }
         };
         match unread {
-            Ok(unread) => Ok((layer(source), Some(unread))),
+            Ok(unread) => Ok((source, Some(unread))),
             Err((place, message)) => {
                 faults.push(Fault::of_text(place, message));
-                Ok((layer(source), None))
+                Ok((source, None))
             }
         }
     }
@@ -351,10 +342,6 @@ impl Unread {
                 Ok(nested)
             }
         }
-    }
-
-    const fn needs_text(&self) -> bool {
-        matches!(self, Self::Text(format, _) if format.needs_text())
     }
 }
 

@@ -204,7 +204,7 @@ fn p80_what_is_no_file_of_its_format_is_told_with_its_place() {
         (
             "here.yaml",
             "- a\n",
-            "here.yaml:1:1: expected a table, found an array",
+            "here.yaml:1:3: expected a table, found an array",
         ),
         (
             "here.yaml",

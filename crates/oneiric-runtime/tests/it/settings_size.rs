@@ -35,6 +35,29 @@ fn long_keys_of_many_values_are_not_written_out() {
 }
 
 #[test]
+fn the_places_of_a_long_yaml_file_cost_one_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("big.yaml");
+    let mut text = "candidates:\n".to_owned();
+    let mut last = 0;
+    while text.len() < (1 << 18) - 200 {
+        last += 1;
+        writeln!(
+            text,
+            "- slot: task/t{last}\n  provider: p\n  factory: oneiric.test:actor"
+        )
+        .unwrap();
+    }
+    let mut file = std::fs::File::create(&path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || drop(sender.send(Settings::load(&path).unwrap().show())));
+    let shown = receiver.recv_timeout(OUTER).unwrap();
+    let end = shown.keys.iter().filter(|key| key.key.ends_with("].slot"));
+    assert_eq!(end.last().unwrap().set_by.line, Some(last * 3 - 1));
+}
+
+#[test]
 fn five_thousand_candidates_are_read() {
     let mut text = String::new();
     for number in 0..5_000 {

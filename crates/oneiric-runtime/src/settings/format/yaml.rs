@@ -1,13 +1,16 @@
-//! YAML into the tree, and the places of its values.
+//! YAML into the tree, with the places of its values.
 //!
-//! `serde_yaml` tells a place only in errors. So values are numbered in the order of the text when it is read, and to
-//! find the place of one the text is read again by a reader that fails on purpose at that number. That costs a reading
-//! for each place that somebody wants to know, and nothing for all others; the cap on the length of a text keeps it
-//! small. Everything about `serde_yaml`, which is no longer cared for, stays in this file.
+//! `serde_yaml` tells a place only in errors. So every scalar and every key is kept aside and then reported as an error,
+//! which names its place and has already moved on to what follows; whoever asked takes the value from the side and goes
+//! on as if nothing had happened. One reading thus gives all places. A table or list begins where its first key or item
+//! does. Everything about `serde_yaml`, which is no longer cared for, stays in this file.
 
-use std::{cell::Cell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
-use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Deserializer;
 
 use super::Broken;
@@ -23,6 +26,10 @@ const MAX_NODES: u32 = 50_000;
 /// The most brackets that are open at one place, in strings and comments too. The parser's work grows with the square
 /// of them, and it takes no more than 128 levels in any case.
 const MAX_OPEN: usize = 1_000;
+/// The longest key: errors, and so places, are made with all the keys on the way.
+const MAX_KEY_BYTES: usize = 1_024;
+/// What the errors say that only tell a place.
+const HERE: &str = "here";
 
 pub(super) fn parse(text: &str, layer: u16) -> Result<Node, Broken> {
     let broken = |place, message: String| Err(Broken { place, message });
@@ -36,26 +43,58 @@ pub(super) fn parse(text: &str, layer: u16) -> Result<Node, Broken> {
     }
     let reading = Reading {
         layer,
+        end: end(text),
         seen: Cell::new(0),
-        stop: None,
+        aside: RefCell::new(None),
+        wrong: RefCell::new(None),
     };
-    (&reading)
-        .deserialize(Deserializer::from_str(text))
-        .or_else(|error| {
-            let place = error
-                .location()
-                .map(|at| Place::spot(layer, within(text, at.line(), at.column())));
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            // Paths in front of messages would be a second way to name keys.
-            let message = message.rsplit_once(": ").map_or(message, |(path, said)| {
-                if path.contains(' ') { message } else { said }
-            });
-            broken(
-                place.unwrap_or(Place::spot(layer, (1, 1))),
-                message.to_owned(),
-            )
-        })
+    let read = (&reading).deserialize(Deserializer::from_str(text));
+    // A text that begins with a scalar was not read to its end.
+    let read = read.and_then(|node| match node.item {
+        Item::Table(_) | Item::List(_) => Ok(node),
+        _ => serde_yaml::from_str::<IgnoredAny>(text).map(|_| node),
+    });
+    match read {
+        Ok(mut node) => {
+            settle(&mut node, Place::spot(layer, (1, 1)));
+            Ok(node)
+        }
+        Err(error) => {
+            if let Some(wrong) = reading.wrong.take() {
+                return Err(wrong);
+            }
+            let at = error.location();
+            let at = at.map_or((1, 1), |at| within(reading.end, at.line(), at.column()));
+            broken(Place::spot(layer, at), said(&error.to_string()).to_owned())
+        }
+    }
+}
+
+/// A message of `serde_yaml` without its place, and without the path before it, which would be a second way to name
+/// keys.
+fn said(message: &str) -> &str {
+    let said = message.split(" at line ").next().unwrap_or_default();
+    match said.rsplit_once(": ") {
+        Some((path, said)) if !path.contains(' ') => said,
+        _ => said,
+    }
+}
+
+/// Gives what is empty, and so has no place of its own, that of what it stands in.
+fn settle(node: &mut Node, around: Place) {
+    if node.place.at == At::Whole {
+        node.place = around;
+    }
+    let place = node.place;
+    match &mut node.item {
+        Item::List(items) => items.iter_mut().for_each(|item| settle(item, place)),
+        Item::Table(table) => {
+            for entry in table.values_mut() {
+                settle(&mut entry.node, entry.name);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Line and column of the bracket that is one too many.
@@ -76,55 +115,70 @@ fn too_many_open(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Line and column of the `node`th value or key.
-pub(super) fn place_of(text: &str, node: u32) -> Option<(usize, usize)> {
-    let reading = Reading {
-        layer: 0,
-        seen: Cell::new(0),
-        stop: Some(node),
-    };
-    let error = (&reading).deserialize(Deserializer::from_str(text)).err()?;
-    let at = error.location()?;
-    Some(within(text, at.line(), at.column()))
+/// The last line and the column behind it.
+fn end(text: &str) -> (usize, usize) {
+    let last = text.lines().next_back().unwrap_or_default();
+    (text.lines().count().max(1), last.chars().count() + 1)
 }
 
-/// What is wrong at the end is wrong in the last line, not in one that is not there.
-fn within(text: &str, line: usize, column: usize) -> (usize, usize) {
-    let lines = text.lines().count().max(1);
-    if line <= lines {
-        return (line.max(1), column.max(1));
+/// What is at the end is in the last line, not in one that is not there.
+fn within(end: (usize, usize), line: usize, column: usize) -> (usize, usize) {
+    if line > end.0 {
+        end
+    } else {
+        (line.max(1), column.max(1))
     }
-    let last = text.lines().next_back().unwrap_or_default();
-    (lines, last.chars().count() + 1)
 }
 
 /// One pass over a text.
 struct Reading {
     layer: u16,
+    end: (usize, usize),
     seen: Cell<u32>,
-    stop: Option<u32>,
+    /// The scalar or key that was read last, until its place is known.
+    aside: RefCell<Option<Item>>,
+    /// What ended the pass, if it was not the parser.
+    wrong: RefCell<Option<Broken>>,
 }
 
 impl Reading {
-    /// Numbers a value or key; an error for the one whose place is wanted, and for one too many.
-    fn place<E: Error>(&self) -> Result<Place, E> {
+    /// Counts a value or key.
+    fn count<E: Error>(&self) -> Result<(), E> {
         let number = self.seen.get();
         self.seen.set(number + 1);
-        if self.stop == Some(number) {
-            return Err(E::custom("here"));
+        if number < MAX_NODES {
+            return Ok(());
         }
-        if number >= MAX_NODES {
-            let message = format!("it has more than {MAX_NODES} values, aliases counted each time");
-            return Err(E::custom(message));
-        }
-        Ok(Place {
-            layer: self.layer,
-            at: At::Node(number),
-        })
+        let message = format!("it has more than {MAX_NODES} values, aliases counted each time");
+        Err(E::custom(message))
     }
 
-    fn scalar<E: Error>(&self, item: Item) -> Result<Node, E> {
-        Ok(Node::new(item, self.place()?))
+    /// Keeps a scalar aside and asks for its place.
+    fn scalar<T, E: Error>(&self, item: Item) -> Result<T, E> {
+        self.count()?;
+        self.aside.replace(Some(item));
+        Err(E::custom(HERE))
+    }
+
+    /// What was kept aside, and the place that an error tells.
+    fn placed<E: Error>(&self, error: E) -> Result<Node, E> {
+        let Some(item) = self.aside.take() else {
+            return Err(error);
+        };
+        let text = error.to_string();
+        let at = text.rsplit_once(" at line ").and_then(|(_, at)| {
+            let (line, column) = at.split_once(" column ")?;
+            Some((line.parse().ok()?, column.parse().ok()?))
+        });
+        // The very beginning is not told.
+        let (line, column) = at.unwrap_or((1, 1));
+        let place = Place::spot(self.layer, within(self.end, line, column));
+        Ok(Node::new(item, place))
+    }
+
+    fn wrong<T, E: Error>(&self, place: Place, message: String) -> Result<T, E> {
+        self.wrong.replace(Some(Broken { place, message }));
+        Err(E::custom(HERE))
     }
 }
 
@@ -132,7 +186,8 @@ impl<'de> DeserializeSeed<'de> for &Reading {
     type Value = Node;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(self)
+        let read = deserializer.deserialize_any(self);
+        read.or_else(|error| self.placed(error))
     }
 }
 
@@ -180,73 +235,78 @@ impl<'de> Visitor<'de> for &Reading {
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
-        self.place::<A::Error>()?;
         Err(A::Error::custom("settings have no tags (`!name`)"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let place = self.place()?;
+        self.count::<A::Error>()?;
         let mut items = Vec::new();
         while let Some(item) = access.next_element_seed(self)? {
             items.push(item);
         }
+        let first = items.first().map(|item: &Node| item.place);
+        let place = first.unwrap_or(Place::whole(self.layer));
         Ok(Node::new(Item::List(items), place))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node, A::Error> {
-        let place = self.place()?;
+        self.count::<A::Error>()?;
         let mut table = Table::new();
-        while let Some((key, name)) = access.next_key_seed(Key(self, &table))? {
+        let mut first = None;
+        while let Some((key, name)) = access.next_key_seed(Key(self))? {
+            if key.len() > MAX_KEY_BYTES {
+                return self.wrong(name, format!("a key may be {MAX_KEY_BYTES} bytes long"));
+            }
+            if table.contains_key(&key) {
+                return self.wrong(name, format!("the key {key:?} stands here twice"));
+            }
+            first.get_or_insert(name);
             let node = access.next_value_seed(self)?;
             table.insert(key, Entry { name, node });
         }
-        let inherited = table.remove("<<");
-        let table = match inherited {
-            None => table,
-            Some(entry) => merge_keys::<A::Error>(entry.node, table)?,
-        };
+        if let Some(entry) = table.remove("<<") {
+            let Some(merged) = merge_keys(entry.node, table) else {
+                let message = "`<<` stands for a table, or a list of tables";
+                return self.wrong(entry.name, message.to_owned());
+            };
+            table = merged;
+        }
+        let place = first.unwrap_or(Place::whole(self.layer));
         Ok(Node::new(Item::Table(table), place))
     }
 }
 
 /// Fills in what `<<` names: a table, or several of which earlier ones win; what stands in the table itself wins over
 /// all of them.
-fn merge_keys<E: Error>(node: Node, mut table: Table) -> Result<Table, E> {
+fn merge_keys(node: Node, mut table: Table) -> Option<Table> {
     let tables = match node.item {
         Item::List(items) => items,
         _ => vec![node],
     };
     for node in tables {
         let Item::Table(entries) = node.item else {
-            return Err(E::custom("`<<` stands for a table, or a list of tables"));
+            return None;
         };
         for (name, entry) in entries {
             table.entry(name).or_insert(entry);
         }
     }
-    Ok(table)
+    Some(table)
 }
 
-/// A key: text, or a number or word that is taken as text. It has to be new to its table.
-struct Key<'r>(&'r Reading, &'r Table);
-
-impl Key<'_> {
-    fn unless_there<E: Error>(&self, text: String) -> Result<(String, Place), E> {
-        let place = self.0.place()?;
-        if self.1.contains_key(&text) {
-            return Err(E::custom(format_args!(
-                "the key {text:?} stands here twice"
-            )));
-        }
-        Ok((text, place))
-    }
-}
+/// A key: text, or a number or word that is taken as text.
+struct Key<'r>(&'r Reading);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = (String, Place);
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_any(self)
+        let reading = self.0;
+        let node = match from.deserialize_any(self) {
+            Ok(never) => return Ok(never),
+            Err(error) => reading.placed(error)?,
+        };
+        Ok((node.text().unwrap_or_default().to_owned(), node.place))
     }
 }
 
@@ -258,18 +318,18 @@ impl<'de> Visitor<'de> for Key<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        self.unless_there(text.to_owned())
+        self.0.scalar(Item::Text(text.to_owned()))
     }
 
     fn visit_bool<E: Error>(self, flag: bool) -> Result<Self::Value, E> {
-        self.unless_there(flag.to_string())
+        self.0.scalar(Item::Text(flag.to_string()))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-        self.unless_there(number.to_string())
+        self.0.scalar(Item::Text(number.to_string()))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
-        self.unless_there(number.to_string())
+        self.0.scalar(Item::Text(number.to_string()))
     }
 }
