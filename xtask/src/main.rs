@@ -17,6 +17,7 @@ mod ci;
 mod cli_reference;
 mod codes;
 mod codes_table;
+mod cover;
 mod files;
 mod layers;
 mod models;
@@ -97,6 +98,12 @@ const TASKS: &[Task] = &[
         summary: "run the randomised and kill tests with many rounds",
         help: soak::HELP,
         run: soak::run,
+    },
+    Task {
+        name: "cover",
+        summary: "count the lines of the library crates that tests run through",
+        help: cover::HELP,
+        run: cover::run,
     },
     Task {
         name: "bench",
