@@ -241,3 +241,26 @@ fn waiting_for_a_process_that_never_answers_ends_with_the_time() {
         .failed(8);
     assert!(said.contains("cli.timed_out"), "{said}");
 }
+
+#[test]
+fn a_misspelt_slot_is_answered_with_the_one_that_was_meant() {
+    let process = Process::start(CACHES);
+    for words in [
+        &["status", "adapter/cahce"][..],
+        &["explain", "adapter/cahce"],
+        &["call", "adapter/cahce", "get", "\"a\""],
+        &["swap", "adapter/cahce", "file"],
+        &["health", "adapter/cahce"],
+    ] {
+        let said = process.oneiric(words).failed(4);
+        assert!(
+            said.contains("hint: did you mean 'adapter/cache'?"),
+            "{words:?}: {said}"
+        );
+    }
+    let said = process.oneiric(&["status", "nothing/like-it"]).failed(4);
+    assert!(
+        said.contains("`oneiric list` shows the slots there are"),
+        "{said}"
+    );
+}

@@ -172,6 +172,20 @@ pub(crate) enum Ask {
     State(State),
 }
 
+impl Ask {
+    /// The slot that a command is about, as it was typed.
+    pub(crate) fn slot(&self) -> Option<&str> {
+        match self {
+            Self::Explain(args) => Some(&args.slot),
+            Self::Status(args) => args.slot.as_deref(),
+            Self::Call(args) => Some(&args.slot),
+            Self::Swap(args) => Some(&args.slot),
+            Self::Health(args) => args.slot.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

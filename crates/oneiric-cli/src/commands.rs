@@ -19,8 +19,10 @@ mod status;
 mod swap;
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use oneiric_core::{Coded, ErrorKind};
+use oneiric_runtime::nearest;
 use serde_json::Value;
 
 use crate::args::{Ask, Cli, Command};
@@ -64,14 +66,14 @@ pub(crate) fn run(
     let tokio = tokio.map_err(|error| cannot_start(&error))?;
     tokio.block_on(async {
         let mut session = Session::new(&global, env, paint);
-        match &ask {
+        let answer = match &ask {
             Ask::List(args) => list::run(args, &mut session).await,
             Ask::Explain(args) => explain::run(args, &mut session).await,
             Ask::Status(args) => status::run(args, &mut session).await,
-            Ask::Call(args) => {
-                let input = input::read(&args.input, io.stdin)?;
-                call::run(args, input, &mut session).await
-            }
+            Ask::Call(args) => match input::read(&args.input, io.stdin) {
+                Ok(input) => call::run(args, input, &mut session).await,
+                Err(failure) => Err(failure),
+            },
             Ask::Swap(args) => swap::run(args, io, &mut session).await,
             Ask::Metrics(args) => metrics::run(args, &session).await,
             Ask::Doctor(_) => doctor::run(env, &session).await,
@@ -84,8 +86,41 @@ pub(crate) fn run(
             Ask::Resume(args) => activity::resume(args, &mut session).await,
             Ask::Activity(args) => activity::activity(args, &mut session).await,
             Ask::State(args) => state::run(args, io, &mut session).await,
+        };
+        match answer {
+            Err(failure) if failure.code == "core.no_candidate" => {
+                Err(misspelt(failure, ask.slot(), &session).await)
+            }
+            answer => answer,
         }
     })
+}
+
+/// For the hint under an error; whoever waits longer for it than this would rather have none.
+const HINT_LIMIT: Duration = Duration::from_millis(500);
+
+/// Says which slot was probably meant by one that nobody knows.
+async fn misspelt(failure: Failure, typed: Option<&str>, session: &Session) -> Failure {
+    let list = async {
+        let mut client = session.client().await.ok()?;
+        client.list(None).await.ok()
+    };
+    let list = tokio::time::timeout(HINT_LIMIT, list).await;
+    let (Some(typed), Ok(Some(reply))) = (typed, list) else {
+        return failure;
+    };
+    let known: Vec<&str> = reply
+        .doc
+        .slots
+        .iter()
+        .map(|listed| listed.slot.as_str())
+        .collect();
+    match nearest(typed, known.iter().copied()) {
+        // It is there; something else about the question was not.
+        Some(_) if known.contains(&typed) => failure,
+        Some(meant) => failure.hint(meant),
+        None => failure,
+    }
 }
 
 /// The threads or timers of the async runtime cannot be had.

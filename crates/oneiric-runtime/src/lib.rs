@@ -96,7 +96,7 @@ pub use crate::{
     settings::{
         Activate, AdminSettings, ErrorMode, Fault, LogFormat, LogSettings, ReloadSettings, Role,
         SecretsSettings, Settings, SettingsError, SettingsSource, Sources, TcpSettings,
-        TokenSettings, UnknownKey, settings_reference, settings_sample, settings_schema,
+        TokenSettings, UnknownKey, nearest, settings_reference, settings_sample, settings_schema,
     },
     state_dir::{SOCKET_NAME, StateDir, socket_in},
     store::Stores,

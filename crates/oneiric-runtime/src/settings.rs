@@ -39,7 +39,7 @@ use serde_json::Value;
 
 pub use self::{
     explain::UnknownKey,
-    fault::{Fault, SettingsError},
+    fault::{Fault, SettingsError, nearest},
     layer::SettingsSource,
     parts::{
         AdminSettings, ErrorMode, LogFormat, LogSettings, ReloadSettings, Role, SecretsSettings,
@@ -51,7 +51,6 @@ pub use self::{
     sources::Sources,
 };
 pub(crate) use self::{
-    fault::nearest,
     hide::secrets_in,
     layer::{Layers, Place},
 };

@@ -259,8 +259,9 @@ impl Coded for SettingsError {
     }
 }
 
-/// Says which of the known names was probably meant.
-pub(crate) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+/// Says which of the known names was probably meant: `did you mean '...'?`. Nothing when none is near.
+#[must_use]
+pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
     let far = (name.chars().count() / 3).clamp(1, 3);
     // Who leaves out the unit, and writes `grace` for `grace_ms`, is nearer than the letters are.
     let without_unit = |known: &str| {
