@@ -39,7 +39,11 @@ struct Cost {
 }
 
 pub(super) fn run(workspace: &Workspace, write: bool) -> Result<(), Failure> {
-    let binary = tests_run::build_binary(workspace, &["--package", "oneiric-cli", "--release"])?;
+    // As the tests do: what ONEIRIC_BIN names, for a figure of a program that is built already.
+    let binary = match std::env::var_os("ONEIRIC_BIN") {
+        Some(named) => PathBuf::from(named),
+        None => tests_run::build_binary(workspace, &["--package", "oneiric-cli", "--release"])?,
+    };
     let place = Place::new(workspace)?;
     let mut table = String::from(
         "| what | wall time | p10–p90 | CPU | peak memory | goal |\n|---|---|---|---|---|---|\n",
