@@ -40,6 +40,11 @@ fn deployment_goes_as_it_says() {
 }
 
 #[test]
+fn backing_up_goes_as_it_says() {
+    follow("backup.md");
+}
+
+#[test]
 fn operations_go_as_they_say() {
     follow("operations.md");
 }
@@ -62,4 +67,49 @@ fn every_guide_is_followed() {
         .filter(|name| !source.contains(&format!("follow(\"{name}\")")))
         .collect();
     assert!(not_followed.is_empty(), "{not_followed:?}");
+}
+
+#[test]
+fn troubleshooting_names_only_codes_that_are_explained() {
+    let page = std::fs::read_to_string(Path::new(GUIDES).join("troubleshooting.md")).unwrap();
+    let errors = std::fs::read_to_string(Path::new(GUIDES).join("../reference/errors.md")).unwrap();
+    let headings = page.lines().filter_map(|line| line.strip_prefix("### "));
+    let codes: Vec<&str> = headings.flat_map(|line| line.split(", ")).collect();
+    assert!(codes.len() > 20, "{codes:?}");
+    for code in codes {
+        assert!(errors.contains(&format!("| `{code}` |")), "{code}");
+    }
+}
+
+/// Where a page of the repository leads, there is a page.
+#[test]
+fn no_link_in_a_page_leads_nowhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![
+        root.clone(),
+        root.join("docs/guides"),
+        root.join("docs/spec"),
+    ];
+    pages.push(root.join("docs/reference"));
+    let mut nowhere = Vec::new();
+    for directory in pages {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let page = std::fs::read_to_string(&path).unwrap();
+            let links = page
+                .split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split(')').next());
+            for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
+                let file = link.split('#').next().unwrap();
+                if !directory.join(file).exists() {
+                    nowhere.push(format!("{}: {link}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(nowhere.is_empty(), "{nowhere:#?}");
 }

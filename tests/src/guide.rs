@@ -47,7 +47,14 @@ pub fn run(page: &str, place: &Place, spelling: impl Fn(&str) -> String) -> Vec<
                     faults.push(format!("line {line}: not run, and `{reason}` is no reason"));
                 }
             }
-            Event::Typed(step) => faults.extend(guide.take(&step, &spelling(&step.command))),
+            Event::Typed(step) => match guide.take(&step, &spelling(&step.command)) {
+                Ok(difference) => faults.extend(difference),
+                // Nothing after it would be what it is meant to be.
+                Err(stuck) => {
+                    faults.push(format!("line {}: {stuck}", step.line));
+                    return faults;
+                }
+            },
         }
     }
     if guide.first.is_some() {
@@ -63,28 +70,33 @@ struct Guide<'a> {
 }
 
 impl Guide<'_> {
-    fn take(&mut self, step: &Step, command: &str) -> Option<String> {
+    /// What was not as the step says.
+    ///
+    /// # Errors
+    /// That the step did not end.
+    fn take(&mut self, step: &Step, command: &str) -> Result<Option<String>, String> {
         let is_run = command.starts_with("oneiric run") && !command.ends_with('&');
         let printed = if command == "^C" {
             match self.first.take() {
                 // What it wrote while other things were done scrolled by; the page takes up at its end.
-                Some(first) => since(&first.interrupt(), step.expected.first()),
-                None => return Some(format!("line {}: nothing runs to be stopped", step.line)),
+                Some(first) => since(&first.interrupt()?, step.expected.first()),
+                None => return Err("nothing runs to be stopped".to_owned()),
             }
         } else if is_run {
-            let (terminal, printed) = Terminal::run(self.place, command);
+            // One that was killed needs no Ctrl-C.
+            self.first.take_if(|first| first.has_ended());
+            let (terminal, printed) = Terminal::run(self.place, command)?;
             // One that did not start leaves the one that runs alone.
             if let Some(terminal) = terminal
                 && self.first.replace(terminal).is_some()
             {
-                let fault = "two processes run in the first terminal";
-                return Some(format!("line {}: {fault}", step.line));
+                return Err("two processes run in the first terminal".to_owned());
             }
             printed
         } else {
-            self.shell.say(command)
+            self.shell.say(command)?
         };
-        console::difference(step, &printed)
+        Ok(console::difference(step, &printed))
     }
 }
 
@@ -147,7 +159,7 @@ impl Shell {
         }
     }
 
-    fn say(&mut self, line: &str) -> String {
+    fn say(&mut self, line: &str) -> Result<String, String> {
         // Asked for the exit code, the shell must still know that of the command before.
         let script = format!(
             "{line}\n__code=$?; printf '\\n{DONE} %s\\n' \"$__code\"; (exit \"$__code\")\n"
@@ -156,18 +168,16 @@ impl Shell {
             .write_all(script.as_bytes())
             .expect("the shell listens");
         let mut printed = String::new();
-        loop {
-            match self.output.recv_timeout(PATIENCE) {
-                Ok(line) if line.starts_with(DONE) => break,
-                Ok(line) => {
-                    printed.push_str(&line);
-                    printed.push('\n');
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("`{line}` does not end:\n{printed}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the shell ended:\n{printed}"),
+        let ended = read(&self.output, &mut printed, |line| line.starts_with(DONE));
+        match ended {
+            Ended::Found => {
+                let without = printed.rfind(DONE).unwrap_or(printed.len());
+                printed.truncate(without);
+                Ok(printed)
             }
+            Ended::Closed => Err(format!("`{line}` ended the shell:\n{printed}")),
+            Ended::Late => Err(format!("`{line}` does not end:\n{printed}")),
         }
-        printed
     }
 }
 
@@ -185,41 +195,31 @@ struct Terminal {
 
 impl Terminal {
     /// Starts it; gives what it printed until it was ready, or until its end if that came first.
-    fn run(place: &Place, line: &str) -> (Option<Self>, String) {
+    fn run(place: &Place, line: &str) -> Result<(Option<Self>, String), String> {
         let mut shell = shell_in(place);
         shell.args(["-c", &format!("exec 2>&1; exec {line}")]);
         let mut child = shell.stdout(Stdio::piped()).spawn().expect("a shell");
         let output = lines_of(child.stdout.take().expect("stdout is piped"));
         let terminal = Self { child, output };
         let mut printed = String::new();
-        loop {
-            match terminal.output.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    printed.push_str(&line);
-                    printed.push('\n');
-                    if line.contains(READY) {
-                        return (Some(terminal), printed);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("`{line}` is not ready:\n{printed}"),
-                Err(RecvTimeoutError::Disconnected) => return (None, printed),
-            }
+        match read(&terminal.output, &mut printed, |line| line.contains(READY)) {
+            Ended::Found => Ok((Some(terminal), printed)),
+            Ended::Closed => Ok((None, printed)),
+            Ended::Late => Err(format!("`{line}` is not ready:\n{printed}")),
         }
     }
 
-    fn interrupt(self) -> String {
+    fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    fn interrupt(self) -> Result<String, String> {
         let script = format!("kill -INT {}", self.child.id());
         drop(Command::new("sh").args(["-c", &script]).status());
         let mut printed = String::new();
-        loop {
-            match self.output.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    printed.push_str(&line);
-                    printed.push('\n');
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("it does not stop:\n{printed}"),
-                Err(RecvTimeoutError::Disconnected) => return printed,
-            }
+        match read(&self.output, &mut printed, |_| false) {
+            Ended::Late => Err(format!("it does not stop:\n{printed}")),
+            Ended::Found | Ended::Closed => Ok(printed),
         }
     }
 }
@@ -227,6 +227,33 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         kill_group(&mut self.child);
+    }
+}
+
+/// How reading lines ended.
+enum Ended {
+    /// With the line that was waited for.
+    Found,
+    /// Whoever wrote them has ended.
+    Closed,
+    /// Nothing came for far too long.
+    Late,
+}
+
+/// Reads lines up to one that `is_last`.
+fn read(output: &Receiver<String>, printed: &mut String, is_last: impl Fn(&str) -> bool) -> Ended {
+    loop {
+        match output.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                printed.push_str(&line);
+                printed.push('\n');
+                if is_last(&line) {
+                    return Ended::Found;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => return Ended::Late,
+            Err(RecvTimeoutError::Disconnected) => return Ended::Closed,
+        }
     }
 }
 
