@@ -166,6 +166,24 @@ impl Registry {
         Ok(self.write(|state| state.update_origin(origin, batch)).1)
     }
 
+    /// Returns what an origin has registered, in the order of registration.
+    #[must_use]
+    pub fn of_origin(&self, origin: &Origin) -> Vec<Registered> {
+        self.shared.state().of_origin(origin)
+    }
+
+    /// Puts back what [`Registry::of_origin`] gave before, in one step: these registrations and no others of the origin,
+    /// each with the sequence number it had, whether it ended meanwhile, was updated or neither. What is of another
+    /// origin, or of another registry, must not be among them.
+    pub fn restore_origin(
+        &self,
+        origin: &Origin,
+        former: impl IntoIterator<Item = Registered>,
+    ) -> Delta {
+        let former: Vec<Registered> = former.into_iter().collect();
+        self.write(|state| state.restore_origin(origin, former)).1
+    }
+
     /// Ends everything an origin registered.
     pub fn remove_origin(&self, origin: &Origin) -> Delta {
         self.write(|state| state.replace_origin(origin, Vec::new()))

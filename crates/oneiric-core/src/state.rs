@@ -139,6 +139,29 @@ impl State {
         self.replace_origin(origin, batch);
     }
 
+    pub(crate) fn of_origin(&self, origin: &Origin) -> Vec<Registered> {
+        let ids = self.by_origin.get(origin).into_iter().flat_map(Map::values);
+        let mut held: Vec<Registered> = ids.filter_map(|id| self.held(*id)).collect();
+        held.sort_unstable_by_key(Registered::sequence);
+        held
+    }
+
+    pub(crate) fn restore_origin(&mut self, origin: &Origin, former: Vec<Registered>) {
+        let wanted: Set<CandidateId> = former.iter().map(Registered::id).collect();
+        for held in self.of_origin(origin) {
+            if !wanted.contains(&held.id()) {
+                self.unregister(held.id());
+            }
+        }
+        for held in former {
+            if self.by_id.contains_key(&held.id()) {
+                self.update(held.id(), held.candidate().clone());
+            } else {
+                self.hold(held);
+            }
+        }
+    }
+
     pub(crate) fn unregister(&mut self, id: CandidateId) {
         let Some(held) = self.by_id.remove(&id) else {
             return;
@@ -229,6 +252,11 @@ impl State {
         self.last_sequence += 1;
         let default_priority = self.snapshot.config.default_priority;
         let held = Registered::new(candidate, self.last_sequence, default_priority);
+        self.hold(held.clone());
+        held
+    }
+
+    fn hold(&mut self, held: Registered) {
         let place = (held.slot().clone(), held.provider().clone());
         self.by_origin
             .entry(held.origin().clone())
@@ -237,8 +265,7 @@ impl State {
         self.by_id.insert(held.id(), held.clone());
         self.put(&held);
         self.snapshot.len += 1;
-        self.delta.added.push(held.clone());
-        held
+        self.delta.added.push(held);
     }
 
     fn put(&mut self, held: &Registered) {

@@ -30,7 +30,7 @@ use tokio::{
 
 pub use self::observe::{ReloadEvent, ReloadObserver};
 use self::{
-    apply::Before,
+    apply::Serving,
     keeper::Files,
     plan::{Now, Step},
     state::ReloadState,
@@ -275,7 +275,7 @@ impl Runtime {
         }
         let plan = self.plan_to(&old, &new, &slots);
         touched.extend(plan.steps.iter().map(|step| step.slot.clone()));
-        let before: Before = touched
+        let before: Serving = touched
             .iter()
             .map(|slot| (slot.clone(), self.serving(slot)))
             .collect();

@@ -160,6 +160,31 @@ fn update_origin_keeps_the_place_of_what_is_changed() {
 }
 
 #[test]
+fn restore_origin_puts_back_what_was_with_its_numbers() {
+    let registry = Registry::new();
+    let settings = origin("settings");
+    let (redis, file) = (cache("redis", "settings"), cache("file", "settings"));
+    let both = [redis.clone().build(), file.build()];
+    registry.update_origin(&settings, both).unwrap();
+    let before = registry.of_origin(&settings);
+    let ranking = registry.resolve_all(&query());
+    let changed = [
+        redis.priority(-3).build(),
+        cache("disk", "settings").build(),
+    ];
+    registry.update_origin(&settings, changed).unwrap();
+    registry.restore_origin(&settings, before.clone());
+    assert_eq!(registry.of_origin(&settings), before);
+    assert_eq!(registry.resolve_all(&query()), ranking);
+    assert!(
+        before
+            .iter()
+            .all(|held| registry.snapshot().is_registered(held))
+    );
+    assert!(registry.restore_origin(&settings, before).is_empty());
+}
+
+#[test]
 fn a_bad_batch_is_refused_whole() {
     let registry = Registry::new();
     registry.register(cache("memory", "code:a").build()).keep();

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use oneiric_core::{Coded, FactoryPolicy, Origin, Provider, SelectionLayer, Slot};
+use oneiric_core::{Coded, FactoryPolicy, Origin, Provider, Registered, SelectionLayer, Slot};
 use oneiric_lifecycle::{Failure, LifecycleError, Outcome, Reconfigured, SwapReport, SwapRequest};
 
 use super::plan::{Act, Step};
@@ -20,7 +20,13 @@ use crate::{
 const STOPPED: &str = "lifecycle.stopped";
 
 /// What served each slot before anything was done.
-pub(super) type Before = BTreeMap<Slot, Option<(Provider, u64)>>;
+pub(super) type Serving = BTreeMap<Slot, Option<(Provider, u64)>>;
+
+/// What there was before anything was done.
+struct Before<'a> {
+    registered: Vec<Registered>,
+    slots: &'a Serving,
+}
 
 impl Runtime {
     /// Goes from `old` to `new`; whoever calls holds the turns of all slots in `before`.
@@ -29,20 +35,29 @@ impl Runtime {
         old: &Arc<Settings>,
         new: &Arc<Settings>,
         steps: &[Step],
-        before: &Before,
+        before: &Serving,
     ) -> ReloadOutcome {
+        let registered = self.registry().of_origin(&Origin::settings());
+        let before = &Before {
+            registered,
+            slots: before,
+        };
         if let Err(failed) = self.install(new) {
             return self.restore(old, steps, before, &[], failed).await;
         }
         let mut told = Vec::new();
         for step in steps.iter().filter(|step| step.held.is_none()) {
-            match self.do_step(step).await {
+            let done = match self.must_be_possible(step, steps) {
+                Ok(()) => self.do_step(step).await,
+                Err(failed) => Err(failed),
+            };
+            match done {
                 Ok(Did::Told) => told.push(step.slot.clone()),
                 Ok(Did::Rest) => {}
                 Err(failed) => return self.restore(old, steps, before, &told, failed).await,
             }
         }
-        for (slot, was) in before {
+        for (slot, was) in before.slots {
             if was.is_some() || steps.iter().any(|step| step.slot == *slot) {
                 continue;
             }
@@ -80,6 +95,39 @@ impl Runtime {
         self.registry()
             .set_selections(SelectionLayer::Settings, selections);
         Ok(())
+    }
+
+    /// What can be known to fail is not begun: an instance of something that needs a slot without candidates (it may
+    /// still serve, and wait to be retired), and retiring anything as long as one of those that go is needed by others.
+    fn must_be_possible(&self, step: &Step, steps: &[Step]) -> Result<(), ReloadFailure> {
+        let slot = &step.slot;
+        if step.act == Act::Retire {
+            let goes = |slot: &Slot| {
+                let goes = |step: &Step| step.act == Act::Retire && step.slot == *slot;
+                steps.iter().any(goes)
+            };
+            for going in steps.iter().filter(|step| step.act == Act::Retire) {
+                let holders = self.lifecycle().holders(&going.slot).into_iter();
+                let holders: Vec<Slot> = holders.filter(|holder| !goes(holder)).collect();
+                if !holders.is_empty() && going.held.is_none() {
+                    let slot = going.slot.clone();
+                    let error = LifecycleError::InUse { slot, holders };
+                    return Err(of(&going.slot, &error));
+                }
+            }
+            return Ok(());
+        }
+        let snapshot = self.registry().snapshot();
+        let winner = snapshot.winner(slot);
+        let builds = winner.filter(|winner| step.to.as_ref() == Some(winner.provider()));
+        let needs = builds.map(|winner| winner.requires()).unwrap_or_default();
+        match needs.iter().find(|need| !snapshot.contains(need)) {
+            None => Ok(()),
+            Some(need) => {
+                let message = format!("requires {need}, for which there is no candidate");
+                Err(failure(Some(slot), "lifecycle.dependency_failed", &message))
+            }
+        }
     }
 
     /// Does what a slot needs.
@@ -131,7 +179,7 @@ impl Runtime {
         &self,
         old: &Arc<Settings>,
         steps: &[Step],
-        before: &Before,
+        before: &Before<'_>,
         told: &[Slot],
         failed: ReloadFailure,
     ) -> ReloadOutcome {
@@ -141,13 +189,18 @@ impl Runtime {
         }
         let mut left = Vec::new();
         left.extend(self.install(old).err());
+        // With their numbers, which decide between equals and tell whose instance is whose.
+        let registered = before.registered.iter().cloned();
+        self.registry()
+            .restore_origin(&Origin::settings(), registered);
         // What came up last goes first; what needs nothing done comes after.
         let stepped = steps.iter().rev().map(|step| &step.slot);
         let others = before
+            .slots
             .keys()
             .filter(|slot| !steps.iter().any(|step| step.slot == **slot));
         for slot in stepped.chain(others) {
-            let was = before.get(slot).and_then(Option::as_ref);
+            let was = before.slots.get(slot).and_then(Option::as_ref);
             left.extend(self.put_back(slot, was, told.contains(slot)).await.err());
         }
         if left.is_empty() {

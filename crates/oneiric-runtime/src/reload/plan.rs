@@ -164,7 +164,7 @@ fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot
             _ => {}
         }
     }
-    if !now.operator && old.selected(slot) != new.selected(slot) {
+    if !now.operator && chosen(old, slot) != chosen(new, slot) {
         why.push(Why::Selection);
     }
     if old.configured(slot, provider) != new.configured(slot, provider) {
@@ -197,6 +197,13 @@ fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot
         to,
         held: now.closed,
     })
+}
+
+/// Whom the settings select and have a candidate of: a selection takes effect when its provider appears. Whoever comes
+/// from elsewhere is not looked for here; nobody changed anything about them.
+fn chosen<'s>(settings: &'s Settings, slot: &Slot) -> Option<(&'s Provider, bool)> {
+    let provider = settings.selected(slot)?;
+    Some((provider, settings.candidate(slot, provider).is_some()))
 }
 
 /// What is needed comes before what needs it; what is retired comes last, the other way round.
