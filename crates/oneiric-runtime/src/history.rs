@@ -17,7 +17,7 @@ use oneiric_lifecycle::{
     HISTORY_KEPT, HistoryEntry, SlotHistory, StatusStore, StoreError, SwapEvent,
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify, watch},
     task::JoinHandle,
 };
 
@@ -38,6 +38,8 @@ struct Heap {
     more: Notify,
     /// The number of the last event that the store was asked to keep.
     offered: watch::Sender<u64>,
+    /// Held while a batch is neither here nor, for certain, in the store.
+    passing: AsyncMutex<()>,
 }
 
 #[derive(Default)]
@@ -98,6 +100,12 @@ impl History {
         let _here = offered.wait_for(|offered| *offered >= wanted).await;
     }
 
+    /// Keeps batches from passing to the store: as long as this is held, whatever happened is either in the
+    /// [backlog](History::backlog) or in the store, and in one of them only. Cancel-safe.
+    pub(crate) async fn hold_still(&self) -> AsyncMutexGuard<'_, ()> {
+        self.heap.passing.lock().await
+    }
+
     /// Writes what is left, once, and ends.
     pub(crate) async fn end(&self) {
         self.heap.waiting().ending = true;
@@ -131,6 +139,7 @@ impl History {
 
 async fn write(heap: Arc<Heap>, store: Arc<dyn StatusStore>) {
     loop {
+        let passing = heap.passing.lock().await;
         let (batch, events, ending) = heap.waiting().take();
         let refused = if batch.is_empty() {
             None
@@ -139,6 +148,7 @@ async fn write(heap: Arc<Heap>, store: Arc<dyn StatusStore>) {
         };
         let refuses = refused.is_some();
         heap.written(batch, refused);
+        drop(passing);
         heap.offered.send_replace(events);
         if ending {
             heap.waiting().writes = false;
@@ -253,6 +263,7 @@ impl Default for Heap {
             waiting: Mutex::default(),
             more: Notify::new(),
             offered: watch::Sender::new(0),
+            passing: AsyncMutex::default(),
         }
     }
 }

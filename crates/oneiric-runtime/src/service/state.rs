@@ -26,9 +26,11 @@ impl Runtime {
     /// read (`sqlite.corrupt` and the like).
     pub async fn history(&self, slot: Option<&Slot>) -> Result<HistoryDoc, RuntimeError> {
         self.inner.history.offered().await;
+        let still = self.inner.history.hold_still().await;
         let mut backlog = self.inner.history.backlog();
         let (store, wanted) = (self.stores().status, slot.cloned());
         let mut slots = blocking(move || store.load(wanted.as_ref())).await?;
+        drop(still);
         let kept = self.inner.state.kept();
         for known in &mut slots {
             if let Some(waiting) = backlog.slots.remove(&known.slot) {
