@@ -273,9 +273,13 @@ fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{io::Write, os::unix::fs::symlink};
 
     use super::*;
+
+    fn write(file: impl AsRef<Path>, text: &str) -> io::Result<()> {
+        File::create(file)?.write_all(text.as_bytes())
+    }
 
     #[test]
     fn a_look_sees_content_and_nothing_else() {
@@ -283,12 +287,12 @@ mod tests {
         let (file, hasher) = (dir.path().join("a.toml"), RandomState::new());
         let look = || look(&file, &hasher);
         assert_eq!(look(), Look::Unreadable(io::ErrorKind::NotFound));
-        std::fs::write(&file, "one").unwrap();
+        write(&file, "one").unwrap();
         let one = look();
-        std::fs::write(&file, "two").unwrap();
+        write(&file, "two").unwrap();
         assert_ne!(look(), one);
         let other = dir.path().join("b.toml");
-        std::fs::write(&other, "one").unwrap();
+        write(&other, "one").unwrap();
         std::fs::rename(&other, &file).unwrap();
         assert_eq!(look(), one, "what it says is what counts");
         std::fs::remove_file(&file).unwrap();
@@ -303,7 +307,7 @@ mod tests {
         for name in ["mount", "mount/v1", "elsewhere"] {
             std::fs::create_dir(root.join(name)).unwrap();
         }
-        std::fs::write(root.join("mount/v1/a.toml"), "").unwrap();
+        write(root.join("mount/v1/a.toml"), "").unwrap();
         symlink("v1", root.join("mount/data")).unwrap();
         symlink("data/a.toml", root.join("mount/a.toml")).unwrap();
         symlink(root.join("mount/a.toml"), root.join("elsewhere/a.toml")).unwrap();

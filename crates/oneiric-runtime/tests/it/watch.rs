@@ -2,7 +2,8 @@
 //! next good ones are taken up.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Write},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
@@ -92,10 +93,15 @@ impl Watched {
     }
 }
 
+/// Over what is there, as somebody does who is not careful: for a moment the file is empty.
+fn write(file: impl AsRef<Path>, text: impl AsRef<[u8]>) -> io::Result<()> {
+    File::create(file)?.write_all(text.as_ref())
+}
+
 /// As editors do it: a new file in the place of the old one.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
-    fs::write(&new, text).unwrap();
+    write(&new, text).unwrap();
     fs::rename(new, file).unwrap();
 }
 
@@ -111,11 +117,11 @@ async fn whatever_way_a_file_is_changed_the_system_tells_of_it() {
     let (dir, home) = home();
     let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
     let say = |name: &str| text(&root, name, NEVER);
-    fs::write(&file, say("one")).unwrap();
+    write(&file, say("one")).unwrap();
     let mut watched = Watched::start(dir, Sources::new().file(&file)).await;
     assert_eq!(watched.scene.runtime.settings_state().watching, "events");
 
-    fs::write(&file, say("written over")).unwrap();
+    write(&file, say("written over")).unwrap();
     watched.until("applied").await;
     assert_eq!(watched.who().await, "written over");
 
@@ -127,14 +133,14 @@ async fn whatever_way_a_file_is_changed_the_system_tells_of_it() {
     fs::remove_dir_all(&home).unwrap();
     watched.until("unread").await;
     fs::create_dir(&home).unwrap();
-    fs::write(&file, say("back")).unwrap();
+    write(&file, say("back")).unwrap();
     watched.until("applied").await;
     assert_eq!(watched.who().await, "back");
 
     // As directories are mounted into containers: a link is exchanged, and no file is touched.
     for (version, name) in [("v1", "mounted"), ("v2", "remounted")] {
         fs::create_dir(home.join(version)).unwrap();
-        fs::write(home.join(version).join("oneiric.toml"), say(name)).unwrap();
+        write(home.join(version).join("oneiric.toml"), say(name)).unwrap();
     }
     symlink("v1", home.join("data")).unwrap();
     symlink("data/oneiric.toml", home.join("link")).unwrap();
@@ -156,11 +162,11 @@ async fn a_file_that_comes_later_in_a_directory_that_comes_later_is_noticed() {
         home.join("oneiric.toml"),
         home.join("a/b"),
     );
-    fs::write(&file, text(&root, "one", NEVER)).unwrap();
+    write(&file, text(&root, "one", NEVER)).unwrap();
     let sources = Sources::new().file(&file).maybe_file(later.join("more"));
     let mut watched = Watched::start(dir, sources).await;
     fs::create_dir_all(&later).unwrap();
-    fs::write(
+    write(
         later.join("more.toml"),
         "[providers.'adapter/cache'.only]\nname = 'later'",
     )
@@ -175,11 +181,11 @@ async fn p81_half_written_settings_keep_the_last_good_ones_and_are_tried_again()
     let (dir, home) = home();
     let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
     let say = |name: &str| text(&root, name, AT_ONCE);
-    fs::write(&file, say("one")).unwrap();
+    write(&file, say("one")).unwrap();
     let mut watched = Watched::start(dir, Sources::new().file(&file)).await;
 
     let whole = say("two");
-    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    write(&file, &whole.as_bytes()[..whole.len() / 2]).unwrap();
     watched.until("unread").await;
     watched.until("unread").await;
     let (code, attempts) = watched.refused().unwrap();
@@ -187,7 +193,7 @@ async fn p81_half_written_settings_keep_the_last_good_ones_and_are_tried_again()
     assert!(attempts >= 2, "{attempts}");
     assert_eq!(watched.who().await, "one");
 
-    fs::write(&file, &whole).unwrap();
+    write(&file, &whole).unwrap();
     watched.until("applied").await;
     assert_eq!(
         (watched.who().await, watched.refused()),
@@ -215,7 +221,7 @@ async fn p81_half_written_settings_keep_the_last_good_ones_and_are_tried_again()
         ["built one", "built two", "retired one"]
     );
 
-    fs::write(&file, say("three")).unwrap();
+    write(&file, say("three")).unwrap();
     watched.until("applied").await;
     assert_eq!(
         (watched.who().await, watched.refused()),
@@ -228,7 +234,7 @@ async fn p81_half_written_settings_keep_the_last_good_ones_and_are_tried_again()
 async fn settings_that_failed_are_not_tried_over_and_over() {
     let (dir, home) = home();
     let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
-    fs::write(&file, text(&root, "one", AT_ONCE)).unwrap();
+    write(&file, text(&root, "one", AT_ONCE)).unwrap();
     let mut watched = Watched::start(dir, Sources::new().file(&file)).await;
     let failing =
         text(&root, "two", AT_ONCE).replace("name = 'two'", "name = 'two'\nbuild = 'fail'");
@@ -253,7 +259,7 @@ async fn a_burst_of_requests_is_one_reload_or_two() {
     let (dir, home) = home();
     let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
     let say = |name: &str| format!("{}watch = false\n", text(&root, name, NEVER));
-    fs::write(&file, say("one")).unwrap();
+    write(&file, say("one")).unwrap();
     let sources = Sources::new().file(&file);
     let stage = Stage::new();
     let (tell, mut ended) = unbounded_channel();
@@ -269,7 +275,7 @@ async fn a_burst_of_requests_is_one_reload_or_two() {
         .unwrap();
     let scene = Scene::run(stage, runtime, dir).await;
     assert_eq!(scene.runtime.settings_state().watching, "off");
-    fs::write(&file, say("two")).unwrap();
+    write(&file, say("two")).unwrap();
     let mut burst = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let runtime = scene.runtime.clone();
