@@ -53,8 +53,8 @@ fn the_places_of_a_long_yaml_file_cost_one_reading() {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || drop(sender.send(Settings::load(&path).unwrap().show())));
     let shown = receiver.recv_timeout(OUTER).unwrap();
-    let end = shown.keys.iter().filter(|key| key.key.ends_with("].slot"));
-    assert_eq!(end.last().unwrap().set_by.line, Some(last * 3 - 1));
+    let mut end = shown.keys.iter().filter(|key| key.key.ends_with("].slot"));
+    assert_eq!(end.next_back().unwrap().set_by.line, Some(last * 3 - 1));
 }
 
 #[test]
