@@ -47,10 +47,6 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) redactor: Redactor,
     pub(crate) secrets: Secrets,
-    #[cfg_attr(
-        not(feature = "metrics"),
-        expect(dead_code, reason = "read by the metrics only")
-    )]
     pub(crate) log: Option<Arc<dyn LogControl>>,
     pub(crate) since: SystemTime,
     pub(crate) revisions: Revisions,
