@@ -120,9 +120,8 @@ fn p81_a_file_that_is_half_written_then_unreadable_then_good_is_never_lost() {
         assert_eq!(serving(&process), "memory");
     };
 
-    process
-        .place()
-        .write("oneiric.toml", &settings[..settings.len() / 2]);
+    let half = settings.split_at(settings.len() / 2).0;
+    process.place().write("oneiric.toml", half);
     process.wait_for_line("settings not reloaded");
     refused("runtime.settings_invalid");
     oneiric_tests::eventually("it is tried again", || {
