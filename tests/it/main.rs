@@ -20,16 +20,19 @@ mod kills;
 mod load;
 mod logs;
 mod metrics;
+mod openapi;
 mod processes;
 mod readme;
 mod redis;
 mod reload;
+mod remote;
 mod secrets;
 mod service;
 mod settings_page;
 mod shell;
 mod state;
 mod swaps;
+mod watch;
 
 /// A file that nobody lists is a file of tests that never run.
 #[test]

@@ -4,8 +4,10 @@
 mod activity;
 mod config;
 mod reload;
+mod remote;
 mod secrets;
 mod state;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,8 +19,10 @@ pub(crate) use self::config::{
     Config, ConfigCheck, ConfigCommand, ConfigExplain, ConfigShow, Init,
 };
 pub(crate) use self::reload::Reload;
+pub(crate) use self::remote::Remote;
 pub(crate) use self::secrets::{Secrets, SecretsCommand, SecretsRotate};
 pub(crate) use self::state::{Backup, Check, Restore, State, StateAction};
+pub(crate) use self::watch::Watch;
 
 /// Shows which part of a running process is active and why, calls it, and exchanges it without a
 /// failed call.
@@ -74,6 +78,9 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) socket: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 
     /// The process's state directory [default: $ONEIRIC_STATE_DIR, else what the settings say, else .oneiric]
     #[arg(
@@ -170,6 +177,8 @@ pub(crate) enum Ask {
     Activity(Activity),
     /// Shows, copies, checks and restores what the process remembers
     State(State),
+    /// Shows what happens in the process as it happens
+    Watch(Watch),
 }
 
 impl Ask {

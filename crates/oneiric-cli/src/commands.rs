@@ -17,6 +17,7 @@ mod secrets;
 mod state;
 mod status;
 mod swap;
+mod watch;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -86,6 +87,7 @@ pub(crate) fn run(
             Ask::Resume(args) => activity::resume(args, &mut session).await,
             Ask::Activity(args) => activity::activity(args, &mut session).await,
             Ask::State(args) => state::run(args, io, &mut session).await,
+            Ask::Watch(args) => watch::run(args, io, &mut session).await,
         };
         match answer {
             Err(failure) if failure.code == "core.no_candidate" => {

@@ -66,6 +66,31 @@ pub(crate) const STACK_ORDER: Variable = Variable {
     doc: "priorities of packages, `name:number` or `name`, separated by commas; `run` refuses a wrong \
           one, and has no packages yet to apply it to",
 };
+/// A process elsewhere.
+pub(crate) const URL: Variable = Variable {
+    name: "ONEIRIC_URL",
+    doc: "a process that serves TCP, unless --url or --socket is given",
+};
+/// The bearer token for it.
+pub(crate) const TOKEN_FILE: Variable = Variable {
+    name: "ONEIRIC_TOKEN_FILE",
+    doc: "with a URL: the file of the bearer token, unless --token-file is given",
+};
+/// Whom to trust there.
+pub(crate) const CA_FILE: Variable = Variable {
+    name: "ONEIRIC_CA_FILE",
+    doc: "with a URL: the authorities its certificate must come from, unless --ca-file is given",
+};
+/// A client certificate for it.
+pub(crate) const CERT_FILE: Variable = Variable {
+    name: "ONEIRIC_CERT_FILE",
+    doc: "with a URL: a client certificate, unless --cert is given",
+};
+/// Its key.
+pub(crate) const KEY_FILE: Variable = Variable {
+    name: "ONEIRIC_KEY_FILE",
+    doc: "with a URL: the key of that certificate, unless --key is given",
+};
 /// Any setting. No variable has this very name.
 const SETTING: Variable = Variable {
     name: "ONEIRIC_SECTION__KEY",
@@ -79,13 +104,18 @@ pub(crate) const NO_COLOR: Variable = Variable {
 };
 
 /// All of them, in the order of the help text.
-pub const ALL: [Variable; 11] = [
+pub const ALL: [Variable; 16] = [
     CONFIG,
     STATE_DIR,
     STATE_DIRECTORY,
     LOG,
     FACTORY_ALLOWLIST,
     STACK_ORDER,
+    URL,
+    TOKEN_FILE,
+    CA_FILE,
+    CERT_FILE,
+    KEY_FILE,
     SETTING,
     NO_COLOR,
     NOTIFY_SOCKET,

@@ -23,6 +23,7 @@ mod offline;
 mod output;
 mod paint;
 mod progress;
+mod remote;
 mod session;
 mod settings;
 mod table;

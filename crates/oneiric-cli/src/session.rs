@@ -15,6 +15,7 @@ use crate::args::Global;
 use crate::env_vars::Env;
 use crate::failure::Failure;
 use crate::paint::Paint;
+use crate::remote::Remote;
 use crate::settings::{self, Whereabouts};
 
 /// Asks one running process.
@@ -24,6 +25,8 @@ pub(crate) struct Session {
     state_dir: PathBuf,
     /// The settings could not be read, so the process may be elsewhere.
     doubt: Option<Failure>,
+    /// The process is elsewhere.
+    remote: Option<Remote>,
     /// Where settings come from here.
     pub(crate) sources: Sources,
     pub(crate) paint: Paint,
@@ -42,6 +45,7 @@ impl Session {
             state_dir,
             // Whoever names the socket need not know the settings.
             doubt: doubt.filter(|_| global.socket.is_none()),
+            remote: Remote::of(global, env),
             sources,
             paint,
         }
@@ -49,6 +53,9 @@ impl Session {
 
     /// Connects to the process.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        if let Some(remote) = &self.remote {
+            return remote.builder()?.connect().await.map_err(failure);
+        }
         // A file that was named and cannot be read says nothing about where the process is.
         if let Some(doubt) = self.doubt.as_ref().filter(|doubt| doubt.details.is_none()) {
             return Err(doubt.clone());

@@ -13,6 +13,35 @@ use super::tls::{Pem, Tls};
 use super::{Client, ClientError, connect::Target};
 
 /// Says how a process is reached, and connects to it.
+///
+/// Over TCP it takes `ClientBuilder::url`, the authorities to trust, and a token or a certificate. Here a program talks
+/// to a runtime of its own over the socket:
+///
+/// ```
+/// use oneiric_runtime::{ClientBuilder, RuntimeBuilder, Settings};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// let mut settings = Settings::default();
+/// settings.state_dir = directory.path().join("state");
+/// let socket = settings.socket_path();
+/// let runtime = RuntimeBuilder::new(settings).build()?;
+/// let (started, has_started) = tokio::sync::oneshot::channel();
+/// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+/// let process = runtime.run_with(async { drop(stopped.await) }, |_| drop(started.send(())));
+/// let operator = async {
+///     has_started.await?;
+///     let mut client = ClientBuilder::socket(socket).connect().await?;
+///     assert!(client.ready().await?.doc.ready);
+///     drop(stop);
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// };
+/// let (ended, asked) = tokio::join!(process, operator);
+/// ended?;
+/// asked?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ClientBuilder {
     to: To,
