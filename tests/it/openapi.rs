@@ -46,11 +46,7 @@ fn what_the_document_says_is_what_the_process_does() {
     command.args(["--no-color", "--request-timeout", "30"]);
     let answer = Place::answer(&mut command);
     assert_eq!(answer.code, Some(0), "{}\n{}", answer.stdout, answer.stderr);
-    assert!(
-        answer.stdout.contains("No issues found"),
-        "{}",
-        answer.stdout
-    );
+    assert!(answer.stdout.contains(" generated, "), "{}", answer.stdout);
     // And it does its work still.
     process.oneiric(&["call", "service/clock", "now"]).ok();
     let (code, _) = process.stop();

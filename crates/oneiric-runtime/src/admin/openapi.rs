@@ -1,6 +1,7 @@
 //! The OpenAPI document, made of the route table and of the documents' own types, so that it cannot describe a route,
 //! a field or a role that is not there. `docs/reference/openapi.json` is this, written down by `cargo xtask docs`.
 
+use oneiric_core::{Domain, Provider, Slot};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -67,6 +68,10 @@ pub fn openapi() -> Value {
     });
     let mut generator = settings.into_generator();
     let error = generator.subschema_for::<ErrorDoc>().to_value();
+    // Those that parameters or a stream refer to, and no document need.
+    generator.subschema_for::<Slot>();
+    generator.subschema_for::<Domain>();
+    generator.subschema_for::<Provider>();
     generator.subschema_for::<EventDoc>();
     generator.subschema_for::<MissedDoc>();
     let mut paths = Map::new();
@@ -217,7 +222,10 @@ fn responses(row: &Row, generator: &mut SchemaGenerator, error: &Value) -> Value
     }
     match row.gives {
         Gives::Other(media_type) => {
-            let schema = json!({"type": "string"});
+            let schema = match media_type {
+                "application/json" => json!({"type": "object"}),
+                _ => json!({"type": "string"}),
+            };
             let mut content = Map::new();
             content.insert(media_type.to_owned(), json!({"schema": schema}));
             let done = json!({"description": "Done.", "headers": headers, "content": content});
@@ -412,6 +420,10 @@ mod tests {
             assert!(schemas.contains_key(name), "{name}");
         }
         let text = document.to_string();
+        for reference in text.split("\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(schemas.contains_key(name), "{name}");
+        }
         assert!(!text.contains("](") && !text.contains("_for_"), "{text}");
     }
 
