@@ -91,7 +91,7 @@ async fn something_else_under_the_same_key_is_refused_and_another_key_is_another
 }
 
 /// Hands everything through to a process, but hangs up on the first answer.
-async fn cuts_the_first_answer(scene: &Scene) -> std::path::PathBuf {
+fn cuts_the_first_answer(scene: &Scene) -> std::path::PathBuf {
     let path = scene.dir.path().join("between");
     let listener = UnixListener::bind(&path).unwrap();
     let socket = scene.socket.clone();
@@ -118,7 +118,7 @@ async fn cuts_the_first_answer(scene: &Scene) -> std::path::PathBuf {
 #[tokio::test]
 async fn the_client_asks_again_when_its_connection_breaks_and_one_swap_is_made() {
     let scene = Scene::start(CAST).await;
-    let between = cuts_the_first_answer(&scene).await;
+    let between = cuts_the_first_answer(&scene);
     let mut client = soon(oneiric_runtime::Client::connect(&between))
         .await
         .unwrap();
