@@ -73,7 +73,7 @@ pub struct SwapDoc<R = slot::SwapReport> {
     /// What would happen; only in a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanDoc>,
-    /// Why it was rolled back, if it was: `code`, `kind`, `message` and so on, as in an [`ErrorDoc`].
+    /// Why it was rolled back, if it was: `code`, `kind`, `message` and so on, as in an [`ErrorDoc`](super::ErrorDoc).
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorFields>,
 }
