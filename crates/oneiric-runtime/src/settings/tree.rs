@@ -144,15 +144,25 @@ impl Node {
         }
     }
 
-    /// Lays `upper` over this one. What `upper` itself replaced something else with replaces this too: merging is
-    /// associative.
+    /// Whether `upper` adds to this one instead of replacing it. What `upper` itself replaced something else with
+    /// replaces this too: merging is associative.
+    const fn takes_in(&self, upper: &Self) -> bool {
+        let alike = matches!(
+            (&self.item, &upper.item),
+            (Item::Table(_), Item::Table(_)) | (Item::Listed(_), Item::Listed(_))
+        );
+        alike && upper.under.is_none()
+    }
+
+    /// Lays `upper` over this one.
     pub(super) fn merge(self, upper: Self) -> Self {
+        let adds = self.takes_in(&upper);
         let Self { item, place, under } = self;
         let item = match (item, upper.item) {
-            (Item::Table(lower), Item::Table(table)) if upper.under.is_none() => {
+            (Item::Table(lower), Item::Table(table)) if adds => {
                 Item::Table(merge_tables(lower, table))
             }
-            (Item::Listed(lower), Item::Listed(items)) if upper.under.is_none() => {
+            (Item::Listed(lower), Item::Listed(items)) if adds => {
                 Item::Listed(merge_lists(lower, items))
             }
             (item, over) => {
@@ -209,10 +219,13 @@ fn merge_lists(mut lower: Vec<Listed>, upper: Vec<Listed>) -> Vec<Listed> {
         match at.and_then(|at| lower.get_mut(at)) {
             Some(below) => {
                 let place = below.node.place;
+                let adds = below.node.takes_in(&listed.node);
                 let node = std::mem::replace(&mut below.node, Node::new(Item::Wrong, place));
                 below.node = node.merge(listed.node);
-                // What is missing in it is missing where it is first mentioned.
-                below.node.place = place;
+                if adds {
+                    // What is missing in it is missing where it is first mentioned.
+                    below.node.place = place;
+                }
             }
             None => {
                 if let Some(id) = &listed.id {

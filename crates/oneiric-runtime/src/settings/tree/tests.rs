@@ -80,7 +80,27 @@ fn leaves(node: &Node, path: &str, found: &mut Vec<(String, Value)>) {
     }
 }
 
+#[test]
+fn what_replaces_an_entry_of_a_list_keeps_its_own_place() {
+    let layer = |layer: u16| {
+        let place = Place::whole(layer);
+        let listed = Listed {
+            id: Some("x".to_owned()),
+            index: 0,
+            node: Node::new(Item::Flag(layer == 1), place),
+        };
+        Node::new(Item::Listed(vec![listed]), place)
+    };
+    let merged = layer(0).merge(layer(1)).merge(layer(2));
+    assert_eq!(seen(&merged), r#"[Some("x")#0=false@2<true@1<false@0<]@2<"#);
+    let other = layer(0).merge(layer(1).merge(layer(2)));
+    assert_eq!(seen(&merged), seen(&other));
+}
+
 proptest! {
+    // The layers are small: many of them cost little, and what goes wrong is rare.
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
     #[test]
     fn merging_is_associative(a in node(0), b in node(1), c in node(2)) {
         let left = a.clone().merge(b.clone()).merge(c.clone());
