@@ -202,9 +202,13 @@ pub enum LifecycleError {
 
 impl LifecycleError {
     #[cold]
-    pub(crate) fn refused(cell: &SlotCell, refusal: Refusal) -> Self {
+    #[expect(
+        clippy::boxed_local,
+        reason = "it is taken apart here, so that the callers, who are hot, need not"
+    )]
+    pub(crate) fn refused(cell: &SlotCell, refusal: Box<Refusal>) -> Self {
         let slot = cell.slot.clone();
-        match refusal {
+        match *refusal {
             Refusal::NotActive => Self::NotActive { slot },
             Refusal::Stopped => Self::Stopped { slot },
             Refusal::Busy(why) => Self::Busy {

@@ -40,6 +40,7 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
     /// # Errors
     /// `lifecycle.not_active` when nothing was activated yet (see [`Live::ready`]),
     /// `lifecycle.busy` when the slot is paused or draining, `lifecycle.stopped` after shutdown.
+    #[inline]
     pub fn lease(&self) -> Result<Leased<T>, LifecycleError> {
         let cell = self.hold.cell();
         match cell.enter() {
