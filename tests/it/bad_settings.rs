@@ -149,7 +149,7 @@ fn wrong_variables_are_refused() {
     assert!(said.contains("(core.factory_denied)"), "{said}");
     let said = with("ONEIRIC_LOG", "a=b=c");
     assert!(
-        said.contains("(cli.invalid_variable)") && said.contains("hint: "),
+        said.contains("(runtime.settings_invalid)") && said.contains("a filter is "),
         "{said}"
     );
 }

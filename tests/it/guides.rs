@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use oneiric_tests::console::{self, Event};
 use oneiric_tests::{Place, guide, program};
 
 const GUIDES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides");
@@ -27,6 +28,52 @@ fn follow(name: &str) {
         "docs/guides/{name}\n{}",
         faults.join("\n")
     );
+    look_without_a_process(name, &page);
+}
+
+/// Whatever settings a guide writes, as long as they are right, can be looked at before anything runs.
+fn look_without_a_process(name: &str, page: &str) {
+    let place = Place::new();
+    let mut looked = 0;
+    for event in console::events(page) {
+        let Event::File {
+            name: file,
+            text,
+            append,
+        } = event
+        else {
+            continue;
+        };
+        let before = std::fs::read_to_string(place.path().join(&file)).unwrap_or_default();
+        place.write(&file, &if append { before + &text } else { text });
+        let is_right =
+            |check: &str| place.oneiric(&["--config", &file, "config", check]).code == Some(0);
+        if !file.ends_with(".toml") || !is_right("check") {
+            continue;
+        }
+        looked += 1;
+        place
+            .oneiric(&["--config", &file, "list", "--offline"])
+            .ok();
+        let said = place
+            .oneiric(&["--config", &file, "doctor", "--json"])
+            .stdout;
+        let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+        for check in document["checks"].as_array().unwrap() {
+            let about_settings = ["settings", "factories", "selections", "dependencies"];
+            if about_settings.iter().any(|name| check["check"] == *name) {
+                assert_ne!(
+                    check["verdict"], "bad",
+                    "docs/guides/{name}: {file}: {check}"
+                );
+                assert_ne!(
+                    check["verdict"], "unknown",
+                    "docs/guides/{name}: {file}: {check}"
+                );
+            }
+        }
+    }
+    assert!(looked > 0, "docs/guides/{name} writes no settings");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_wrong_filter_in_the_settings_is_an_error_that_names_it() {
     let place = Place::with("[log]\nfilter = \"a=b=c\"\n");
     let said = place.oneiric(&["run"]).failed(3);
     assert!(
-        said.contains("(cli.invalid_filter)")
+        said.contains("(runtime.settings_invalid)")
             && said.contains("log.filter")
             && said.contains("not a log filter"),
         "{said}"

@@ -29,6 +29,7 @@ mod remote;
 mod secrets;
 mod service;
 mod settings_page;
+mod settings_told;
 mod shell;
 mod state;
 mod swaps;

@@ -2,23 +2,26 @@
 //! they name. Built as `run` builds it and never run, so nothing is activated and the state directory
 //! is not touched; operator selections, which live there, are not known.
 
-use oneiric_runtime::{Runtime, RuntimeBuilder, RuntimeError, Sources};
+use oneiric_runtime::{Runtime, RuntimeError, Settings, Sources};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::env_vars::Env;
 use crate::failure::Failure;
 use crate::settings;
 
 /// That a command was answered without a process.
 pub(crate) const OFFLINE: &str = "read here and now, not from a running process";
 
-/// The runtime that `run` would run.
+/// The runtime that `run` would run. It knows who keeps secrets and asks them for none.
 pub(crate) fn runtime(sources: &Sources) -> Result<Runtime, Failure> {
-    let settings = settings::load(sources)?;
-    let builder = RuntimeBuilder::new(settings)
-        .factories(oneiric_builtins::factories())
-        .version(env!("CARGO_PKG_VERSION"));
+    of_settings(settings::load_checked(sources)?, &Env::default())
+}
+
+/// The same of settings that were read already, with an environment to ask for secrets.
+pub(crate) fn of_settings(settings: Settings, env: &Env) -> Result<Runtime, Failure> {
+    let builder = settings::builder(settings, env);
     builder.build().map_err(|error| match &error {
         RuntimeError::Settings(error) => settings::failure(error),
         error => Failure::of(error),

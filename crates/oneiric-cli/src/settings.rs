@@ -3,8 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use oneiric_builtins::{EnvSecrets, FileSecrets};
 use oneiric_core::ErrorKind;
-use oneiric_runtime::{Fault, Settings, SettingsError, SettingsSource, Sources};
+use oneiric_runtime::{
+    Fault, RuntimeBuilder, Settings, SettingsError, SettingsSource, SettingsWarning, Sources,
+};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -102,15 +105,33 @@ fn managed_state_dir(env: &Env) -> Option<&str> {
         .filter(|first| !first.is_empty())
 }
 
-/// Reads the settings.
+/// Reads the settings, to show them: what this program makes of them is not looked at.
 pub(crate) fn load(sources: &Sources) -> Result<Settings, Failure> {
     sources.load().map_err(|error| failure(&error))
+}
+
+/// Reads the settings as `run` does: every fault is told, those that only a program with its factories can find too.
+pub(crate) fn load_checked(sources: &Sources) -> Result<Settings, Failure> {
+    sources
+        .load_for(&oneiric_builtins::factories(), &SECRET_KEEPERS)
+        .map_err(|error| failure(&error))
+}
+
+/// A runtime with everything that this program brings: factories, and those who keep secrets. A command that only looks
+/// builds the same one as `run`, so that it finds the same.
+pub(crate) fn builder(settings: Settings, env: &Env) -> RuntimeBuilder {
+    let files = FileSecrets::new(settings.secrets_dir());
+    RuntimeBuilder::new(settings)
+        .secret_provider(EnvSecrets::new(env.pairs()))
+        .secret_provider(files)
+        .factories(oneiric_builtins::factories())
+        .version(env!("CARGO_PKG_VERSION"))
 }
 
 /// Reads the settings of a process that is to be started. One that nobody told anything is a mistake: its settings are
 /// somewhere else.
 pub(crate) fn load_to_run(sources: &Sources) -> Result<Settings, Failure> {
-    let settings = load(sources)?;
+    let settings = load_checked(sources)?;
     if !settings.files().is_empty() || settings.has_candidates() {
         return Ok(settings);
     }
@@ -141,11 +162,7 @@ pub(crate) fn failure(error: &SettingsError) -> Failure {
 }
 
 fn fault(fault: &Fault) -> Value {
-    let (file, name) = match &fault.source {
-        SettingsSource::File(path) => (Some(path.display().to_string()), None),
-        SettingsSource::Variable(name) | SettingsSource::Flag(name) => (None, Some(name)),
-        _ => (None, None),
-    };
+    let (file, name) = names_of(&fault.source);
     json!({
         "file": file,
         "name": name,
@@ -156,6 +173,29 @@ fn fault(fault: &Fault) -> Value {
         "message": fault.message,
         "help": fault.help,
     })
+}
+
+/// What is hardly meant in settings, as data.
+pub(crate) fn warning(warning: &SettingsWarning) -> Value {
+    let (file, name) = names_of(&warning.source);
+    json!({
+        "file": file,
+        "name": name,
+        "line": warning.at.map(|(line, _)| line),
+        "column": warning.at.map(|(_, column)| column),
+        "key": warning.key,
+        "message": warning.message,
+        "help": warning.help,
+    })
+}
+
+/// The file, or else the variable or option, that a layer is.
+fn names_of(source: &SettingsSource) -> (Option<String>, Option<&String>) {
+    match source {
+        SettingsSource::File(path) => (Some(path.display().to_string()), None),
+        SettingsSource::Variable(name) | SettingsSource::Flag(name) => (None, Some(name)),
+        _ => (None, None),
+    }
 }
 
 /// Where a process with these settings is found, and what keeps them from being known.

@@ -196,9 +196,7 @@ impl RuntimeBuilder {
             SelectionLayer::Settings,
             settings.selections.iter().cloned(),
         );
-        for (slot, provider, at) in settings.settings_without_candidate() {
-            tracing::warn!(%slot, %provider, at, "settings for a provider nobody declares");
-        }
+        settings.log_warnings(false);
         let limits = settings.limits.clone();
         let current = Current::new(settings);
         let events = Arc::new(Events::new(Arc::clone(&clock)));

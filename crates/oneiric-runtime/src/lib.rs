@@ -95,8 +95,9 @@ pub use crate::{
     runtime::{Runtime, Started},
     settings::{
         Activate, AdminSettings, ErrorMode, Fault, LogFormat, LogSettings, ReloadSettings, Role,
-        SecretsSettings, Settings, SettingsError, SettingsSource, Sources, TcpSettings,
-        TokenSettings, UnknownKey, nearest, settings_reference, settings_sample, settings_schema,
+        SecretsSettings, Settings, SettingsError, SettingsSource, SettingsWarning, Sources,
+        TcpSettings, TokenSettings, UnknownKey, nearest, settings_reference, settings_sample,
+        settings_schema,
     },
     state_dir::{SOCKET_NAME, StateDir, socket_in},
     store::Stores,

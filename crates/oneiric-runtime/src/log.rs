@@ -140,6 +140,11 @@ impl LogControl for Log {
 /// What is wrong with a filter.
 type InvalidFilterText = String;
 
+/// Refuses a text that is no filter.
+pub(crate) fn check(filter: &str) -> Result<(), InvalidFilter> {
+    parse(filter).map(drop)
+}
+
 fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
     EnvFilter::try_new(filter).map_err(|error| InvalidFilter {
         message: error.to_string(),

@@ -243,10 +243,16 @@ impl Runtime {
         };
         let (files, good) = (Arc::clone(files), self.settings());
         let read = tokio::task::spawn_blocking(move || files.read(good.files())).await;
-        read.map_err(|error| RuntimeError::Internal {
+        let read = read.map_err(|error| RuntimeError::Internal {
             message: error.to_string(),
-        })?
-        .map_err(RuntimeError::Settings)
+        })?;
+        let (mut settings, error) = read.map_err(RuntimeError::Settings)?;
+        let Some(error) = error else {
+            return Ok(settings);
+        };
+        let keepers: Vec<&str> = self.inner.secrets.providers().collect();
+        let error = error.with_parts(&mut settings, self.lifecycle().factories(), &keepers);
+        Err(RuntimeError::Settings(error))
     }
 
     async fn reload_now(&self, mut settings: Settings) -> Result<ReloadDoc, RuntimeError> {
@@ -413,6 +419,7 @@ impl Runtime {
                         if changed {
                             let (keys, slots) = (doc.keys.len(), doc.slots.len());
                             tracing::info!(who, keys, slots, "settings reloaded");
+                            self.settings().log_warnings(true);
                         } else if recovered {
                             tracing::info!(who, "the settings files say what is in force again");
                         }

@@ -22,7 +22,9 @@ mod sample;
 mod schema;
 mod secret_refs;
 mod sources;
+mod together;
 mod tree;
+mod warnings;
 mod words;
 
 use std::{
@@ -49,6 +51,7 @@ pub use self::{
     sample::settings_sample,
     schema::settings_schema,
     sources::Sources,
+    warnings::SettingsWarning,
 };
 pub(crate) use self::{
     hide::secrets_in,

@@ -33,16 +33,14 @@ pub(super) async fn run(
 
 /// Reads settings as `run` does, and asks the factories of this program about them.
 fn check(args: &ConfigCheck, env: &Env, session: &Session) -> Result<Output, Failure> {
-    let (mut settings, warnings) = match &args.file {
-        Some(file) => (settings::load(&settings::only(file))?, Vec::new()),
+    let (settings, unknown) = match &args.file {
+        Some(file) => (settings::load_checked(&settings::only(file))?, Vec::new()),
         None => (
-            settings::load(&session.sources)?,
+            settings::load_checked(&session.sources)?,
             env.unknown().map(str::to_owned).collect(),
         ),
     };
-    settings
-        .check_parts(&oneiric_builtins::factories(), &settings::SECRET_KEEPERS)
-        .map_err(|error| settings::failure(&error))?;
+    let warnings = settings.warnings();
     let files: Vec<String> = settings
         .files()
         .iter()
@@ -52,7 +50,10 @@ fn check(args: &ConfigCheck, env: &Env, session: &Session) -> Result<Output, Fai
         [] => "no file, and no fault in what else there is\n".to_owned(),
         files => format!("no faults in {}\n", files.join(", ")),
     };
-    for name in &warnings {
+    for warning in &warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    for name in &unknown {
         text.push_str(&format!(
             "warning: nobody reads the variable {name}; settings have two underscores in a row\n"
         ));
@@ -61,7 +62,8 @@ fn check(args: &ConfigCheck, env: &Env, session: &Session) -> Result<Output, Fai
         "schema": "oneiric.config_check/1",
         "files": files,
         "faults": [],
-        "unknown_variables": warnings,
+        "warnings": warnings.iter().map(settings::warning).collect::<Vec<_>>(),
+        "unknown_variables": unknown,
     });
     Ok(Output::new(crate::paint::harmless(&text), document))
 }

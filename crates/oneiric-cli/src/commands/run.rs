@@ -7,10 +7,9 @@ use std::io::ErrorKind as IoKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_builtins::{EnvSecrets, FileSecrets};
 use oneiric_core::{Coded, ErrorKind, StackOrder};
 use oneiric_lifecycle::{ShutdownReport, SystemWallClock};
-use oneiric_runtime::{Log, LogSettings, Redactor, Runtime, RuntimeBuilder, RuntimeError, Started};
+use oneiric_runtime::{Log, LogSettings, Redactor, Runtime, RuntimeError, Started};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -41,16 +40,11 @@ pub(super) fn run(global: &Global, env: &Env, stderr: Paint) -> Result<Output, F
     }
     check_stack_order(env)?;
     let manager = Manager::of(env);
-    let files = FileSecrets::new(settings.secrets_dir());
-    let builder = RuntimeBuilder::new(settings)
+    let builder = settings::builder(settings, env)
         .sources(sources)
         .reload_observer(manager.reloads())
-        .secret_provider(EnvSecrets::new(env.pairs()))
-        .secret_provider(files)
         .log(log.clone())
-        .redactor(redactor)
-        .factories(oneiric_builtins::factories())
-        .version(env!("CARGO_PKG_VERSION"));
+        .redactor(redactor);
     let runtime = builder.build().map_err(|error| failure(&error))?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -108,12 +102,8 @@ fn log_to_stderr(
         if error.kind() != IoKind::InvalidInput {
             return cannot_start(&error);
         }
-        let (code, name) = match named {
-            Some(_) => ("cli.invalid_variable", env_vars::LOG.name),
-            None => ("cli.invalid_filter", "log.filter in the settings"),
-        };
-        Failure::new(code, ErrorKind::Config, format!("{name} is {error}"))
-            .hint("error, warn, info, debug or trace; or such as warn,oneiric_lifecycle=debug")
+        // One that is no filter is a fault of the settings, and they were checked.
+        Failure::new("cli.invalid_variable", ErrorKind::Config, error.to_string())
     })?;
     // Whoever runs this command inside a program of theirs may log already; then that is the log.
     drop(tracing::subscriber::set_global_default(subscriber));
@@ -336,15 +326,6 @@ mod tests {
 
     use super::*;
 
-    fn env(pairs: &[(&str, &str)]) -> Env {
-        let owned = |text: &str| OsString::from(text);
-        Env::new(
-            pairs
-                .iter()
-                .map(|(name, value)| (owned(name), owned(value))),
-        )
-    }
-
     #[test]
     fn the_help_names_the_default_of_the_log() {
         assert!(
@@ -355,15 +336,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_log_filter_is_an_error() {
-        let settings = LogSettings::default();
-        let failure = log_to_stderr(
-            &env(&[("ONEIRIC_LOG", "a=b=c")]),
-            &settings,
-            Paint::new(false),
-            &Redactor::new(),
-        )
-        .unwrap_err();
+    fn a_variable_that_is_no_text_is_an_error() {
+        use std::os::unix::ffi::OsStringExt;
+
+        let name = env_vars::STACK_ORDER.name.into();
+        let env = Env::new([(name, OsString::from_vec(vec![0xff]))]);
+        let failure = check_stack_order(&env).unwrap_err();
         assert_eq!(
             (failure.code.as_str(), failure.exit()),
             ("cli.invalid_variable", Exit::CONFIG)

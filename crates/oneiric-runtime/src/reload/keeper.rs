@@ -33,9 +33,13 @@ impl Files {
     ///
     /// A file that has gone is a fault and not an empty one: whoever replaces it may be between two steps, and taking
     /// all that it said as taken back would retire components for a moment's absence.
-    pub(super) fn read(&self, good: &[PathBuf]) -> Result<Settings, SettingsError> {
+    /// What has faults comes with them, for whoever finds more.
+    pub(super) fn read(
+        &self,
+        good: &[PathBuf],
+    ) -> Result<(Settings, Option<SettingsError>), SettingsError> {
         must_be_there(good)?;
-        let settings = self.0.load()?;
+        let settings = self.0.load_what_can_be_read()?;
         // Once more: one may have gone while they were read.
         must_be_there(good)?;
         Ok(settings)

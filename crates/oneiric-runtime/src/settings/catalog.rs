@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     Path,
     /// A reference to a secret, never the secret itself.
     Secret,
+    /// Which events are logged.
+    Filter,
     Flag,
     Number(RangeInclusive<i64>),
     Millis(RangeInclusive<i64>),
@@ -174,7 +176,7 @@ impl Kind {
     /// What is expected, with its article.
     pub(super) const fn expected(&self) -> &'static str {
         match self {
-            Self::Text | Self::Path | Self::Secret | Self::Word(_) => "a string",
+            Self::Text | Self::Path | Self::Secret | Self::Filter | Self::Word(_) => "a string",
             Self::Flag => "true or false",
             Self::Number(_) | Self::Millis(_) | Self::Priority | Self::StackLevel => {
                 "a whole number"
@@ -216,7 +218,7 @@ impl Kind {
             };
         }
         match self {
-            Self::Text => "text",
+            Self::Text | Self::Filter => "text",
             Self::Path => "path",
             Self::Secret => "reference `secret://PROVIDER/NAME`",
             Self::Flag => "true or false",

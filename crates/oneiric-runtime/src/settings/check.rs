@@ -319,6 +319,10 @@ impl Check<'_> {
                 .parse::<FactoryPath>()
                 .err()
                 .map(|error| Fault::coded(place, key, &error)),
+            Kind::Filter => wrong_filter(text).map(|message| {
+                let help = "a filter is error, warn, info, debug or trace; or such as warn,oneiric_lifecycle=debug";
+                Fault::new(place, key, INVALID, message).help(Some(help.to_owned()))
+            }),
             Kind::Path if text.is_empty() => Some(Fault::new(place, key, INVALID, "it is empty")),
             Kind::Secret if !text.starts_with(hide::REFERENCE) => Some(Fault::new(
                 place,
@@ -371,6 +375,17 @@ impl Check<'_> {
             _ => {}
         }
     }
+}
+
+/// Why a text is no log filter. A program with a log of its own says so itself ([`LogControl`](crate::LogControl)).
+#[cfg(feature = "log")]
+fn wrong_filter(text: &str) -> Option<String> {
+    crate::log::check(text).err().map(|error| error.to_string())
+}
+
+#[cfg(not(feature = "log"))]
+const fn wrong_filter(_: &str) -> Option<String> {
+    None
 }
 
 /// Text that stands for a table or a list of them, as in TOML.

@@ -1,9 +1,7 @@
 //! Candidates and provider settings against the factories that a program has: the part of checking that needs more
 //! than the settings themselves.
 
-use std::collections::BTreeSet;
-
-use oneiric_core::{FactoryPolicy, Provider, Slot};
+use oneiric_core::FactoryPolicy;
 use oneiric_lifecycle::FactoryTable;
 use serde_json::Value;
 
@@ -37,23 +35,6 @@ impl Settings {
         } else {
             Err(SettingsError::invalid(&self.layers, faults))
         }
-    }
-
-    /// Providers that have settings and are declared by no candidate, and where their settings stand. Not a fault,
-    /// because candidates may come from elsewhere later; silent it must not be either.
-    pub(crate) fn settings_without_candidate(&self) -> Vec<(&Slot, &Provider, String)> {
-        let declared = self.candidates.iter().map(|declared| {
-            let candidate = &declared.candidate;
-            (candidate.slot(), candidate.provider())
-        });
-        let declared: BTreeSet<_> = declared.collect();
-        self.providers
-            .iter()
-            .filter(|((slot, provider), _)| !declared.contains(&(slot, provider)))
-            .map(|((slot, provider), configured)| {
-                (slot, provider, self.layers.describe(configured.place))
-            })
-            .collect()
     }
 }
 

@@ -92,6 +92,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What several layers are called together.
+pub(super) const SEVERAL: &str = "the settings";
+
 /// How many faults are kept; nobody corrects more of them at once, and a file that is not meant as settings has one
 /// in every line.
 const KEPT: usize = 100;
@@ -193,8 +196,18 @@ impl SettingsError {
             faults
                 .kept
                 .sort_by_key(|fault| (fault.place.layer, fault.at));
+            if self.file != other.file {
+                self.file = SEVERAL.to_owned();
+            }
         }
         self
+    }
+
+    /// Without the faults that `keep` does not want.
+    pub(super) fn retain(&mut self, keep: impl FnMut(&Fault) -> bool) {
+        if let What::Invalid(faults) = &mut self.what {
+            faults.kept.retain(keep);
+        }
     }
 
     /// Returns the file or variable, as it was named; where there are several, a word for all of them.

@@ -105,7 +105,7 @@ impl Layers {
     pub(crate) fn name(&self) -> String {
         match self.0.as_slice() {
             [only] => only.to_string(),
-            _ => "the settings".to_owned(),
+            _ => super::fault::SEVERAL.to_owned(),
         }
     }
 }

@@ -62,7 +62,7 @@ fn of(shape: &Shape) -> Value {
 
 fn leaf(key: &Key) -> Value {
     let mut schema = match &key.kind {
-        Kind::Text | Kind::Address => json!({"type": "string"}),
+        Kind::Text | Kind::Filter | Kind::Address => json!({"type": "string"}),
         Kind::Path => json!({"type": "string", "minLength": 1}),
         Kind::Secret => json!({"type": "string", "pattern": "^secret://"}),
         Kind::Flag => json!({"type": "boolean"}),

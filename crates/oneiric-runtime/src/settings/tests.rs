@@ -27,6 +27,7 @@ fn values(key: &Key) -> Vec<(String, Value)> {
             (String::new(), json!([])),
         ],
         Kind::Text => vec![text("123456"), text("true"), text("a,b"), text("[x")],
+        Kind::Filter => vec![text("warn"), text("warn,a=debug")],
         Kind::Path => vec![text("123456"), text("a,b"), text("/x/y z")],
         kind => panic!("{}: nobody tries {kind:?}", key.path),
     }

@@ -30,28 +30,28 @@ const SLACK: u64 = 300;
 
 pub(super) fn findings(env: &Env, session: &Session) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let settings = match settings::load(&session.sources) {
-        Ok(settings) => {
-            findings.push(read(&settings));
-            Some(settings)
-        }
-        Err(failure) => {
-            findings.push(Finding::failed("settings", &failure));
-            None
-        }
-    };
+    let checked = settings::load_checked(&session.sources);
+    findings.push(match &checked {
+        Ok(settings) => read(settings),
+        Err(failure) => Finding::failed("settings", failure),
+    });
     findings.push(variables(env));
-    if let Some(settings) = &settings {
-        match offline::runtime(&session.sources) {
-            Ok(runtime) => findings.extend([
+    match checked.and_then(|settings| Ok((offline::of_settings(settings.clone(), env)?, settings)))
+    {
+        Ok((runtime, settings)) => {
+            findings.extend([
                 Finding::good("factories", "each candidate has its factory"),
                 selections(&runtime),
                 dependencies(&runtime),
-            ]),
-            Err(failure) => findings.push(Finding::failed("factories", &failure)),
+                secrets(&settings),
+            ]);
+            findings.extend(key(&settings));
         }
-        findings.push(secrets(settings));
-        findings.extend(key(settings));
+        Err(_) => {
+            for check in ["factories", "selections", "dependencies", "secret_files"] {
+                findings.push(Finding::unknown(check, "the settings have faults"));
+            }
+        }
     }
     findings.push(state_dir(session.state_dir()));
     findings.push(database(session.state_dir()));
@@ -70,6 +70,17 @@ fn read(settings: &Settings) -> Finding {
     if files.is_empty() {
         return Finding::warning("settings", "there is no settings file")
             .fix("`oneiric init` writes one to begin with; --config FILE names one");
+    }
+    let odd: Vec<String> = settings
+        .warnings()
+        .iter()
+        // There is a check for these alone.
+        .filter(|warning| !warning.is_about_a_selection())
+        .map(ToString::to_string)
+        .collect();
+    if !odd.is_empty() {
+        return Finding::warning("settings", odd.join("\n"))
+            .fix("correct them, unless the candidates come from elsewhere later");
     }
     Finding::good("settings", format!("no faults in {}", files.join(", ")))
 }

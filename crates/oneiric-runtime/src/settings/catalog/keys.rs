@@ -5,8 +5,8 @@ use oneiric_core::TiePolicy;
 use super::{
     DAY, Key,
     Kind::{
-        Address, Allowlist, Factory, Flag, Free, Millis, Number, Path, Priority, Provider, Secret,
-        Slot, Slots, StackLevel, Text, Texts, Word,
+        Address, Allowlist, Factory, Filter, Flag, Free, Millis, Number, Path, Priority, Provider,
+        Secret, Slot, Slots, StackLevel, Text, Texts, Word,
     },
     Section,
     field::{Field, Words},
@@ -412,7 +412,7 @@ const RUN: &[Key] = &[
 const LOG: &[Key] = &[
     Key::new(
         "log.filter",
-        Text,
+        Filter,
         Field::MaybeText(|settings| &mut settings.log.filter),
         "Which events, such as `\"warn,oneiric_lifecycle=debug\"`. Above it stands `ONEIRIC_LOG`.",
     )
