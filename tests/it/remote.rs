@@ -1,10 +1,11 @@
 //! A process that serves TCP, as commands on another machine meet it, and users who are not let in.
 
 use std::fs::{Permissions, set_permissions};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use oneiric_tests::program::is_there;
 use oneiric_tests::settings::CACHES;
@@ -135,6 +136,44 @@ fn p84_a_command_reaches_a_process_elsewhere_as_whom_it_says_it_is() {
 fn skipped(why: &str) {
     use std::io::Write;
     drop(std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes()));
+}
+
+#[test]
+fn a_socket_that_somebody_else_put_there_is_not_taken_for_the_process() {
+    let place = Place::with(CACHES);
+    if std::os::unix::fs::chown(place.path(), Some(0), None).is_err() {
+        skipped("only root can become somebody else");
+        return;
+    }
+    if !is_there("python3") {
+        return;
+    }
+    // As in /tmp: everybody may put something there.
+    set_permissions(place.path(), Permissions::from_mode(0o1777)).unwrap();
+    let serve = "import os,socket,sys\nos.setuid(65534)\ns = socket.socket(socket.AF_UNIX)\ns.bind('theirs.sock')\ns.listen()\n\
+                 print('there', flush=True)\nsys.stdin.read()\n";
+    let mut impostor = Command::new("python3")
+        .args(["-c", serve])
+        .current_dir(place.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    let said = impostor.stdout.take().unwrap();
+    BufReader::new(said).read_line(&mut ready).unwrap();
+    assert_eq!(ready, "there\n");
+    let answer = place.oneiric(&["status", "--socket", "theirs.sock"]);
+    assert_eq!(answer.code, Some(5), "{answer:?}");
+    assert!(
+        answer
+            .stderr
+            .contains("theirs.sock is served by user 65534")
+            && answer.stderr.contains("(runtime.socket_foreign)"),
+        "{answer:?}"
+    );
+    drop(impostor.stdin.take());
+    impostor.wait().unwrap();
 }
 
 #[test]

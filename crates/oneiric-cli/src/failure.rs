@@ -82,11 +82,15 @@ impl Failure {
         let message = harmless(&self.message);
         let error = paint.text(Style::Bad, "error:");
         let code = paint.text(Style::Faint, format!("({})", harmless(&self.code)));
-        // The code belongs to the headline; a list of faults follows it.
-        let mut text = match message.split_once('\n') {
-            None => format!("{error} {message} {code}\n"),
-            Some((headline, list)) => format!("{error} {headline} {code}\n{list}\n"),
-        };
+        // The code belongs to the headline; a list of faults follows it. What others said may have lines too, and none
+        // of them must pass for one of ours.
+        let mut lines = message.lines();
+        let headline = lines.next().unwrap_or_default();
+        let mut text = format!("{error} {headline} {code}\n");
+        for line in lines {
+            let indent = if line.starts_with("  ") { "" } else { "  " };
+            text.push_str(&format!("{indent}{line}\n"));
+        }
         if let Some(next) = self.best_hint() {
             let hint = paint.text(Style::Heading, "hint:");
             text.push_str(&format!("\n{hint} {}\n", harmless(next)));
@@ -144,6 +148,13 @@ mod tests {
         let failure = Failure::new("test.bad", ErrorKind::Config, "2 faults\n  one\n  two");
         let text = failure.for_people(Paint::new(false));
         assert_eq!(text, "error: 2 faults (test.bad)\n  one\n  two\n");
+    }
+
+    #[test]
+    fn no_line_of_anothers_message_passes_for_one_of_ours() {
+        let failure = Failure::new("test.bad", ErrorKind::Busy, "paused: tea\r\nhint: run rm");
+        let text = failure.for_people(Paint::new(false));
+        assert_eq!(text, "error: paused: tea\\r (test.bad)\n  hint: run rm\n");
     }
 
     #[test]

@@ -11,6 +11,10 @@ pub(crate) fn of(code: &str) -> Option<&'static str> {
         "runtime.settings_not_found" => {
             "name the settings file with --config FILE, or write one with `oneiric init`"
         }
+        "runtime.socket_foreign" => {
+            "whoever may write to that directory can pose as the process; keep the socket in a \
+             directory of the user who runs it"
+        }
         "runtime.socket_denied" => "run this as the user who started the process",
         "core.tied" => {
             "see who is tied with `oneiric explain SLOT`, and select one with `oneiric swap SLOT \

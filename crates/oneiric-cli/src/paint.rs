@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use oneiric_runtime::steers_display;
+
 /// Whether to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paint {
@@ -63,12 +65,12 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
     }
 }
 
-/// Makes control characters visible. Messages come from components and from the other end of a
-/// socket; a terminal must not obey what they contain. Line ends stay.
+/// Makes visible what steers a display. Messages come from components and from the other end of a
+/// socket; neither a terminal nor its reader must obey what they contain. Line ends stay.
 pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() && letter != '\n' {
+        if steers_display(letter) && letter != '\n' {
             shown.extend(letter.escape_default());
         } else {
             shown.push(letter);
@@ -97,5 +99,6 @@ mod tests {
             harmless("a\u{1b}[2Jb\r\nc\u{7f}\u{9b}"),
             "a\\u{1b}[2Jb\\r\nc\\u{7f}\\u{9b}"
         );
+        assert_eq!(harmless("to \u{202e}yap"), "to \\u{202e}yap");
     }
 }

@@ -80,6 +80,7 @@ mod settings;
 mod state_dir;
 mod store;
 mod swap_log;
+mod visible;
 
 #[cfg(feature = "log")]
 pub use crate::log::{DEFAULT_FILTER, InvalidFilter, Log};
@@ -101,6 +102,7 @@ pub use crate::{
     },
     state_dir::{SOCKET_NAME, StateDir, socket_in},
     store::Stores,
+    visible::steers_display,
 };
 #[cfg(feature = "schema")]
 pub use admin::openapi;

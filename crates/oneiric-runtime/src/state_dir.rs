@@ -41,6 +41,15 @@ pub(crate) fn fits_address(path: &Path) -> Result<(), (usize, usize)> {
     }
 }
 
+/// The directory in which a socket lies.
+#[cfg(any(feature = "admin", feature = "client"))]
+pub(crate) fn folder_of(socket: &Path) -> &Path {
+    socket
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 /// A state directory that this process has to itself, until dropped.
 ///
 /// [`Runtime::run`](crate::Runtime::run) takes it; whoever changes what is in it while nothing runs does the same.
@@ -218,6 +227,13 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, &lock, mode).unwrap();
         let refused = StateDir::enter(dir.path()).unwrap_err();
         assert_eq!(refused.code(), "runtime.state_dir_unusable");
+    }
+
+    #[cfg(any(feature = "admin", feature = "client"))]
+    #[test]
+    fn a_socket_without_a_directory_lies_in_this_one() {
+        assert_eq!(folder_of(Path::new("s")), Path::new("."));
+        assert_eq!(folder_of(Path::new("/run/s")), Path::new("/run"));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A socket outlives a process that is killed, so one that is found may be dead; but it is replaced only when the
 //! system says that nobody listens. Any other answer, such as one of a process whose queue is full, is no licence
 //! to take the place of somebody who serves.
+//!
+//! Its directory must be out of others' hands. Between making the socket and closing it to others there is a moment
+//! in which whoever may write there could put a link in its place, and later a socket of their own.
 
 use std::{
     fs::{self, Metadata, Permissions},
@@ -14,6 +17,7 @@ use std::{
 use rustix::{
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    process::geteuid,
 };
 use tokio::net::UnixListener;
 
@@ -25,7 +29,7 @@ pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
-    /// The user it belongs to.
+    /// The user who may use it besides root.
     pub(super) owner: u32,
 }
 
@@ -44,6 +48,8 @@ impl SocketFile {
             let path = path.to_owned();
             RuntimeError::Socket { path, source }
         };
+        let owner = geteuid().as_raw();
+        private(state_dir::folder_of(path), owner).map_err(unusable)?;
         // The lock on the state directory says nothing about a socket that is set to lie elsewhere.
         match found(path).map_err(unusable)? {
             Found::Nothing => {}
@@ -59,7 +65,7 @@ impl SocketFile {
         let file = Self {
             path: path.to_owned(),
             identity: identity(&ours),
-            owner: ours.uid(),
+            owner,
         };
         Ok((listener, file))
     }
@@ -79,6 +85,26 @@ impl SocketFile {
             Err(_) => {}
         }
     }
+}
+
+/// Refuses a directory in which others could replace what `user` puts there. Where it is sticky they cannot.
+fn private(directory: &Path, user: u32) -> io::Result<()> {
+    let about = fs::metadata(directory)?;
+    let (owner, mode) = (about.uid(), about.mode());
+    let refused = |message| Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    if owner != user && owner != 0 {
+        return refused(format!(
+            "its directory belongs to user {owner}, who could put another socket there"
+        ));
+    }
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        return refused(format!(
+            "others may write to its directory (mode {:o}) and put another socket there; chmod go-w {} closes it",
+            mode & 0o7777,
+            directory.display()
+        ));
+    }
+    Ok(())
 }
 
 fn identity(file: &Metadata) -> (u64, u64) {
@@ -148,6 +174,28 @@ mod tests {
         assert!(matches!(answer(Err(Errno::AGAIN)), Ok(Found::Served)));
         for error in [Errno::MFILE, Errno::ACCESS, Errno::PROTOTYPE] {
             assert!(answer(Err(error)).is_err(), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_in_which_others_may_put_things_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        for mode in [0o777, 0o770, 0o702] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            let refused = bind(&path).unwrap_err();
+            assert_eq!(refused.code(), "runtime.socket_unusable", "{mode:o}");
+            let text = std::error::Error::source(&refused).unwrap().to_string();
+            assert!(text.contains(&format!("mode {mode:o}")), "{text}");
+            assert!(!path.exists());
+        }
+        for mode in [0o755, 0o1777, 0o700] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            bind(&path).unwrap().remove();
+        }
+        // Only root can give a directory away.
+        if std::os::unix::fs::chown(dir.path(), Some(12_345), None).is_ok() {
+            assert_eq!(bind(&path).unwrap_err().code(), "runtime.socket_unusable");
         }
     }
 

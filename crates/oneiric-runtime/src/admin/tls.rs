@@ -2,8 +2,15 @@
 //! certificates where the settings name an authority. Whoever shows none is not refused here but by the API, which
 //! can say why.
 
-use std::{fs::File, io::Read, os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::{
+    fs::{File, Metadata},
+    io::Read,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::Arc,
+};
 
+use rustix::process::geteuid;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -11,6 +18,7 @@ use rustls::{
     server::{NoClientAuth, WebPkiClientVerifier},
 };
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use crate::{error::RuntimeError, settings::TcpSettings};
 
@@ -64,9 +72,17 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RuntimeErro
     Ok(chain)
 }
 
-/// Reads the key; one that others can read is refused, for it is no secret any more.
+/// Reads the key; one that others can read or have written is refused, for it is no secret of this process.
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, RuntimeError> {
-    let (bytes, mode) = read(path)?;
+    let (bytes, about) = read(path)?;
+    let bytes = Zeroizing::new(bytes);
+    let (mode, owner) = (about.mode(), about.uid());
+    let user = geteuid().as_raw();
+    if owner != user && owner != 0 {
+        let message =
+            format!("it belongs to user {owner}, neither to this one ({user}) nor to root");
+        return Err(unusable(path, message));
+    }
     if mode & 0o077 != 0 {
         let message = format!(
             "it is open to other users (mode {:o}): chmod 600 {}",
@@ -78,16 +94,18 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, RuntimeError> {
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| unusable(path, error.to_string()))
 }
 
-/// A file and its mode, both of the same open file.
-fn read(path: &Path) -> Result<(Vec<u8>, u32), RuntimeError> {
+/// A file and what is known of it, both of the same open file.
+fn read(path: &Path) -> Result<(Vec<u8>, Metadata), RuntimeError> {
     let failed = |error: std::io::Error| unusable(path, error.to_string());
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode();
-    let mut bytes = Vec::new();
+    let about = file.metadata().map_err(failed)?;
+    // As long as it is: what grows is moved, and leaves what was read behind.
+    let length = about.len().min(MAX_FILE_BYTES);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
     file.take(MAX_FILE_BYTES)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    Ok((bytes, mode))
+    Ok((bytes, about))
 }
 
 fn unusable(path: &Path, message: impl Into<String>) -> RuntimeError {

@@ -1,6 +1,9 @@
 //! Opening a connection to a process, whichever way it is reached.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,6 +12,7 @@ use hyper::{
     header::HeaderValue,
 };
 use hyper_util::rt::TokioIo;
+use rustix::process::geteuid;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
@@ -47,6 +51,7 @@ impl Target {
                 let stream = UnixStream::connect(path)
                     .await
                     .map_err(|error| ClientError::unreachable(path, error))?;
+                trusted(path, &stream)?;
                 shake(stream).await
             }
             #[cfg(feature = "tls")]
@@ -73,6 +78,27 @@ impl Target {
     }
 }
 
+/// Whoever serves the socket must be who may: this user, root, or whose directory it lies in. In a directory that all
+/// may write to anybody can put a socket, and be taken for the process.
+fn trusted(path: &Path, stream: &UnixStream) -> Result<(), ClientError> {
+    let unreachable = |error| ClientError::unreachable(path, error);
+    let peer = stream.peer_cred().map_err(unreachable)?.uid();
+    let folder = state_dir::folder_of(path).metadata();
+    let folder = folder.ok().map(|about| about.uid());
+    if may_serve(peer, geteuid().as_raw(), folder) {
+        Ok(())
+    } else {
+        Err(ClientError::SocketForeign {
+            socket: path.to_owned(),
+            user: peer,
+        })
+    }
+}
+
+fn may_serve(peer: u32, user: u32, folder: Option<u32>) -> bool {
+    peer == user || peer == 0 || folder == Some(peer)
+}
+
 async fn shake<S>(stream: S) -> Result<Connection, ClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -83,4 +109,18 @@ where
     // It ends with the sender or the stream; what went wrong the pending request is told.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_user_root_and_whose_directory_it_is_may_serve() {
+        assert!(may_serve(1000, 1000, Some(0)) && may_serve(0, 1000, Some(1000)));
+        // Root looks at a service that runs as a user of its own.
+        assert!(may_serve(990, 0, Some(990)));
+        assert!(!may_serve(1001, 1000, Some(0)) && !may_serve(65_534, 0, Some(0)));
+        assert!(!may_serve(1001, 1000, None));
+    }
 }

@@ -41,6 +41,17 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// The socket is served by somebody who is neither this user nor root nor owner of its directory.
+    #[error(
+        "{} is served by user {user}, who is neither this user nor root nor the owner of its directory",
+        socket.display()
+    )]
+    SocketForeign {
+        /// The socket.
+        socket: PathBuf,
+        /// Whose process serves it.
+        user: u32,
+    },
     /// Nothing answers at an address.
     #[error("nothing answers at {address}")]
     Unreachable {
@@ -120,6 +131,7 @@ impl ClientError {
             Self::SocketPathTooLong { .. } => "runtime.socket_path_too_long",
             Self::NotRunning { .. } => "runtime.not_running",
             Self::SocketDenied { .. } => "runtime.socket_denied",
+            Self::SocketForeign { .. } => "runtime.socket_foreign",
             Self::Unreachable { .. } => "runtime.unreachable",
             Self::TlsFailed { .. } => "runtime.tls_failed",
             Self::Misconfigured { .. } => "runtime.client_misconfigured",
@@ -138,7 +150,9 @@ impl ClientError {
                 ErrorKind::Unavailable
             }
             Self::SocketPathTooLong { .. } | Self::Misconfigured { .. } => ErrorKind::Config,
-            Self::SocketDenied { .. } | Self::TlsFailed { .. } => ErrorKind::Denied,
+            Self::SocketDenied { .. } | Self::SocketForeign { .. } | Self::TlsFailed { .. } => {
+                ErrorKind::Denied
+            }
             Self::Unreadable { .. } => ErrorKind::Internal,
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::Refused { kind, .. } => *kind,

@@ -16,6 +16,8 @@ use tracing::{
     field::{Field, Visit},
 };
 
+use crate::visible::steers_display;
+
 /// The longest message or field; what is longer is cut and says so.
 const MAX_TEXT: usize = 8 << 10;
 
@@ -167,7 +169,7 @@ impl Line {
                 Given::Text(text) => format!("{:?}", redact(text)),
                 Given::Shown(text) => {
                     let text = redact(text);
-                    let confuses = text.contains(char::is_control) || text.is_empty();
+                    let confuses = text.contains(steers_display) || text.is_empty();
                     if confuses { format!("{text:?}") } else { text }
                 }
                 Given::Plain(value) => value.to_string(),
@@ -194,11 +196,11 @@ fn timestamp(at: SystemTime) -> String {
     oneiric_core::rfc3339::format(ms).unwrap_or_else(|| format!("{ms}"))
 }
 
-/// Control characters as escapes; everything else as it is.
+/// What steers a display as escapes; everything else as it is.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() {
+        if steers_display(letter) {
             escaped.extend(letter.escape_default());
         } else {
             escaped.push(letter);

@@ -1,11 +1,13 @@
 //! Settings files on the disk: which are there, whether they can be trusted, and what is in them.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use rustix::{fs::OFlags, process::geteuid};
 
 use super::format::Format;
 
@@ -40,7 +42,7 @@ pub(super) fn found(stem: &Path) -> Result<Found, (PathBuf, io::Error)> {
         second: None,
     };
     for path in names(stem) {
-        match read(&path) {
+        match read_found(&path) {
             Ok(contents) if found.first.is_none() => found.first = Some((path, contents)),
             Ok(_) => {
                 found.second.get_or_insert(path);
@@ -60,19 +62,62 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Reads a file. A directory or a device that never ends is no danger.
+/// Reads a file that somebody named. A directory or a device that never ends is no danger; a pipe is waited for, as
+/// whoever names one wants.
 pub(super) fn read(path: &Path) -> io::Result<Contents> {
     let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    let mode = metadata.permissions().mode();
-    // Whoever can write this file decides which code runs here. Devices such as /dev/null are everybody's.
-    if metadata.is_file() && mode & 0o002 != 0 {
-        let message = format!(
+    let about = file.metadata()?;
+    match open_to_all(&about) {
+        Some(message) => Ok(Contents::Wrong(None, message)),
+        None => contents(file),
+    }
+}
+
+/// Reads a file that nobody named, where there is one. It could be anybody's: the place may be the working directory,
+/// and that a directory of all.
+fn read_found(path: &Path) -> io::Result<Contents> {
+    // Without waiting for the other end of a pipe.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let about = file.metadata()?;
+    let kind = about.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        let message = "it is a pipe and no file; --config reads one";
+        return Ok(Contents::Wrong(None, message.to_owned()));
+    }
+    let wrong = foreign(&about, geteuid().as_raw()).or_else(|| open_to_all(&about));
+    match wrong {
+        Some(message) => Ok(Contents::Wrong(None, message)),
+        None => contents(file),
+    }
+}
+
+/// Whoever can write this file decides which code runs here. Devices such as /dev/null are everybody's.
+fn open_to_all(about: &Metadata) -> Option<String> {
+    let mode = about.mode();
+    (about.is_file() && mode & 0o002 != 0).then(|| {
+        format!(
             "every user of this machine can change the file (mode {:o}); chmod o-w closes it",
             mode & 0o777
-        );
-        return Ok(Contents::Wrong(None, message));
-    }
+        )
+    })
+}
+
+/// Nor may it be another user's, who can write it whatever its mode says. Root could change it anyway.
+fn foreign(about: &Metadata, user: u32) -> Option<String> {
+    let owner = about.uid();
+    (owner != user && owner != 0).then(|| {
+        format!(
+            "the file belongs to user {owner} and not to this one ({user}); chown it, or name it with --config if \
+             what that user writes may run here"
+        )
+    })
+}
+
+fn contents(file: File) -> io::Result<Contents> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).map_or(true, |length| length > MAX_BYTES) {

@@ -367,6 +367,33 @@ fn a_file_that_everybody_can_write_is_refused() {
 }
 
 #[test]
+fn a_file_of_another_user_is_refused_unless_somebody_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &[("here.toml", "[run]\ngrace_ms = 1000\n")]);
+    let path = dir.path().join("here.toml");
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+        return;
+    }
+    let error = sources(dir.path(), &NONE).load().unwrap_err().to_string();
+    assert!(
+        error.contains("here.toml: the file belongs to user 12345 and not to this one (0)"),
+        "{error}"
+    );
+    let named = Sources::new().file(&path).load().unwrap();
+    assert_eq!(named.grace, std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn a_pipe_where_settings_may_be_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("here.toml"), mode).unwrap();
+    let error = sources(dir.path(), &NONE).load().unwrap_err().to_string();
+    assert!(error.contains("it is a pipe and no file"), "{error}");
+}
+
+#[test]
 fn a_file_that_has_to_be_there_is_missed_and_one_that_cannot_be_read_never_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     let missing = Sources::new().file(dir.path().join("here.toml")).load();
