@@ -33,7 +33,7 @@ use self::{
     apply::Serving,
     keeper::Files,
     plan::{Now, Step},
-    state::ReloadState,
+    state::{ReloadState, UNREADABLE},
 };
 pub(crate) use self::{current::Current, held::Held, keeper::Keeper};
 use crate::{
@@ -434,7 +434,7 @@ impl Runtime {
             }
             Err(error) => {
                 let (code, reason) = (error.code(), error.to_string());
-                if state.refused("invalid", code, &reason, now) {
+                if state.refused(UNREADABLE, code, &reason, now) {
                     tracing::error!(who, code, reason, "settings not reloaded");
                 }
             }

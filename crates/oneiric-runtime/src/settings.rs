@@ -39,6 +39,7 @@ use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
 use oneiric_lifecycle::Limits;
 use serde_json::Value;
 
+pub(crate) use self::file::Stamp;
 pub use self::{
     explain::UnknownKey,
     fault::{Fault, SettingsError, nearest},
@@ -103,6 +104,8 @@ pub struct Settings {
     pub(crate) name: String,
     /// The files that were there and were read, in the order of their layers.
     pub(crate) files: Vec<PathBuf>,
+    /// What those files held.
+    pub(crate) stamps: BTreeMap<PathBuf, Stamp>,
     pub(crate) layers: Layers,
     /// All layers merged, with what each value replaced.
     pub(crate) tree: Arc<Node>,
@@ -173,6 +176,7 @@ impl Default for Settings {
             reload: ReloadSettings::default(),
             name: "settings".to_owned(),
             files: Vec::new(),
+            stamps: BTreeMap::new(),
             layers: Layers::default(),
             tree: Arc::new(Node::empty()),
             candidates: Vec::new(),

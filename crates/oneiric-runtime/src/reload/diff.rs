@@ -64,6 +64,7 @@ fn all(settings: &Settings) -> Vec<Key> {
         // Where they came from, not what they say.
         name: _,
         files: _,
+        stamps: _,
         layers: _,
         tree: _,
     } = settings;

@@ -36,6 +36,9 @@ impl Watching {
     }
 }
 
+/// How a reload is counted that did not get beyond reading.
+pub(super) const UNREADABLE: &str = "invalid";
+
 /// Written by reloads, read by everybody.
 #[derive(Debug)]
 pub(crate) struct ReloadState(Mutex<Noted>);
@@ -50,6 +53,7 @@ struct Noted {
 
 #[derive(Debug)]
 struct Refused {
+    outcome: &'static str,
     code: String,
     message: String,
     since: SystemTime,
@@ -88,6 +92,7 @@ impl ReloadState {
         noted.count(outcome);
         match &mut noted.refused {
             Some(refused) if refused.code == code && refused.message == message => {
+                refused.outcome = outcome;
                 refused.attempts += 1;
                 false
             }
@@ -95,6 +100,7 @@ impl ReloadState {
                 let since = refused.as_ref().map_or(now, |refused| refused.since);
                 let attempts = refused.as_ref().map_or(0, |refused| refused.attempts) + 1;
                 *refused = Some(Refused {
+                    outcome,
                     code: code.to_owned(),
                     message: message.to_owned(),
                     since,
@@ -103,6 +109,16 @@ impl ReloadState {
                 true
             }
         }
+    }
+
+    /// The files could not be read as settings the last time; they may be a moment later, without any change that shows.
+    #[cfg(feature = "watch")]
+    pub(super) fn unreadable(&self) -> bool {
+        let noted = self.noted();
+        noted
+            .refused
+            .as_ref()
+            .is_some_and(|refused| refused.outcome == UNREADABLE)
     }
 
     #[cfg(feature = "watch")]

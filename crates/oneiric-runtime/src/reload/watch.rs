@@ -7,11 +7,13 @@
 //!
 //! A change is taken up when two looks, `reload.debounce_ms` apart, find the same. Not when events have ceased: in a
 //! directory in which others write all the time they never do.
+//!
+//! The first look is compared with what the settings in force were read from. A file that was changed while the process
+//! started is a change like any other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, Metadata},
-    hash::{BuildHasher, RandomState},
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -23,7 +25,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event
 use tokio::{sync::Notify, time::sleep};
 
 use super::state::Watching;
-use crate::runtime::Runtime;
+use crate::{runtime::Runtime, settings::Stamp};
 
 /// How much of a file is looked at: more than settings can be long.
 const MOST_BYTES: u64 = 2 << 20;
@@ -37,8 +39,7 @@ const MOST_LINKS: usize = 8;
 
 /// Watches until it is dropped, and has the settings reloaded when they changed.
 pub(super) async fn run(runtime: &Runtime, files: Vec<PathBuf>) {
-    let mut eye = Eye::new(files).await;
-    let mut failing = false;
+    let mut eye = Eye::new(files, &runtime.settings().stamps).await;
     loop {
         let settings = runtime.settings().reload.clone();
         if !settings.watch {
@@ -47,7 +48,10 @@ pub(super) async fn run(runtime: &Runtime, files: Vec<PathBuf>) {
             continue;
         }
         let watching = eye.attend().await;
-        runtime.inner.reload.state.watching(watching);
+        let state = &runtime.inner.reload.state;
+        state.watching(watching);
+        // Whoever asked for the reload that found it so.
+        let failing = state.unreadable();
         let most = match (failing, watching) {
             // What cannot be read may be readable a moment later without any change that shows.
             (true, _) | (_, Watching::Polling) => settings.retry,
@@ -60,7 +64,8 @@ pub(super) async fn run(runtime: &Runtime, files: Vec<PathBuf>) {
             () = runtime.inner.reload.ended.notified() => continue,
         }
         if eye.changed(settings.debounce).await || failing {
-            failing = runtime.reload("file").await.is_err();
+            // What came of it is written down.
+            drop(runtime.reload("file").await);
         }
     }
 }
@@ -68,7 +73,6 @@ pub(super) async fn run(runtime: &Runtime, files: Vec<PathBuf>) {
 /// Looks at files.
 struct Eye {
     files: Arc<[PathBuf]>,
-    hasher: Arc<RandomState>,
     /// What was found when the settings were last read.
     seen: Vec<Look>,
     events: Arc<Notify>,
@@ -80,13 +84,15 @@ struct Eye {
 /// What a file holds, as far as it matters here: whether it is the same as before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    Content(u64),
+    Content(Stamp),
     NoFile,
     Unreadable(io::ErrorKind),
 }
 
+const ABSENT: Look = Look::Unreadable(io::ErrorKind::NotFound);
+
 impl Eye {
-    async fn new(files: Vec<PathBuf>) -> Self {
+    async fn new(files: Vec<PathBuf>, stamps: &BTreeMap<PathBuf, Stamp>) -> Self {
         let events = Arc::new(Notify::new());
         let wake = Arc::clone(&events);
         // What this process itself reads is told of too, and would make it look again for ever.
@@ -101,16 +107,27 @@ impl Eye {
                 |error| tracing::warn!(%error, "the system watches no files; they are polled"),
             )
             .ok();
+        let seen = files.iter().map(|file| match stamps.get(file) {
+            Some(stamp) => Look::Content(*stamp),
+            None => ABSENT,
+        });
         let mut eye = Self {
+            seen: seen.collect(),
             files: files.into(),
-            hasher: Arc::default(),
-            seen: Vec::new(),
             events,
             watcher,
             watched: BTreeMap::new(),
         };
         eye.attend().await;
-        eye.seen = eye.look().await;
+        let found = eye.look().await;
+        // What is no file, such as a pipe that was named, cannot be read once more to compare.
+        for (seen, found) in eye.seen.iter_mut().zip(found) {
+            if found == Look::NoFile {
+                *seen = found;
+            }
+        }
+        // To look once whatever happens: nobody tells of what was before.
+        eye.events.notify_one();
         eye
     }
 
@@ -131,10 +148,9 @@ impl Eye {
     }
 
     async fn look(&self) -> Vec<Look> {
-        let (files, hasher) = (Arc::clone(&self.files), Arc::clone(&self.hasher));
-        let looked = tokio::task::spawn_blocking(move || {
-            files.iter().map(|file| look(file, &hasher)).collect()
-        });
+        let files = Arc::clone(&self.files);
+        let looked =
+            tokio::task::spawn_blocking(move || files.iter().map(|file| look(file)).collect());
         // Not done only when the process ends.
         looked.await.unwrap_or_default()
     }
@@ -196,9 +212,9 @@ const fn is_written(access: AccessKind) -> bool {
     matches!(access, AccessKind::Close(AccessMode::Write))
 }
 
-fn look(file: &Path, hasher: &RandomState) -> Look {
+fn look(file: &Path) -> Look {
     match read(file) {
-        Ok(Some(content)) => Look::Content(hasher.hash_one(content)),
+        Ok(Some(content)) => Look::Content(Stamp::of(&content)),
         Ok(None) => Look::NoFile,
         Err(error) => Look::Unreadable(error.kind()),
     }
@@ -284,9 +300,9 @@ mod tests {
     #[test]
     fn a_look_sees_content_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, hasher) = (dir.path().join("a.toml"), RandomState::new());
-        let look = || look(&file, &hasher);
-        assert_eq!(look(), Look::Unreadable(io::ErrorKind::NotFound));
+        let file = dir.path().join("a.toml");
+        let look = || look(&file);
+        assert_eq!(look(), ABSENT);
         write(&file, "one").unwrap();
         let one = look();
         write(&file, "two").unwrap();

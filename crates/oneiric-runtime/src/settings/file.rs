@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, Metadata, OpenOptions},
+    hash::{DefaultHasher, Hasher},
     io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -19,6 +20,18 @@ pub(super) enum Contents {
     Text(String),
     /// It cannot be used: where, and why.
     Wrong(Option<(usize, usize)>, String),
+}
+
+/// What a file held, to tell whether it holds something else now. Equal for equal bytes in this process only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        Self(hasher.finish())
+    }
 }
 
 /// What there is at a place where settings may be.

@@ -2,6 +2,7 @@
 //! owns the command line and the environment, so that the same sources can be read again when something has changed.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -11,7 +12,7 @@ use super::{
     catalog::{self, Names, Shape, Step},
     check,
     fault::{Fault, Faults},
-    file::{self, Contents},
+    file::{self, Contents, Stamp},
     fill,
     format::Format,
     layer::{At, Layers, Place, SettingsSource},
@@ -208,15 +209,19 @@ impl Sources {
     fn read(&self) -> Result<Reading, SettingsError> {
         let mut layers = Vec::new();
         let (mut texts, mut faults) = (Vec::new(), Faults::default());
-        let mut files = Vec::new();
+        let (mut files, mut stamps) = (Vec::new(), BTreeMap::new());
         for input in &self.inputs {
             // Nobody has more, and if they had, the last ones could not be told apart.
             let number = u16::try_from(layers.len()).unwrap_or(u16::MAX);
             let (layer, unread) = self.open(input, number, &mut faults)?;
-            if let (Input::File(_) | Input::Maybe(_), SettingsSource::File(path), Some(_)) =
-                (input, &layer, &unread)
+            if let (
+                Input::File(_) | Input::Maybe(_),
+                SettingsSource::File(path),
+                Some(Unread::Text(_, text)),
+            ) = (input, &layer, &unread)
             {
                 files.push(path.clone());
+                stamps.insert(path.clone(), Stamp::of(text.as_bytes()));
             }
             layers.push(layer);
             texts.extend(unread.map(|unread| (number, unread)));
@@ -248,6 +253,7 @@ impl Sources {
         };
         settings.name = layers.name();
         settings.files = files;
+        settings.stamps = stamps;
         settings.tree = std::sync::Arc::new(tree);
         settings.layers = layers;
         let error = (!faults.is_empty()).then(|| SettingsError::listed(&settings.layers, faults));

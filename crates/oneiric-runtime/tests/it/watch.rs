@@ -4,12 +4,12 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
 use oneiric_runtime::{
-    ReloadEvent, RuntimeBuilder, Sources,
+    ReloadEvent, RuntimeBuilder, Settings, Sources,
     api::{CallRequest, ReloadOutcome},
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -47,9 +47,15 @@ const AT_ONCE: u32 = 10;
 
 impl Watched {
     async fn start(dir: tempfile::TempDir, sources: Sources) -> Self {
+        let settings = sources.load().unwrap();
+        Self::start_with(dir, sources, settings).await
+    }
+
+    /// With settings that were read from there some time ago.
+    async fn start_with(dir: tempfile::TempDir, sources: Sources, settings: Settings) -> Self {
         let stage = Stage::new();
         let (tell, ended) = unbounded_channel();
-        let runtime = RuntimeBuilder::new(sources.load().unwrap())
+        let runtime = RuntimeBuilder::new(settings)
             .sources(sources)
             .factories(stage.factories())
             .reload_observer(move |event: &ReloadEvent<'_>| {
@@ -247,18 +253,53 @@ async fn settings_that_failed_are_not_tried_over_and_over() {
         watched.refused().unwrap(),
         ("runtime.reload_restored".into(), 1)
     );
-    // The same file again is no change, another one is.
+    // The same file again is no change, another one is; and in between nobody tried.
+    replace(&file, &failing);
     replace(&file, &text(&root, "three", AT_ONCE));
+    let next = soon(watched.ended.recv()).await;
+    assert_eq!(next, Some("applied"));
+    assert_eq!(watched.who().await, "three");
+    watched.scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_changed_while_the_process_starts_is_taken_up() {
+    let (dir, home) = home();
+    let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
+    write(&file, text(&root, "one", NEVER)).unwrap();
+    let sources = Sources::new().file(&file).maybe_file(home.join("local"));
+    let read = sources.load().unwrap();
+    replace(&file, &text(&root, "two", NEVER));
+    let local = "[providers.'adapter/cache'.only]\nname = 'three'";
+    write(home.join("local.toml"), local).unwrap();
+    let mut watched = Watched::start_with(dir, sources, read).await;
     watched.until("applied").await;
     assert_eq!(watched.who().await, "three");
     watched.scene.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_of_requests_is_one_reload_or_two() {
+async fn what_somebody_else_found_unreadable_is_tried_again_too() {
+    let (dir, home) = home();
+    let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
+    write(&file, text(&root, "one", AT_ONCE)).unwrap();
+    let mut watched = Watched::start(dir, Sources::new().file(&file)).await;
+    // Of its content nothing changes, so nobody but the operator finds it wrong, and nothing tells when it is right.
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o666);
+    watched.scene.runtime.reload("operator").await.unwrap_err();
+    mode(0o644);
+    watched.until("unchanged").await;
+    assert_eq!(watched.refused(), None);
+    watched.scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_come_during_a_reload_are_one_more() {
     let (dir, home) = home();
     let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
     let say = |name: &str| format!("{}watch = false\n", text(&root, name, NEVER));
+    let held = |name: &str| say(name).replace("name = 'two'", "name = 'two'\nbuild = 'wait'");
     write(&file, say("one")).unwrap();
     let sources = Sources::new().file(&file);
     let stage = Stage::new();
@@ -275,21 +316,33 @@ async fn a_burst_of_requests_is_one_reload_or_two() {
         .unwrap();
     let scene = Scene::run(stage, runtime, dir).await;
     assert_eq!(scene.runtime.settings_state().watching, "off");
-    write(&file, say("two")).unwrap();
-    let mut burst = tokio::task::JoinSet::new();
-    for _ in 0..20 {
+    write(&file, held("two")).unwrap();
+    let reload = || {
         let runtime = scene.runtime.clone();
-        burst.spawn(async move { runtime.reload("test").await.unwrap().outcome });
+        async move { runtime.reload("test").await.unwrap().outcome }
+    };
+    let first = tokio::spawn(reload());
+    soon(scene.stage.begun.acquire()).await.unwrap().forget();
+    let mut burst = Vec::new();
+    for _ in 0..20 {
+        let mut one = Box::pin(reload());
+        // It has asked and waits from here on.
+        tokio::select! {
+            biased;
+            outcome = &mut one => panic!("{outcome:?} before its turn"),
+            () = std::future::ready(()) => {}
+        }
+        burst.push(one);
     }
-    let outcomes = soon(burst.join_all()).await;
-    assert!(outcomes.contains(&ReloadOutcome::Applied), "{outcomes:?}");
+    scene.stage.gate.add_permits(1);
+    assert_eq!(soon(first).await.unwrap(), ReloadOutcome::Applied);
+    for one in burst {
+        assert_eq!(soon(one).await, ReloadOutcome::Unchanged);
+    }
     let mut reloads = 0;
     while ended.try_recv().is_ok() {
         reloads += 1;
     }
-    assert!(
-        (1..20).contains(&reloads),
-        "{reloads} reloads for 20 requests"
-    );
+    assert_eq!(reloads, 2);
     scene.stop().await;
 }
