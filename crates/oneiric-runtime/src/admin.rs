@@ -12,10 +12,13 @@ mod breath;
 mod budget;
 #[cfg(feature = "tls")]
 mod cert_names;
+#[cfg(feature = "tls")]
+mod certificate;
 mod connection;
 mod entrance;
 #[cfg(feature = "tls")]
 mod failures;
+mod guard;
 #[cfg(feature = "tls")]
 mod handshake;
 mod listen;
@@ -26,6 +29,9 @@ mod problem;
 mod replay;
 mod request_log;
 mod routes;
+mod shares;
+#[cfg(feature = "tls")]
+mod site;
 mod socket;
 mod stream;
 mod table;

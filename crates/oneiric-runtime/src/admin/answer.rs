@@ -27,25 +27,24 @@ use tracing::{Instrument, Level, Span, field};
 
 use super::{
     asked::{self, Asked},
-    budget::{Budget, Share},
+    budget::Share,
     connection::Told,
     entrance::{Caller, Entrance},
+    guard::Guarded,
     places::{Place, Places},
-    problem::{Answer, Problem},
+    problem::{Answer, Content, Problem},
     replay::{Claim, Key, Outcome, Replays},
     request_log::Line,
+    shares::{FEW_PLACES, Shares},
     table::{self, Access, Handler, Row, Verb},
 };
-use crate::{api::kind, runtime::Runtime, settings::Role};
+use crate::{runtime::Runtime, settings::Role};
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest id or key that a client may choose.
 const MAX_NAME: usize = 64;
-/// With so many places or more, each budget is so many less than there are.
-const FEW_PLACES: usize = 16;
-
 /// What all connections share.
 pub(super) struct Admin {
     pub(super) runtime: Runtime,
@@ -64,14 +63,7 @@ pub(super) struct Admin {
     pub(super) tokens: super::tokens::Tokens,
     #[cfg(feature = "tls")]
     pub(super) failures: super::failures::Failures,
-    /// Calls of components.
-    pub(super) calls: Arc<Budget>,
-    /// Whatever else may take long.
-    writes: Arc<Budget>,
-    /// Of these, swaps by slot: those that wait for one leave room for the others.
-    pub(super) swaps: Arc<Budget>,
-    /// Streams.
-    streams: Arc<Budget>,
+    pub(super) shares: Shares,
     replays: Arc<Replays>,
 }
 
@@ -87,7 +79,6 @@ impl Admin {
     pub(super) fn new(runtime: Runtime, places: usize) -> Self {
         let random = RandomState::new().hash_one(0);
         let process = u32::try_from(random >> 32).unwrap_or_default();
-        let most = places.saturating_sub(FEW_PLACES).max(places.div_ceil(2));
         Self {
             runtime,
             process,
@@ -101,10 +92,7 @@ impl Admin {
             tokens: super::tokens::Tokens::default(),
             #[cfg(feature = "tls")]
             failures: super::failures::Failures::default(),
-            calls: Budget::new(most, most),
-            writes: Budget::new(most, most),
-            swaps: Budget::new(most, most.div_ceil(2)),
-            streams: Budget::new(places.div_ceil(4), places.div_ceil(4)),
+            shares: Shares::new(places),
             replays: Arc::default(),
         }
     }
@@ -128,6 +116,7 @@ impl Admin {
             Ok(Err(panic)) => Err(self.panicked(&panic)),
             Err(_) => Err(late(&method, limit)),
         };
+        let result = result.map_err(|problem| problem.covered(&self.runtime));
         let status = match &result {
             Ok(done) => done.answer.status,
             Err(problem) => problem.status,
@@ -163,7 +152,7 @@ impl Admin {
 
     async fn handle(
         self: &Arc<Self>,
-        entrance: &Entrance,
+        entrance: &Arc<Entrance>,
         place: &Place,
         who: &mut Arc<str>,
         id: String,
@@ -171,13 +160,15 @@ impl Admin {
     ) -> Result<Done, Problem> {
         let row = table::find(request.method(), request.uri().path());
         let open = row.as_ref().is_ok_and(|row| row.access == Access::Open);
-        let caller = match entrance.caller(self, request.headers()).await {
+        let caller = match entrance.caller(self, request.headers(), place).await {
             Ok(caller) => caller,
             Err(_) if open => Caller::new(entrance.stranger(), Role::Read),
             Err(problem) => return Err(problem),
         };
         *who = Arc::clone(&caller.who);
         Span::current().record("who", &*caller.who);
+        #[cfg(feature = "tls")]
+        super::site::check(entrance, request.headers(), request.body())?;
         let row = row?;
         if row.access == Access::Operate && caller.role < Role::Operate {
             let message = format!("{} may only read", caller.who);
@@ -188,61 +179,53 @@ impl Admin {
         let key = idempotency_key(row, request.headers())?;
         let last_event = request.headers().get("last-event-id").and_then(name);
         let last_event = last_event.map(str::to_owned);
+        let (head, body) = request.into_parts();
         let body = match row.takes {
-            Some(_) => asked::collect(request.into_body()).await?,
+            Some(_) => asked::collect(body).await?,
             None => Bytes::new(),
         };
-        let share = self.share(row, &caller)?.map(Arc::new);
+        let share = self.shares.share(row, entrance, &caller)?.map(Arc::new);
         if share.is_some() {
             place.give_back();
         }
         let mut asked = Asked::new(caller.who.to_string(), id, params, body);
         asked.last_event = last_event;
-        let (answer, replayed) = match key {
+        let (mut answer, replayed) = match key {
             Some(key) => self.once(row, key, asked, share.clone()).await?,
             None => (self.run(row, asked).await?, false),
         };
-        let streams = matches!(row.handle, Handler::Stream(_));
+        // What is written for long has its share until it is.
+        let is_long = match row.handle {
+            Handler::Stream(_) => {
+                let body = answer.body.written();
+                let guarded =
+                    Guarded::new(body, Arc::clone(self), Arc::clone(entrance), &head.headers);
+                answer.body = Content::stream(guarded);
+                true
+            }
+            Handler::Long(_) | Handler::Copy(_) => true,
+            Handler::Now(_) | Handler::Later(_) | Handler::Call(_) => false,
+        };
         Ok(Done {
             answer,
-            share: share.and_then(Arc::into_inner).filter(|_| streams),
+            share: share.and_then(Arc::into_inner).filter(|_| is_long),
             replayed,
         })
-    }
-
-    /// Its share of what may take long.
-    fn share(&self, row: &Row, caller: &Caller) -> Result<Option<Share>, Problem> {
-        let (budget, code, what) = match row.handle {
-            Handler::Call(_) => (&self.calls, "runtime.calls_exhausted", "calls"),
-            Handler::Stream(_) => (&self.streams, "runtime.streams_exhausted", "streams"),
-            Handler::Later(_) if row.verb == Verb::Post => {
-                (&self.writes, "runtime.writes_exhausted", "changes")
-            }
-            _ => return Ok(None),
-        };
-        if let Some(share) = budget.share(&caller.who) {
-            return Ok(Some(share));
-        }
-        let message = format!("{} {what} are under way, more are not taken", budget.most);
-        let hint = match row.handle {
-            Handler::Call(_) => {
-                "wait for some of them to end; if their component hangs, swap its slot to another provider"
-            }
-            _ => "wait for some of them to end",
-        };
-        Err(exhausted(code, message, hint))
     }
 
     async fn run(self: &Arc<Self>, row: &Row, asked: Asked) -> Result<Answer, Problem> {
         match row.handle {
             Handler::Now(handle) => handle(self, &asked),
-            Handler::Later(handle) | Handler::Call(handle) | Handler::Stream(handle) => {
-                handle(Arc::clone(self), asked).await
-            }
+            Handler::Later(handle)
+            | Handler::Call(handle)
+            | Handler::Long(handle)
+            | Handler::Copy(handle)
+            | Handler::Stream(handle) => handle(Arc::clone(self), asked).await,
         }
     }
 
-    /// Does what carries a key once, however often it is asked for. It goes on when whoever asked is gone.
+    /// Does what carries a key once, however often it is asked for. It goes on when whoever asked is gone or was told
+    /// that it is late; only a call ends then, for a component may never answer.
     async fn once(
         self: &Arc<Self>,
         row: &'static Row,
@@ -263,9 +246,15 @@ impl Admin {
                     let outcome = ticket.outcome();
                     let (admin, asked, share) = (Arc::clone(self), asked.clone(), share.clone());
                     let limit = self.runtime.settings().request_limit();
+                    let is_call = matches!(row.handle, Handler::Call(_));
                     let work = async move {
                         let run = catch_panic(admin.run(row, asked));
-                        let result = match tokio::time::timeout(limit, run).await {
+                        let ran = if is_call {
+                            tokio::time::timeout(limit, run).await
+                        } else {
+                            Ok(run.await)
+                        };
+                        let result = match ran {
                             Ok(Ok(result)) => result,
                             Ok(Err(panic)) => Err(admin.panicked(&panic)),
                             Err(_) => Err(late(&Method::POST, limit)),
@@ -292,14 +281,14 @@ impl Admin {
     /// What is in use, by name.
     #[cfg(feature = "metrics")]
     pub(super) fn in_use(&self) -> Vec<(&'static str, usize)> {
-        vec![
+        let places = [
             ("socket_connections", self.places.taken()),
             #[cfg(feature = "tls")]
             ("tcp_connections", self.tcp_places.taken()),
-            ("calls", self.calls.taken()),
-            ("changes", self.writes.taken()),
-            ("streams", self.streams.taken()),
-        ]
+            #[cfg(feature = "tls")]
+            ("late_refusals", self.failures.waiting()),
+        ];
+        places.into_iter().chain(self.shares.in_use()).collect()
     }
 
     /// Counts something that was not taken.
@@ -321,10 +310,12 @@ impl Admin {
         place: &Arc<Place>,
     ) -> Response<Told> {
         let (mut allow, mut authenticate, mut again, mut retry_after) = (None, false, false, None);
+        let mut close = false;
         let done = result.or_else(|problem| {
             allow = problem.allow;
             authenticate = problem.authenticate;
             again = problem.replayed;
+            close = problem.close;
             retry_after = problem.retry_after(self.runtime.inner.clock.now());
             let document = problem.document(id, &self.runtime);
             let answer = Answer::json(document.0, &document.1)?;
@@ -339,8 +330,8 @@ impl Admin {
             share,
             replayed,
         } = done;
-        // A stream ends its connection; so does what found no place any more when it was done.
-        let close = share.is_some() || !place.retake();
+        // What has a share ends its connection; so does what found no place any more when it was done.
+        let close = close || share.is_some() || !place.retake();
         let body = Told::new(answer.body.written(), Arc::clone(place), share);
         let mut response = Response::new(body);
         *response.status_mut() =
@@ -448,16 +439,6 @@ fn mismatch() -> Problem {
     let message = "something else was asked under this `Idempotency-Key`";
     let code = "runtime.idempotency_mismatch";
     Problem::new(422, code, ErrorKind::Usage, message)
-}
-
-/// As much goes on as may.
-pub(super) fn exhausted(code: &'static str, message: String, hint: &str) -> Problem {
-    let status = kind::status(ErrorKind::Busy);
-    Problem {
-        hint: Some(hint.to_owned()),
-        level: Level::WARN,
-        ..Problem::new(status, code, ErrorKind::Busy, message)
-    }
 }
 
 impl fmt::Debug for Admin {

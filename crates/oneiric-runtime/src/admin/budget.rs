@@ -8,7 +8,7 @@ use std::{
 /// So many at one time.
 #[derive(Debug)]
 pub(super) struct Budget {
-    pub(super) most: usize,
+    most: usize,
     /// For one key.
     each: usize,
     spent: Mutex<HashMap<String, usize>>,
@@ -46,7 +46,6 @@ impl Budget {
     }
 
     /// How many go on.
-    #[cfg(any(test, feature = "metrics"))]
     pub(super) fn taken(&self) -> usize {
         self.spent().values().sum()
     }

@@ -99,7 +99,7 @@ pub(super) async fn serve<S>(
 pub(super) struct Told {
     body: Written,
     place: Arc<Place>,
-    /// Of a stream: its share of what may be streamed at one time.
+    /// Of what is written for long: its share of that.
     _share: Option<Share>,
 }
 

@@ -7,7 +7,13 @@ use std::sync::Arc;
 use hyper::header;
 use hyper::header::HeaderMap;
 
-use super::{answer::Admin, places::Places, problem::Problem};
+#[cfg(feature = "tls")]
+use super::certificate::Certificate;
+use super::{
+    answer::Admin,
+    places::{Place, Places},
+    problem::Problem,
+};
 use crate::settings::Role;
 
 /// Someone who may ask.
@@ -27,8 +33,8 @@ pub(super) enum Entrance {
     #[cfg(feature = "tls")]
     Tcp {
         address: std::net::IpAddr,
-        /// Whose certificate was shown, if it is one that the settings know.
-        certificate: Option<Caller>,
+        /// What was shown, if anything was.
+        certificate: Option<Certificate>,
     },
 }
 
@@ -60,7 +66,33 @@ impl Entrance {
         }
     }
 
-    /// Who asks.
+    /// Who asks. One answer for everything that does not fit; after a wrong token it comes late, and the connection
+    /// ends with it.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "on the socket it is known already")
+    )]
+    pub(super) async fn caller(
+        &self,
+        admin: &Admin,
+        headers: &HeaderMap,
+        place: &Place,
+    ) -> Result<Caller, Problem> {
+        let known = self.known(admin, headers).await;
+        #[cfg(feature = "tls")]
+        if let Self::Tcp { address, .. } = self {
+            let showed_token = headers.contains_key(header::AUTHORIZATION);
+            match &known {
+                Some(_) => admin.failures.forgive(*address),
+                None if showed_token => admin.failures.refuse_late(*address, place).await,
+                None => {}
+            }
+            return known.ok_or_else(|| unknown(showed_token));
+        }
+        known.ok_or_else(|| unknown(false))
+    }
+
+    /// Whom the system names, or who shows a token, or else a certificate, that the settings know as they are now.
     #[cfg_attr(
         not(feature = "tls"),
         expect(
@@ -69,54 +101,33 @@ impl Entrance {
             reason = "on the socket it is known already"
         )
     )]
-    pub(super) async fn caller(
-        &self,
-        admin: &Admin,
-        headers: &HeaderMap,
-    ) -> Result<Caller, Problem> {
+    pub(super) async fn known(&self, admin: &Admin, headers: &HeaderMap) -> Option<Caller> {
         match self {
-            Self::Socket(caller) => Ok(caller.clone()),
+            Self::Socket(caller) => Some(caller.clone()),
             #[cfg(feature = "tls")]
-            Self::Tcp {
-                address,
-                certificate,
-            } => shown(admin, headers, *address, certificate.as_ref()).await,
+            Self::Tcp { certificate, .. } => {
+                let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+                match (shown.next(), shown.next()) {
+                    (None, _) => certificate.as_ref()?.caller(&admin.runtime),
+                    (Some(one), None) => {
+                        let token = bearer(one.as_bytes())?;
+                        admin.tokens.holder(&admin.runtime, token).await
+                    }
+                    _ => None,
+                }
+            }
         }
     }
 }
 
-/// Who shows a token, or else a certificate, that is known. One answer for everything that does not fit, after a time
-/// that grows with each wrong token.
-#[cfg(feature = "tls")]
-async fn shown(
-    admin: &Admin,
-    headers: &HeaderMap,
-    address: std::net::IpAddr,
-    certificate: Option<&Caller>,
-) -> Result<Caller, Problem> {
-    let shown = headers.get_all(header::AUTHORIZATION).iter();
-    let shown: Vec<_> = shown.map(header::HeaderValue::as_bytes).collect();
-    let known = match shown.as_slice() {
-        [] => certificate.cloned(),
-        [one] => match bearer(one) {
-            Some(token) => admin.tokens.holder(&admin.runtime, token).await,
-            None => None,
-        },
-        _ => None,
-    };
-    if let Some(caller) = known {
-        admin.failures.forgive(address);
-        return Ok(caller);
-    }
-    if !shown.is_empty() {
-        tokio::time::sleep(admin.failures.failed(address)).await;
-    }
+fn unknown(close: bool) -> Problem {
     let message = "this needs a bearer token or a client certificate that is known here";
     let code = "runtime.unauthenticated";
-    Err(Problem {
+    Problem {
         authenticate: true,
+        close,
         ..Problem::new(401, code, oneiric_core::ErrorKind::Denied, message)
-    })
+    }
 }
 
 /// The token of an `Authorization` header.

@@ -1,14 +1,20 @@
 //! Wrong tokens by address: each failure in a row makes the next refusal slower. Right ones are never slowed, so an
 //! attacker behind the same address locks nobody out; and what is remembered is bounded, the oldest goes first.
+//!
+//! A refusal that waits holds no connection's place, or wrong tokens would keep out the right one; and so few wait at
+//! one time that waiting costs little. Beyond those a refusal comes at once: it ends its connection, so that the next
+//! attempt needs another handshake.
 
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+
+use super::{budget::Budget, places::Place};
 
 /// So many addresses are remembered.
 const MOST: usize = 1_024;
@@ -17,11 +23,16 @@ const KEPT: Duration = Duration::from_secs(600);
 /// After the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3);
+/// So many refusals wait at one time.
+const MOST_WAITING: usize = 32;
+/// Of these, to one address.
+const MOST_WAITING_EACH: usize = 4;
 
 /// Failures by address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Failures {
     by_address: Mutex<HashMap<IpAddr, Row>>,
+    waiting: Arc<Budget>,
 }
 
 /// Failures in a row.
@@ -31,9 +42,33 @@ struct Row {
     last: Instant,
 }
 
+impl Default for Failures {
+    fn default() -> Self {
+        Self {
+            by_address: Mutex::default(),
+            waiting: Budget::new(MOST_WAITING, MOST_WAITING_EACH),
+        }
+    }
+}
+
 impl Failures {
+    /// Notes a failure, and returns when it may be told. Meanwhile the place is somebody else's.
+    pub(super) async fn refuse_late(&self, address: IpAddr, place: &Place) {
+        let wait = self.failed(address);
+        if let Some(_turn) = self.waiting.share(&address.to_string()) {
+            place.give_back();
+            sleep(wait).await;
+        }
+    }
+
+    /// How many refusals wait.
+    #[cfg(any(test, feature = "metrics"))]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.taken()
+    }
+
     /// Notes a failure: how long to wait before saying so.
-    pub(super) fn failed(&self, address: IpAddr) -> Duration {
+    fn failed(&self, address: IpAddr) -> Duration {
         let now = Instant::now();
         let mut rows = self.rows();
         if rows.len() >= MOST && !rows.contains_key(&address) {
@@ -73,6 +108,7 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::places::Places;
 
     fn address(number: u32) -> IpAddr {
         std::net::Ipv4Addr::from(number).into()
@@ -88,6 +124,32 @@ mod tests {
         assert_eq!(failures.failed(address(1)), FIRST);
         tokio::time::advance(KEPT).await;
         assert_eq!(failures.failed(address(1)), FIRST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_wait_hold_no_place_and_few_wait() {
+        let failures = Arc::new(Failures::default());
+        let places = Arc::new(Places::new(1));
+        let mut refusals = tokio::task::JoinSet::new();
+        for number in 0..100 {
+            // Four of an address and, where they all wait, the fifth at once; of all addresses so many and no more.
+            let from = address(number / 5);
+            let (place, _) = places.enter(Some(from)).await;
+            place.busy();
+            let failures = Arc::clone(&failures);
+            refusals.spawn(async move {
+                failures.refuse_late(from, &place).await;
+            });
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((failures.waiting(), places.taken()), (MOST_WAITING, 0));
+        let mut at_once = 0;
+        while refusals.try_join_next().is_some() {
+            at_once += 1;
+        }
+        assert_eq!(at_once, 100 - MOST_WAITING);
+        while refusals.join_next().await.is_some() {}
+        assert_eq!(failures.waiting(), 0);
     }
 
     #[tokio::test(start_paused = true)]

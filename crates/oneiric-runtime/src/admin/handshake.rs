@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{answer::Admin, cert_names, entrance::Caller, places::Place};
+use super::{answer::Admin, certificate::Certificate, places::Place};
 
 /// For a handshake to end.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Completes a handshake; says who showed a certificate that the settings know.
+/// Completes a handshake; gives the certificate that was shown.
 pub(super) async fn shake(
     admin: &Arc<Admin>,
     acceptor: &TlsAcceptor,
@@ -20,7 +20,7 @@ pub(super) async fn shake(
     address: IpAddr,
     place: &Place,
     stop: &CancellationToken,
-) -> Option<(TlsStream<TcpStream>, Option<Caller>)> {
+) -> Option<(TlsStream<TcpStream>, Option<Certificate>)> {
     let (turn, _) = admin.handshakes.enter(Some(address)).await;
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(LIMIT, acceptor.accept(stream)) => shaken,
@@ -30,7 +30,11 @@ pub(super) async fn shake(
     };
     match shaken {
         Ok(Ok(stream)) => {
-            let certificate = caller(admin, &stream);
+            let (_, connection) = stream.get_ref();
+            let shown = connection
+                .peer_certificates()
+                .and_then(|chain| chain.first());
+            let certificate = shown.map(|shown| Certificate::read(shown));
             Some((stream, certificate))
         }
         Ok(Err(error)) => {
@@ -49,15 +53,4 @@ pub(super) async fn shake(
 fn given_up<T>(admin: &Admin) -> Option<T> {
     admin.refused("place_taken");
     None
-}
-
-/// Whose certificate was shown: the first of its names that has a role.
-fn caller(admin: &Admin, stream: &TlsStream<TcpStream>) -> Option<Caller> {
-    let (_, connection) = stream.get_ref();
-    let shown = connection.peer_certificates()?.first()?;
-    let settings = admin.runtime.settings();
-    let roles = &settings.admin.client_roles;
-    let role = |name: &String| roles.iter().find(|(known, _)| known == name);
-    let (name, role) = cert_names::names(shown).iter().find_map(role)?;
-    Some(Caller::new(format!("cert:{name}"), *role))
 }

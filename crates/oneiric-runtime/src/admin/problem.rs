@@ -1,6 +1,7 @@
 //! What comes of a request: an answer, or why there is none.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     error::Error,
     io,
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Body;
 use oneiric_core::{Coded, ErrorKind};
+use oneiric_lifecycle::{CallError, LifecycleError};
 use serde::Serialize;
 use tracing::Level;
 
@@ -26,6 +28,8 @@ use crate::{
 
 /// The longest message; what a client sent may be quoted in one.
 const MAX_MESSAGE_BYTES: usize = 2 << 10;
+/// For the words that say how long it was before it was cut.
+const CUT_BYTES: usize = 40;
 
 /// What clients in production are told of a defect of ours.
 const DEFECT: &str = "internal error; the log of the process has more under this request id";
@@ -62,6 +66,10 @@ pub(super) struct Problem {
     pub(super) allow: Option<Methods>,
     /// Whether to say how one can show who one is.
     pub(super) authenticate: bool,
+    /// Whether the connection ends with it.
+    pub(super) close: bool,
+    /// Whether it was refused before anything was begun, so that the same may be asked again.
+    pub(super) did_nothing: bool,
     /// Whether it was given before.
     pub(super) replayed: bool,
     /// When the same request is going to be taken, where that is known. Boxed, for it is rare, and results are moved.
@@ -95,12 +103,18 @@ impl Answer {
         Self {
             status: 200,
             content_type,
-            body: Content::Stream(body.boxed_unsync()),
+            body: Content::stream(body),
         }
     }
 }
 
 impl Content {
+    pub(super) fn stream(
+        body: impl Body<Data = Bytes, Error = io::Error> + Send + 'static,
+    ) -> Self {
+        Self::Stream(body.boxed_unsync())
+    }
+
     pub(super) fn written(self) -> Written {
         match self {
             Self::Whole(bytes) => Full::new(bytes)
@@ -122,11 +136,13 @@ impl Problem {
             status,
             code,
             kind,
-            message: cut(&message.into(), MAX_MESSAGE_BYTES).into_owned().into(),
+            message: message.into().into(),
             causes: None,
             hint: None,
             allow: None,
             authenticate: false,
+            close: false,
+            did_nothing: false,
             replayed: false,
             retry_at: None,
             level: Level::INFO,
@@ -145,6 +161,18 @@ impl Problem {
         RuntimeError::Internal { message }.into()
     }
 
+    /// The same without secrets, and as short as it is logged and told. In this order: of a secret that was cut, the
+    /// rest would not be found.
+    pub(super) fn covered(self, runtime: &Runtime) -> Self {
+        let redactor = runtime.redactor();
+        let cover = |text: &str| Box::from(short(&redactor.redact(text)));
+        Self {
+            message: cover(&self.message),
+            causes: self.causes.as_deref().map(cover),
+            ..self
+        }
+    }
+
     /// How long it is from `now` until the same request is going to be taken, where that is known.
     pub(super) fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         let at = self.retry_at.as_deref()?;
@@ -156,6 +184,12 @@ impl Problem {
     /// In production that is the code, the message without places on this machine, and the id; of a defect of ours
     /// only that it is one. In development it is everything.
     pub(super) fn document(self, id: &str, runtime: &Runtime) -> (u16, ErrorDoc) {
+        // Again, if it was before: nobody gets it otherwise.
+        let problem = self.covered(runtime);
+        problem.told(id, runtime)
+    }
+
+    fn told(self, id: &str, runtime: &Runtime) -> (u16, ErrorDoc) {
         let (status, kind) = (self.status, self.kind);
         let causes = self.causes.clone();
         let retry_after = self.retry_after(runtime.inner.clock.now());
@@ -202,11 +236,40 @@ impl From<RuntimeError> for Problem {
         Self {
             hint: error.hint(),
             retry_at: error.retry_at().map(Box::new),
+            did_nothing: did_nothing(&error),
             causes: causes(&error),
             level,
             ..Self::new(kind::status(kind), code, kind, error.to_string())
         }
     }
+}
+
+/// Whether an error says that what was asked for was refused before it was begun: at the gate, or by a store that a
+/// change has to be written to first. Whatever a component said, or how far an activation came, is an outcome.
+const fn did_nothing(error: &RuntimeError) -> bool {
+    match error {
+        RuntimeError::Lifecycle(error)
+        | RuntimeError::Call {
+            error: CallError::NotServed(error),
+            ..
+        } => matches!(
+            error,
+            LifecycleError::Busy { .. }
+                | LifecycleError::InUse { .. }
+                | LifecycleError::NotActive { .. }
+                | LifecycleError::Stopped { .. }
+        ),
+        RuntimeError::State(_) => true,
+        _ => false,
+    }
+}
+
+/// Cuts a text to the longest that is told; one that was cut already stays as it is.
+fn short(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_MESSAGE_BYTES {
+        return Cow::Borrowed(text);
+    }
+    cut(text, MAX_MESSAGE_BYTES - CUT_BYTES)
 }
 
 /// What is behind an error, from what it says itself to what began it.
@@ -217,7 +280,7 @@ fn causes(error: &RuntimeError) -> Option<Box<str>> {
         text.push_str(&format!(": {cause}"));
         match cause.source() {
             Some(next) => cause = next,
-            None => return Some(cut(&text, MAX_MESSAGE_BYTES).into()),
+            None => return Some(text.into()),
         }
     }
 }
@@ -225,8 +288,6 @@ fn causes(error: &RuntimeError) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-
-    use oneiric_lifecycle::CallError;
 
     use super::*;
     use crate::{RuntimeBuilder, Settings};

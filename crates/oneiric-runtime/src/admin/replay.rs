@@ -2,8 +2,9 @@
 //! the same body, is not done a second time.
 //!
 //! What carries a key runs in a task of its own, so that a connection that breaks right after it was sent ends
-//! nothing; whoever asks again waits for that task. Refusals that did nothing (busy, unavailable) are not kept:
-//! asking again later is what one should do then.
+//! nothing; whoever asks again waits for that task. Refusals before anything was begun (a budget, a paused slot, a
+//! full disk) are not kept: asking again later is what one should do then. Everything else is, failures included: work
+//! that failed was done, and may have had half its effect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -120,12 +121,11 @@ impl Outcome {
     /// What is kept of it: nothing where nothing was done, and no more than fits.
     fn kept(&self) -> Option<(Self, usize)> {
         match self {
-            Self::Problem(problem)
-                if matches!(problem.kind, ErrorKind::Busy | ErrorKind::Unavailable) =>
-            {
-                None
+            Self::Problem(problem) if problem.did_nothing => None,
+            Self::Problem(problem) => {
+                let causes = problem.causes.as_deref().map_or(0, str::len);
+                Some((self.clone(), problem.message.len() + causes))
             }
-            Self::Problem(problem) => Some((self.clone(), problem.message.len())),
             Self::Answer { body, .. } if body.len() <= MAX_ANSWER_BYTES => {
                 Some((self.clone(), body.len()))
             }
@@ -288,7 +288,11 @@ mod tests {
     async fn what_did_nothing_or_came_to_nothing_may_be_asked_again() {
         let replays = Arc::new(Replays::default());
         drop(new(claim(&replays, "k", b"")));
-        let busy = Problem::new(423, "runtime.writes_exhausted", ErrorKind::Busy, "full");
+        let full = Problem::new(423, "runtime.writes_exhausted", ErrorKind::Busy, "full");
+        let busy = Problem {
+            did_nothing: true,
+            ..full
+        };
         new(claim(&replays, "k", b"")).done(Outcome::Problem(busy));
         new(claim(&replays, "k", b"")).done(answer(1));
         assert!(matches!(claim(&replays, "k", b""), Claim::Before(_)));

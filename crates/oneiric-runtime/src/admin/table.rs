@@ -24,6 +24,11 @@ pub(super) enum Handler {
     Call(Waiting),
     /// Gives an answer that may never end; has its share of the streams.
     Stream(Waiting),
+    /// Gives an answer that may be long, or take long to be put together; has its share of those until it is written.
+    Long(Waiting),
+    /// Gives a copy of the database; has its share of those until it is written. Takes no `HEAD`, which would have a
+    /// copy made for nobody.
+    Copy(Waiting),
 }
 
 /// A handler that waits.
@@ -61,6 +66,8 @@ pub(super) enum Verb {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Methods {
     Get,
+    /// And no `HEAD`.
+    OnlyGet,
     Post,
     Both,
 }
@@ -69,6 +76,7 @@ impl Methods {
     pub(super) const fn names(self) -> &'static str {
         match self {
             Self::Get => "GET, HEAD",
+            Self::OnlyGet => "GET",
             Self::Post => "POST",
             Self::Both => "GET, HEAD, POST",
         }
@@ -162,11 +170,14 @@ impl Verb {
             Self::Post => "POST",
         }
     }
+}
 
-    fn takes(self, method: &Method) -> bool {
-        match self {
-            Self::Get => method == Method::GET || method == Method::HEAD,
-            Self::Post => method == Method::POST,
+impl Row {
+    fn takes(&self, method: &Method) -> bool {
+        let is_copy = matches!(self.handle, Handler::Copy(_));
+        match self.verb {
+            Verb::Get => method == Method::GET || (method == Method::HEAD && !is_copy),
+            Verb::Post => method == Method::POST,
         }
     }
 }
@@ -183,11 +194,15 @@ pub(super) fn find(method: &Method, path: &str) -> Result<&'static Row, Problem>
         let code = "runtime.route_unknown";
         return Err(Problem::new(404, code, ErrorKind::NotFound, message));
     }
-    if let Some(row) = here.iter().find(|row| row.verb.takes(method)) {
+    if let Some(row) = here.iter().find(|row| row.takes(method)) {
         return Ok(row);
     }
     let has = |verb| here.iter().any(|row| row.verb == verb);
+    let copies = here
+        .iter()
+        .any(|row| matches!(row.handle, Handler::Copy(_)));
     let methods = match (has(Verb::Get), has(Verb::Post)) {
+        _ if copies => Methods::OnlyGet,
         (true, true) => Methods::Both,
         (true, false) => Methods::Get,
         _ => Methods::Post,

@@ -192,7 +192,7 @@ impl Metric {
                 Gauge,
                 Unit::Count,
                 &["what"],
-                "Connections, calls, changes and streams of the admin API at this moment, by what.",
+                "Connections, calls, changes, streams, long answers, copies and refusals that wait, at this moment, by what.",
             ),
             Self::SettingsReloadsTotal => (
                 "oneiric_settings_reloads_total",

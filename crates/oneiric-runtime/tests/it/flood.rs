@@ -226,7 +226,10 @@ async fn ten_thousand_connections_over_tcp_cost_nobody_anything() {
 #[tokio::test]
 async fn over_tcp_whatever_is_slow_has_an_end() {
     let tcp = Tcp::start(CAST).await;
-    let token = format!("authorization: Bearer {}\r\n", crate::tls::OPERATE);
+    let token = format!(
+        "authorization: Bearer {}\r\ncontent-type: application/json\r\n",
+        crate::tls::OPERATE
+    );
     let endless =
         format!("POST /v1/call HTTP/1.1\r\nhost: x\r\n{token}content-length: 9\r\n\r\n{{");
     let half = async {
@@ -255,7 +258,8 @@ async fn over_tcp_whatever_is_slow_has_an_end() {
 async fn over_tcp_whatever_is_too_much_is_refused() {
     let tcp = Tcp::start(CAST).await;
     let token = format!("authorization: Bearer {}\r\n", crate::tls::OPERATE);
-    let head = format!("POST /v1/call HTTP/1.1\r\nhost: x\r\n{token}");
+    let json = "content-type: application/json\r\n";
+    let head = format!("POST /v1/call HTTP/1.1\r\nhost: x\r\n{token}{json}");
     let announced = format!("{head}content-length: 99999999\r\n\r\n");
     let large = tcp.raw(announced.as_bytes()).await;
     assert!(large.starts_with("HTTP/1.1 413 "), "{large}");

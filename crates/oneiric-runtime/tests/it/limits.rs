@@ -1,7 +1,11 @@
 //! What one client, or all of them together, can take from the others: time, places, memory. The process must stay
 //! operable whatever they do.
 
-use tokio::{io::AsyncWriteExt, net::UnixStream};
+use oneiric_runtime::api::SwapRequestDoc;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
 
 use crate::support::{CAST, Scene, soon};
 
@@ -142,5 +146,64 @@ async fn what_a_client_sent_is_not_sent_back_in_full() {
         assert!(refused.starts_with("HTTP/1.1 400 "), "{refused:?}");
         assert!(refused.len() < 4_096, "{} bytes", refused.len());
     }
+    scene.stop().await;
+}
+
+/// A connection on which something is asked and the answer is left where it is.
+async fn unread(scene: &Scene, path: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+    let asked = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    soon(stream.write_all(asked.as_bytes())).await.unwrap();
+    soon(stream.readable()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn backups_that_nobody_reads_hold_no_place_and_are_few() {
+    let scene = Scene::start(CAST).await;
+    // More than the system takes for a reader who does not read.
+    let mut client = scene.client().await;
+    let mut swap = SwapRequestDoc::to_provider(
+        crate::support::slot("adapter/cache"),
+        "first".parse().unwrap(),
+    );
+    swap.reason = Some("r".repeat(1 << 10));
+    for number in 0..800 {
+        let provider = if number % 2 == 0 { "second" } else { "first" };
+        swap.provider = Some(provider.parse().unwrap());
+        soon(client.swap(&swap)).await.unwrap();
+    }
+    drop(client);
+    let mut held = vec![
+        unread(&scene, "/v1/state/backup").await,
+        unread(&scene, "/v1/state/backup").await,
+    ];
+    let refused = scene.get("/v1/state/backup").await;
+    assert!(refused.starts_with("HTTP/1.1 423 "), "{refused:.200}");
+    let code = "\"runtime.copies_exhausted\"";
+    assert!(refused.contains(code), "{refused}");
+    // Of the places there are, one is taken by this question.
+    let places = "oneiric_admin_in_use{what=\"socket_connections\"} 1\n";
+    while !scene.get("/metrics").await.contains(places) {}
+    // Another is made as soon as one of those is gone.
+    held.pop();
+    let mut third = unread(&scene, "/v1/state/backup").await;
+    let mut begins = [0; 12];
+    soon(third.read_exact(&mut begins)).await.unwrap();
+    while begins != *b"HTTP/1.1 200" {
+        third = unread(&scene, "/v1/state/backup").await;
+        soon(third.read_exact(&mut begins)).await.unwrap();
+    }
+    drop(held);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_has_a_copy_made_for_the_head_of_an_answer() {
+    let scene = Scene::start(CAST).await;
+    let asked = b"HEAD /v1/state/backup HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let refused = scene.raw(asked).await;
+    assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+    assert!(refused.contains("allow: GET\r\n"), "{refused}");
     scene.stop().await;
 }

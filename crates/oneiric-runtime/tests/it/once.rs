@@ -22,8 +22,12 @@ build = "wait"
 "#;
 
 fn head(key: &str, body: &str) -> String {
+    post("/v1/swap", key, body)
+}
+
+fn post(path: &str, key: &str, body: &str) -> String {
     format!(
-        "POST /v1/swap HTTP/1.1\r\nhost: x\r\nconnection: close\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nidempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
 }
@@ -142,5 +146,89 @@ async fn the_client_asks_again_when_its_connection_breaks_and_one_swap_is_made()
     soon(client.swap(&back)).await.unwrap();
     soon(client.swap(&request)).await.unwrap();
     assert_eq!(scene.runtime.revisions().len(), 3);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn work_that_failed_was_done_and_is_not_done_again() {
+    let scene = Scene::start(CAST).await;
+    let boom = r#"{"slot": "adapter/cache", "operation": "boom"}"#;
+    for replayed in [false, true, true] {
+        let answer = scene.raw(post("/v1/call", "k", boom).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert_eq!(
+            answer.contains("idempotency-replayed: true"),
+            replayed,
+            "{answer}"
+        );
+    }
+    let counted = scene.get("/metrics").await;
+    let calls = "oneiric_calls_total{slot=\"adapter/cache\"";
+    let calls = counted.lines().filter(|line| line.starts_with(calls));
+    let failed: Vec<_> = calls.filter(|line| !line.ends_with(" 0")).collect();
+    assert!(
+        matches!(failed[..], [one] if one.ends_with(" 1")),
+        "{failed:?}"
+    );
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_refused_before_it_began_may_be_asked_for_again() {
+    let scene = Scene::start(CAST).await;
+    let activity =
+        |activity: &str| format!(r#"{{"scope": "adapter/cache", "activity": "{activity}"}}"#);
+    scene.post("/v1/activity", &activity("paused")).await;
+    let who = post(
+        "/v1/call",
+        "k",
+        r#"{"slot": "adapter/cache", "operation": "who"}"#,
+    );
+    let refused = scene.raw(who.as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 423 "), "{refused}");
+    scene.post("/v1/activity", &activity("running")).await;
+    let answer = scene.raw(who.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(!answer.contains("idempotency-replayed"), "{answer}");
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_that_was_late_is_told_as_it_ended() {
+    let text = format!("admin.request_timeout_ms = 200\n{CAST}{SLOW}");
+    let scene = Scene::start(&text).await;
+    let asked = head("k", SWAP);
+    let late = scene.raw(asked.as_bytes()).await;
+    assert!(late.starts_with("HTTP/1.1 504 "), "{late}");
+    assert!(late.contains("may still go on"), "{late}");
+    scene.stage.gate.add_permits(1);
+    // It ends some time after that; until then whoever asks may be told again that it is late.
+    let answer = loop {
+        let answer = scene.raw(asked.as_bytes()).await;
+        if !answer.starts_with("HTTP/1.1 504 ") {
+            break answer;
+        }
+    };
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("idempotency-replayed: true"), "{answer}");
+    assert_eq!(body(&answer)["report"]["outcome"], "swapped", "{answer}");
+    assert_eq!(scene.runtime.revisions().len(), 1);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends_when_it_is_late_and_is_not_begun_again() {
+    let scene = Scene::start(&format!("admin.request_timeout_ms = 200\n{CAST}")).await;
+    let wait = r#"{"slot": "adapter/cache", "operation": "wait"}"#;
+    let asked = post("/v1/call", "k", wait);
+    for _ in 0..2 {
+        let late = scene.raw(asked.as_bytes()).await;
+        assert!(late.starts_with("HTTP/1.1 504 "), "{late}");
+    }
+    soon(scene.stage.begun.acquire()).await.unwrap().forget();
+    assert_eq!(scene.stage.begun.available_permits(), 0);
+    // Nothing holds its share any more.
+    let none = "oneiric_admin_in_use{what=\"calls\"} 0";
+    while !scene.get("/metrics").await.contains(none) {}
     scene.stop().await;
 }

@@ -1,11 +1,15 @@
 //! The admin API over TCP: who is let in, as what, and who is not.
 
-use std::fs;
+use std::{fs, net::Ipv4Addr};
 
 use oneiric_core::{Coded, ErrorKind};
 use oneiric_runtime::{
-    ClientError, RuntimeError,
+    ClientError, RuntimeError, Watched,
     api::{RotateRequest, SwapRequestDoc},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
 };
 
 use crate::{
@@ -235,4 +239,166 @@ async fn an_address_that_is_taken_is_an_error_with_the_address() {
     let error = soon(runtime.run(std::future::pending())).await.unwrap_err();
     assert_eq!(error.code(), "runtime.listen_failed");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn wrong_tokens_from_one_address_keep_the_right_one_of_another_from_nothing() {
+    // So few places that wrong tokens which held theirs until they are refused would keep them all for minutes.
+    let tcp = Tcp::start_with("admin.max_connections = 4", CAST).await;
+    let wrong = "GET /v1/status HTTP/1.1\r\nhost: x\r\nauthorization: Bearer wrong\r\n\r\n";
+    let mut refusals = JoinSet::new();
+    for _ in 0..200 {
+        let mut stream = tcp.stream_from(Ipv4Addr::new(127, 0, 0, 9)).await;
+        soon(stream.write_all(wrong.as_bytes())).await.unwrap();
+        refusals.spawn(async move {
+            let mut answer = Vec::new();
+            drop(soon(stream.read_to_end(&mut answer)).await);
+            String::from_utf8_lossy(&answer).into_owned()
+        });
+    }
+    let mut operator = tcp.client().await;
+    soon(operator.status(None)).await.unwrap();
+    // Each was refused, and its connection ended with that.
+    let mut refused = 0;
+    while let Some(answer) = soon(refusals.join_next()).await {
+        let answer = answer.unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 401 "),
+            "{answer}"
+        );
+        assert!(
+            answer.is_empty() || answer.contains("connection: close"),
+            "{answer}"
+        );
+        refused += usize::from(!answer.is_empty());
+    }
+    assert!(refused > 0);
+    tcp.scene.stop().await;
+}
+
+#[tokio::test]
+async fn p84_a_role_that_is_taken_away_holds_no_more_on_connections_that_are_open() {
+    let tcp = Tcp::start(CAST).await;
+    let signed = tcp.authority.sign("deploy");
+    let builder = tcp.builder().identity(signed.certificate, signed.key);
+    let mut deploy = soon(builder.connect()).await.unwrap();
+    soon(deploy.swap(&swap())).await.unwrap();
+    let mut events = soon(deploy.events(None, None)).await.unwrap();
+    tcp.reload("deploy = \"operate\"", "deploy = \"read\"")
+        .await;
+    let denied = soon(deploy.swap(&swap())).await.unwrap_err();
+    assert_eq!(code(&denied).0, "runtime.role_denied");
+    tcp.reload("deploy = \"operate\"\n", "").await;
+    let refused = soon(deploy.status(None)).await.unwrap_err();
+    assert_eq!(code(&refused).0, "runtime.unauthenticated");
+    // Its stream ends before the next event, and says nothing of an end of the process.
+    let mut operator = tcp.client().await;
+    let back = SwapRequestDoc::to_provider(slot("adapter/cache"), "first".parse().unwrap());
+    soon(operator.swap(&back)).await.unwrap();
+    let error = loop {
+        match soon(events.next()).await {
+            Ok(Some(Watched::Event(event))) => assert_ne!(event.event, "published"),
+            Ok(other) => assert!(other.is_some(), "an end was told"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), "runtime.connection_broken");
+    tcp.scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_it_was_opened_with() {
+    let tcp = Tcp::start(CAST).await;
+    let viewer = tcp.with_token(READ).await.unwrap();
+    let mut events = soon(viewer.events(None, None)).await.unwrap();
+    let secrets = tcp.scene.dir.path().join("state/secrets");
+    private(&secrets.join("read"), "rotated-0123456789abcdef");
+    let rotate = RotateRequest::default();
+    soon(tcp.scene.runtime.rotate_secrets(rotate, "test"))
+        .await
+        .unwrap();
+    let mut operator = tcp.client().await;
+    soon(operator.swap(&swap())).await.unwrap();
+    let error = loop {
+        match soon(events.next()).await {
+            Ok(Some(Watched::Event(event))) => assert_ne!(event.event, "published"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), "runtime.connection_broken");
+    tcp.scene.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_reads_over_tcp_takes_no_stream_from_the_socket_nor_all_of_the_others() {
+    let tcp = Tcp::start(CAST).await;
+    let viewer = tcp.with_token(READ).await.unwrap();
+    let mut held = Vec::new();
+    // Sixteen at one time, half of them for one.
+    for _ in 0..8 {
+        held.push(soon(viewer.events(None, None)).await.unwrap());
+    }
+    let error = soon(viewer.events(None, None)).await.unwrap_err();
+    assert_eq!(code(&error), ("runtime.streams_exhausted", ErrorKind::Busy));
+    let operator = tcp.client().await;
+    for _ in 0..8 {
+        held.push(soon(operator.events(None, None)).await.unwrap());
+    }
+    let socket = tcp.scene.client().await;
+    for _ in 0..16 {
+        held.push(soon(socket.events(None, None)).await.unwrap());
+    }
+    let error = soon(socket.events(None, None)).await.unwrap_err();
+    assert_eq!(code(&error), ("runtime.streams_exhausted", ErrorKind::Busy));
+    drop(held);
+    tcp.scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_page_in_a_browser_sends_is_refused() {
+    let tcp = Tcp::start(CAST).await;
+    let token = format!("authorization: Bearer {OPERATE}\r\n");
+    let json = format!("{token}content-type: application/json\r\n");
+    let body = r#"{"slot": "adapter/cache", "provider": "second"}"#;
+    for page in [
+        "origin: https://evil.example\r\n",
+        "origin: null\r\n",
+        "sec-fetch-site: cross-site\r\n",
+        "sec-fetch-site: same-site\r\n",
+    ] {
+        let head = format!("{json}{page}");
+        let answer = tcp.ask_plainly("POST /v1/swap", &head, body).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{page} {answer}");
+        assert!(answer.contains("\"runtime.cross_site\""), "{answer}");
+    }
+    for kind in ["", "content-type: text/plain;charset=UTF-8\r\n"] {
+        let head = format!("{token}{kind}");
+        let answer = tcp.ask_plainly("POST /v1/swap", &head, body).await;
+        assert!(answer.starts_with("HTTP/1.1 415 "), "{kind} {answer}");
+        assert!(answer.contains("\"runtime.body_not_json\""), "{answer}");
+    }
+    assert!(tcp.scene.runtime.revisions().is_empty());
+    // A program says what it sends, and need not where nothing is sent.
+    let answer = tcp.ask_plainly("POST /v1/swap", &json, body).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answer = tcp.ask_plainly("GET /v1/status", &token, "").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    tcp.scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_cut_at_the_end_of_a_message_is_covered_all_the_same() {
+    let tcp = Tcp::start(CAST).await;
+    let mut operator = tcp.client().await;
+    soon(operator.status(None)).await.unwrap();
+    let head = format!("authorization: Bearer {OPERATE}\r\n");
+    let (begins, _) = OPERATE.split_at(8);
+    for padding in (1_900..2_060).step_by(4) {
+        let body = format!(r#"{{"{}{OPERATE}": 1}}"#, "x".repeat(padding));
+        let answer = tcp.ask("POST /v1/call", &head, &body).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(!answer.contains(begins), "{padding}: {answer}");
+    }
+    tcp.scene.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +11,9 @@ use std::{
 
 use oneiric_core::BoxFuture;
 use oneiric_domains::{Secret, SecretError, SecretProvider};
-use oneiric_runtime::{Client, ClientBuilder, ClientError, Runtime, RuntimeBuilder, Settings};
+use oneiric_runtime::{
+    Client, ClientBuilder, ClientError, Runtime, RuntimeBuilder, Settings, api::ReloadOutcome,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -19,7 +21,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -109,6 +111,7 @@ pub(crate) struct Tcp {
     pub(crate) scene: Scene,
     pub(crate) authority: Authority,
     pub(crate) address: SocketAddr,
+    text: String,
 }
 
 /// The settings of `admin.tcp`, with the files they name, for a runtime in `dir`.
@@ -156,17 +159,34 @@ monitor = "read"
 
 impl Tcp {
     pub(crate) async fn start(text: &str) -> Self {
+        Self::start_with("", text).await
+    }
+
+    /// With settings that stand before all tables.
+    pub(crate) async fn start_with(first: &str, text: &str) -> Self {
         let (stage, dir) = (Stage::new(), tempfile::tempdir().unwrap());
         let authority = Authority::new();
         let settings = tcp_settings(dir.path(), &authority);
-        let runtime = with_secrets(&stage, &format!("{settings}\n{text}"), dir.path());
+        let text = format!("{first}\n{settings}\n{text}");
+        let runtime = with_secrets(&stage, &text, dir.path());
         let scene = Scene::run(stage, runtime, dir).await;
         let address = scene.address.unwrap();
         Self {
             scene,
             authority,
             address,
+            text,
         }
+    }
+
+    /// Has the settings reloaded with something in them replaced.
+    pub(crate) async fn reload(&self, from: &str, to: &str) {
+        assert!(self.text.contains(from), "{from}");
+        let text = self.text.replace(from, to);
+        let mut settings = Settings::parse(&text, "oneiric.toml").unwrap();
+        settings.state_dir = self.scene.dir.path().join("state");
+        let done = soon(self.scene.runtime.reload_to(settings, "test")).await;
+        assert_eq!(done.unwrap().outcome, ReloadOutcome::Applied);
     }
 
     pub(crate) fn builder(&self) -> ClientBuilder {
@@ -185,7 +205,14 @@ impl Tcp {
 
     /// A connection with TLS and nothing else.
     pub(crate) async fn stream(&self) -> TlsStream<TcpStream> {
-        let stream = soon(TcpStream::connect(self.address)).await.unwrap();
+        self.stream_from(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// A connection with TLS from an address of this machine.
+    pub(crate) async fn stream_from(&self, from: Ipv4Addr) -> TlsStream<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = soon(socket.connect(self.address)).await.unwrap();
         let connector = TlsConnector::from(Arc::new(config(&self.authority, None)));
         let name = ServerName::try_from("localhost").unwrap();
         soon(connector.connect(name, stream)).await.unwrap()
@@ -201,8 +228,14 @@ impl Tcp {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// A request with these lines in its head.
+    /// A request with these lines in its head, and JSON.
     pub(crate) async fn ask(&self, line: &str, head: &str, body: &str) -> String {
+        let head = format!("content-type: application/json\r\n{head}");
+        self.ask_plainly(line, &head, body).await
+    }
+
+    /// A request with these lines in its head.
+    pub(crate) async fn ask_plainly(&self, line: &str, head: &str, body: &str) -> String {
         let length = body.len();
         let text = format!(
             "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}content-length: {length}\r\n\r\n{body}"

@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[Param::one("slot")],
         takes: None,
         gives: Gives::Json(document!(HistoryDoc), &[]),
-        handle: Handler::Later(|admin, asked| Box::pin(history(admin, asked))),
+        handle: Handler::Long(|admin, asked| Box::pin(history(admin, asked))),
     },
     Row {
         verb: Verb::Get,
@@ -49,7 +49,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         takes: None,
         gives: Gives::Json(document!(StateDoc), &[]),
-        handle: Handler::Later(|admin, _| Box::pin(state(admin))),
+        handle: Handler::Long(|admin, _| Box::pin(state(admin))),
     },
     Row {
         verb: Verb::Get,
@@ -59,7 +59,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         takes: None,
         gives: Gives::Other(DATABASE),
-        handle: Handler::Later(|admin, _| Box::pin(backup(admin))),
+        handle: Handler::Copy(|admin, _| Box::pin(backup(admin))),
     },
 ];
 

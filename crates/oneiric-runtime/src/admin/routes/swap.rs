@@ -7,9 +7,10 @@ use oneiric_lifecycle::{Outcome, SwapReport};
 
 use crate::{
     admin::{
-        answer::{Admin, exhausted},
+        answer::Admin,
         asked::{Asked, at_most},
         problem::{Answer, Problem},
+        shares::exhausted,
         table::{Access, Gives, Handler, Row, Verb, document},
     },
     api::{ErrorFields, SwapDoc, SwapRequestDoc, kind},
@@ -35,7 +36,7 @@ async fn swap(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
     let reason = swap.reason.as_deref().unwrap_or("");
     at_most(reason, MAX_REASON_BYTES, "`reason`")?;
     let slot = &swap.slot;
-    let Some(_turn) = admin.swaps.share(slot.as_str()) else {
+    let Some(_turn) = admin.shares.swaps.share(slot.as_str()) else {
         let message = format!("so many swaps of {slot} wait already that no more are taken");
         let hint =
             "wait for some of them to end; `oneiric status SLOT` shows what the slot waits for";
