@@ -134,3 +134,26 @@ fn a_process_whose_log_nobody_reads_serves_and_stops() {
         drop(kept);
     }
 }
+
+/// A reload checks what a start checks.
+#[test]
+fn a_wrong_filter_in_reloaded_settings_is_refused_with_its_place() {
+    let settings = format!("{CACHES}\n[reload]\nwatch = false\n");
+    let process = Process::start(&settings);
+    let with = |filter: &str| {
+        let text = format!("{settings}\n[run]\ngrace_ms = 7\n[log]\nfilter = \"{filter}\"\n");
+        process.place().write("oneiric.toml", &text);
+        process.oneiric(&["reload"])
+    };
+    let said = with("a=b=c").failed(3);
+    assert!(
+        said.contains("log.filter") && said.contains("(runtime.settings_invalid)"),
+        "{said}"
+    );
+    assert!(said.contains("oneiric.toml:"), "{said}");
+    let in_force = process.oneiric(&["config", "show"]).ok();
+    assert!(!in_force.contains("grace_ms = 7\n"), "{in_force}");
+    with("debug").ok();
+    let (code, _) = process.stop();
+    assert_eq!(code, Some(0));
+}

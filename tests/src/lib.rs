@@ -11,6 +11,7 @@ pub mod binary;
 pub mod console;
 pub mod guide;
 pub mod http;
+pub mod ports;
 pub mod process;
 pub mod program;
 pub mod random;

@@ -6,14 +6,13 @@
 //! Without the program `redis-server` a test shows nothing; see `program`. This file is also a module of the tests of `oneiric-builtins`.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::program;
+use super::{ports, program};
 
 /// Runs the server until standard input ends, then kills it. Its process id is the first line.
 const KEEPER: &str = r#""$@" & echo "$!"; read -r _; kill -9 "$!" 2> /dev/null; wait"#;
@@ -57,7 +56,7 @@ impl RedisServer {
         };
         // Between the choice of a port and its use somebody else may take it.
         for _ in 0..20 {
-            server.port = free_port();
+            server.port = ports::free();
             match server.try_start() {
                 Ok(()) => return Some(server),
                 Err(log) if log.contains("bind:") || log.contains("Failed listening") => {}
@@ -192,10 +191,4 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port on which nobody listens now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }

@@ -122,8 +122,13 @@ mod tests {
 
     #[test]
     fn a_token_that_others_can_read_is_not_used() {
-        // Everybody can read the program's own source, and its folder is no file.
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        File::create(&path).unwrap();
+        let readable = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, readable).unwrap();
         let mut global = Global::default();
         global.remote.url = Some("https://a:1".to_owned());
         for wrong in [path, "/nowhere".into()] {

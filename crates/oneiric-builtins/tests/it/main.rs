@@ -7,6 +7,13 @@ mod file_cache;
 mod flaky;
 #[cfg(unix)]
 mod obstacles;
+#[path = "../../../../tests/src/ports.rs"]
+#[expect(
+    unreachable_pub,
+    clippy::panic,
+    reason = "shared with the package oneiric-tests, which must not be seen from here"
+)]
+mod ports;
 mod probes;
 #[path = "../../../../tests/src/program.rs"]
 #[expect(

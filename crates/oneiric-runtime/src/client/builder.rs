@@ -17,7 +17,9 @@ use super::{Client, ClientError, connect::Target};
 /// Over TCP it takes `ClientBuilder::url`, the authorities to trust, and a token or a certificate. Here a program talks
 /// to a runtime of its own over the socket:
 ///
-/// ```
+#[cfg_attr(feature = "admin", doc = "```")]
+// Without the feature nobody is at the other end.
+#[cfg_attr(not(feature = "admin"), doc = "```no_run")]
 /// use oneiric_runtime::{ClientBuilder, RuntimeBuilder, Settings};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
