@@ -242,7 +242,7 @@ impl Runtime {
             return Err(RuntimeError::NoSources);
         };
         let (files, good) = (Arc::clone(files), self.settings());
-        let read = tokio::task::spawn_blocking(move || files.read(good.files())).await;
+        let read = tokio::task::spawn_blocking(move || files.read(&good)).await;
         let read = read.map_err(|error| RuntimeError::Internal {
             message: error.to_string(),
         })?;

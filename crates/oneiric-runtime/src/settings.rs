@@ -106,6 +106,8 @@ pub struct Settings {
     pub(crate) files: Vec<PathBuf>,
     /// What those files held.
     pub(crate) stamps: BTreeMap<PathBuf, Stamp>,
+    /// Those of them in which nothing stands.
+    pub(crate) blank: Vec<PathBuf>,
     pub(crate) layers: Layers,
     /// All layers merged, with what each value replaced.
     pub(crate) tree: Arc<Node>,
@@ -177,6 +179,7 @@ impl Default for Settings {
             name: "settings".to_owned(),
             files: Vec::new(),
             stamps: BTreeMap::new(),
+            blank: Vec::new(),
             layers: Layers::default(),
             tree: Arc::new(Node::empty()),
             candidates: Vec::new(),
@@ -208,6 +211,12 @@ impl Settings {
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// A file in which something stood when `self` was read, and now that `new` was nothing does.
+    pub(crate) fn emptied<'n>(&self, new: &'n Self) -> Option<&'n Path> {
+        let stood = |file: &&PathBuf| self.files.contains(file) && !self.blank.contains(file);
+        new.blank.iter().find(stood).map(PathBuf::as_path)
     }
 
     /// Where the value of a key stands, `oneiric.toml:3:9`; `None` where nobody stated it.

@@ -65,6 +65,7 @@ fn all(settings: &Settings) -> Vec<Key> {
         name: _,
         files: _,
         stamps: _,
+        blank: _,
         layers: _,
         tree: _,
     } = settings;

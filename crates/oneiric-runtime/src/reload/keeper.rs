@@ -29,20 +29,27 @@ impl Files {
             .collect()
     }
 
-    /// Reads the settings as they are now; `good` are the files that those in force were read from. Blocks.
+    /// Reads the settings as they are now; `good` are those in force. Blocks.
     ///
-    /// A file that has gone is a fault and not an empty one: whoever replaces it may be between two steps, and taking
-    /// all that it said as taken back would retire components for a moment's absence.
-    /// What has faults comes with them, for whoever finds more.
+    /// A file that has gone is a fault and not one that says nothing, and so is one in which nothing stands any more:
+    /// whoever writes it may be between two steps, and taking all that it said as taken back would retire components
+    /// for a moment's absence. What has faults comes with them, for whoever finds more.
     pub(super) fn read(
         &self,
-        good: &[PathBuf],
+        good: &Settings,
     ) -> Result<(Settings, Option<SettingsError>), SettingsError> {
-        must_be_there(good)?;
-        let settings = self.0.load_what_can_be_read()?;
+        must_be_there(good.files())?;
+        let read = self.0.load_what_can_be_read()?;
         // Once more: one may have gone while they were read.
-        must_be_there(good)?;
-        Ok(settings)
+        must_be_there(good.files())?;
+        match good.emptied(&read.0) {
+            None => Ok(read),
+            Some(file) => {
+                let emptied = "nothing stands in it any more; if that is meant, leave a comment";
+                let file = file.display().to_string();
+                Err(SettingsError::unreadable(&file, io::Error::other(emptied)))
+            }
+        }
     }
 }
 

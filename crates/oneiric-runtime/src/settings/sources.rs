@@ -209,7 +209,7 @@ impl Sources {
     fn read(&self) -> Result<Reading, SettingsError> {
         let mut layers = Vec::new();
         let (mut texts, mut faults) = (Vec::new(), Faults::default());
-        let (mut files, mut stamps) = (Vec::new(), BTreeMap::new());
+        let (mut files, mut blank, mut stamps) = (Vec::new(), Vec::new(), BTreeMap::new());
         for input in &self.inputs {
             // Nobody has more, and if they had, the last ones could not be told apart.
             let number = u16::try_from(layers.len()).unwrap_or(u16::MAX);
@@ -222,6 +222,9 @@ impl Sources {
             {
                 files.push(path.clone());
                 stamps.insert(path.clone(), Stamp::of(text.as_bytes()));
+                if text.trim().is_empty() {
+                    blank.push(path.clone());
+                }
             }
             layers.push(layer);
             texts.extend(unread.map(|unread| (number, unread)));
@@ -254,6 +257,7 @@ impl Sources {
         settings.name = layers.name();
         settings.files = files;
         settings.stamps = stamps;
+        settings.blank = blank;
         settings.tree = std::sync::Arc::new(tree);
         settings.layers = layers;
         let error = (!faults.is_empty()).then(|| SettingsError::listed(&settings.layers, faults));

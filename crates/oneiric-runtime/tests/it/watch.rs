@@ -237,6 +237,87 @@ async fn p81_half_written_settings_keep_the_last_good_ones_and_are_tried_again()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p81_a_file_that_is_gone_or_empty_for_a_moment_takes_nothing_back() {
+    let (dir, home) = home();
+    let (root, file, more) = (
+        dir.path().to_owned(),
+        home.join("oneiric.toml"),
+        home.join("more.toml"),
+    );
+    write(&file, text(&root, "one", AT_ONCE)).unwrap();
+    // Without it everything that the process needs would still be said.
+    let another = "
+[[candidates]]
+slot = 'adapter/other'
+provider = 'only'
+factory = 'oneiric.test:actor'
+[providers.'adapter/other'.only]
+name = 'other'
+";
+    write(&more, another).unwrap();
+    let sources = Sources::new().file(&file).maybe_file(home.join("more"));
+    let mut watched = Watched::start(dir, sources).await;
+    let built = ["built one", "built other"];
+    let mut events = watched.scene.stage.events();
+    events.sort();
+    assert_eq!(events, built);
+
+    fs::remove_file(&more).unwrap();
+    watched.until("unread").await;
+    watched.until("unread").await;
+    let (code, _) = watched.refused().unwrap();
+    assert_eq!(code, "runtime.settings_not_found");
+    for nothing in ["", "\n \n"] {
+        write(&more, nothing).unwrap();
+        soon(async {
+            while watched.refused().unwrap().0 != "runtime.settings_unreadable" {
+                watched.ended.recv().await.unwrap();
+            }
+        })
+        .await;
+        watched.until("unread").await;
+        let refused = watched.scene.runtime.settings_state().refused.unwrap();
+        assert!(refused.message.contains("more.toml"), "{refused:?}");
+    }
+    let mut events = watched.scene.stage.events();
+    events.sort();
+    assert_eq!(events, built, "nothing was retired");
+
+    // What is meant is done: whoever wants a file to say nothing can say so.
+    write(&more, "# nothing for now\n").unwrap();
+    watched.until("applied").await;
+    let events = watched.scene.stage.events();
+    assert_eq!(events.last().unwrap(), "retired other", "{events:?}");
+    assert_eq!(watched.refused(), None);
+    watched.scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_never_said_anything_may_go_on_saying_nothing() {
+    let (dir, home) = home();
+    let (root, file, more) = (
+        dir.path().to_owned(),
+        home.join("oneiric.toml"),
+        home.join("more.toml"),
+    );
+    let say = |name: &str| format!("{}watch = false\n", text(&root, name, NEVER));
+    write(&file, say("one")).unwrap();
+    write(&more, "").unwrap();
+    let sources = Sources::new().file(&file).file(&more);
+    let stage = Stage::new();
+    let runtime = RuntimeBuilder::new(sources.load().unwrap())
+        .sources(sources)
+        .factories(stage.factories())
+        .build()
+        .unwrap();
+    let scene = Scene::run(stage, runtime, dir).await;
+    write(&file, say("two")).unwrap();
+    let done = soon(scene.runtime.reload("test")).await.unwrap();
+    assert_eq!(done.outcome, ReloadOutcome::Applied);
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_that_failed_are_not_tried_over_and_over() {
     let (dir, home) = home();
     let (root, file) = (dir.path().to_owned(), home.join("oneiric.toml"));
