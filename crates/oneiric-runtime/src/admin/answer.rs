@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::Incoming,
+    body::{Body, Incoming},
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use oneiric_core::ErrorKind;
@@ -107,9 +107,17 @@ impl Admin {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let limit = self.runtime.settings().request_limit();
         let mut who = entrance.stranger();
+        let mut unread = !request.body().is_end_stream();
         // Around everything that is logged while it is answered, at whatever level; hence of level error.
         let span = tracing::error_span!("admin_request", request_id = id, who = field::Empty);
-        let handled = self.handle(&entrance, &place, &mut who, id.clone(), request);
+        let handled = self.handle(
+            &entrance,
+            &place,
+            &mut who,
+            &mut unread,
+            id.clone(),
+            request,
+        );
         let handled = catch_panic(handled.instrument(span));
         let result = match tokio::time::timeout(limit, handled).await {
             Ok(Ok(result)) => result,
@@ -143,7 +151,8 @@ impl Admin {
         let mut response = self.respond(&id, result, &place);
         // Idle connections are a convenience as long as nobody waits for their places.
         let places = entrance.places(&self);
-        if places.taken() + FEW_PLACES > places.most() {
+        // A body that nobody reads ends the connection; a client that is not told would use it again in vain.
+        if unread || places.taken() + FEW_PLACES > places.most() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -155,6 +164,7 @@ impl Admin {
         entrance: &Arc<Entrance>,
         place: &Place,
         who: &mut Arc<str>,
+        unread: &mut bool,
         id: String,
         request: Request<Incoming>,
     ) -> Result<Done, Problem> {
@@ -175,15 +185,20 @@ impl Admin {
             let code = "runtime.role_denied";
             return Err(Problem::new(403, code, ErrorKind::Denied, message));
         }
-        let params = asked::params(row, request.uri().query().unwrap_or_default())?;
-        let key = idempotency_key(row, request.headers())?;
-        let last_event = request.headers().get("last-event-id").and_then(name);
-        let last_event = last_event.map(str::to_owned);
         let (head, body) = request.into_parts();
+        // Before anything of it is refused: who may ask is heard out, so that the connection can go on.
         let body = match row.takes {
-            Some(_) => asked::collect(body).await?,
+            Some(_) => {
+                let body = asked::collect(body).await?;
+                *unread = false;
+                body
+            }
             None => Bytes::new(),
         };
+        let params = asked::params(row, head.uri.query().unwrap_or_default())?;
+        let key = idempotency_key(row, &head.headers)?;
+        let last_event = head.headers.get("last-event-id").and_then(name);
+        let last_event = last_event.map(str::to_owned);
         let share = self.shares.share(row, entrance, &caller)?.map(Arc::new);
         if share.is_some() {
             place.give_back();
