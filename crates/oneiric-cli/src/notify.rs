@@ -208,6 +208,41 @@ mod tests {
         assert!(heard().starts_with("STOPPING=1\n"));
     }
 
+    /// The end of a reload says `READY=1`; before the start and after the end that would be a lie.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn reloads_are_told_only_while_the_process_serves() {
+        let name = format!("oneiric-reloads-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let manager = Manager::of(&env(&[("NOTIFY_SOCKET", &format!("@{name}"))]));
+        let heard = || {
+            let mut text = [0; 256];
+            let length = socket.recv(&mut text).ok()?;
+            Some(String::from_utf8(text[..length].to_vec()).unwrap())
+        };
+        let told = manager.reloads();
+        let reload = || {
+            told(&ReloadEvent::Begun { who: "test" });
+            told(&ReloadEvent::Ended {
+                who: "test",
+                outcome: None,
+            });
+        };
+        reload();
+        assert_eq!(heard(), None);
+        manager.ready("it runs");
+        heard().unwrap();
+        reload();
+        assert!(heard().unwrap().starts_with("RELOADING=1\n"));
+        assert_eq!(heard().unwrap(), "READY=1\nSTATUS=last reload: refused\n");
+        manager.stopping();
+        heard().unwrap();
+        reload();
+        assert_eq!(heard(), None);
+    }
+
     #[test]
     fn a_watchdog_of_another_process_is_not_ours() {
         let socket = ("NOTIFY_SOCKET", "/run/x");

@@ -298,6 +298,22 @@ mod tests {
         RuntimeBuilder::new(settings).build().unwrap()
     }
 
+    #[test]
+    fn p85_in_production_a_defect_is_only_called_one() {
+        for (mode, told) in [("production", false), ("development", true)] {
+            let problem = Problem::internal("index out of bounds: the len is 3".to_owned());
+            let (status, document) = problem.document("7-1", &runtime(mode));
+            assert_eq!(
+                (status, &*document.error.code),
+                (500, "runtime.internal"),
+                "{mode}"
+            );
+            let message = &document.error.message;
+            assert_eq!(message.contains("out of bounds"), told, "{message}");
+            assert_eq!(message == DEFECT, !told, "{message}");
+        }
+    }
+
     /// Errors whose words name places, their own or those of a component.
     fn errors() -> Vec<RuntimeError> {
         let path = || PathBuf::from("/srv/state/lock");

@@ -151,6 +151,18 @@ fn p86_secrets_are_hidden_before_anything_is_encoded() {
 }
 
 #[test]
+fn p86_what_is_said_besides_events_is_covered_too() {
+    let redactor = Redactor::new();
+    redactor.protect("it", vec![Secret::new("hunter2-said".to_owned())]);
+    let reader = Reader::default();
+    let settings = settings(None, LogFormat::Human);
+    let (_, log) = begin_to(reader.clone(), &settings, None, redactor).unwrap();
+    log.say("oneiric is running: adapter/x (hunter2-said)");
+    let said = read(&log, &reader);
+    assert_eq!(said, "oneiric is running: adapter/x ([redacted])\n");
+}
+
+#[test]
 fn settings_change_filter_and_form_while_it_is_written() {
     let (reader, log, _guard) = begin(&settings(None, LogFormat::Human), None);
     tracing::info!("unheard");

@@ -56,6 +56,16 @@ async fn a_body_that_is_too_large_is_refused_with_413() {
     let announced = b"POST /v1/call HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n";
     let answer = scene.raw(announced).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer:?}");
+    // One that announces nothing is refused when it has become too long.
+    let mut endless =
+        b"POST /v1/call HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..40 {
+        endless.extend_from_slice(b"10000\r\n");
+        endless.resize(endless.len() + 0x10000, b' ');
+        endless.extend_from_slice(b"\r\n");
+    }
+    let answer = scene.raw(&endless).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer:?}");
     scene.still_serves().await;
     scene.stop().await;
 }

@@ -2,6 +2,7 @@
 //! operable whatever they do.
 
 use oneiric_runtime::api::SwapRequestDoc;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -205,5 +206,91 @@ async fn nobody_has_a_copy_made_for_the_head_of_an_answer() {
     let refused = scene.raw(asked).await;
     assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
     assert!(refused.contains("allow: GET\r\n"), "{refused}");
+    scene.stop().await;
+}
+
+/// Another slot, one of whose two providers is built only when it is let on.
+const SLOW: &str = r#"
+[[candidates]]
+slot = "task/mail"
+provider = "smtp"
+factory = "oneiric.test:actor"
+priority = 1
+
+[[candidates]]
+slot = "task/mail"
+provider = "slow"
+factory = "oneiric.test:actor"
+
+[providers."task/mail"]
+smtp = { name = "smtp" }
+slow = { name = "slow", build = "wait" }
+"#;
+
+#[tokio::test]
+async fn changes_that_hang_are_bounded_for_each_slot_and_in_all() {
+    // Of three places: two changes at one time, and one swap of a slot.
+    let cast = CAST.replace(
+        "second = { name = \"second\" }",
+        "second = { name = \"second\", build = \"wait\" }",
+    );
+    let scene = Scene::start(&format!("[admin]\nmax_connections = 3\n{cast}{SLOW}")).await;
+    let begins = async |slot: &str, provider: &str| {
+        let body = format!(r#"{{"slot": "{slot}", "provider": "{provider}"}}"#);
+        let length = body.len();
+        let text =
+            format!("POST /v1/swap HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+        let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+        soon(stream.write_all(text.as_bytes())).await.unwrap();
+        soon(scene.stage.begun.acquire()).await.unwrap().forget();
+        stream
+    };
+    let one = begins("adapter/cache", "second").await;
+    let other = r#"{"slot": "adapter/cache", "provider": "first"}"#;
+    let refused = scene.post("/v1/swap", other).await;
+    assert!(refused.starts_with("HTTP/1.1 423 "), "{refused:?}");
+    assert!(
+        refused.contains("so many swaps of adapter/cache wait already"),
+        "{refused:?}"
+    );
+    // There is room for something else until that hangs, too.
+    let resume = r#"{"scope": "adapter/cache", "activity": "running"}"#;
+    let done = scene.post("/v1/activity", resume).await;
+    assert!(done.starts_with("HTTP/1.1 200 "), "{done:?}");
+    let two = begins("task/mail", "slow").await;
+    let refused = scene.post("/v1/activity", resume).await;
+    assert!(refused.starts_with("HTTP/1.1 423 "), "{refused:?}");
+    assert!(
+        refused.contains("\"runtime.writes_exhausted\"")
+            && refused.contains("2 changes are under way"),
+        "{refused:?}"
+    );
+    // Whoever looks is answered all the time.
+    let status = scene.get("/v1/status").await;
+    assert!(status.starts_with("HTTP/1.1 200 "), "{status:?}");
+    scene.stage.gate.add_permits(2);
+    drop((one, two));
+    scene.stop().await;
+}
+
+/// A client that keeps its connection for the next request has to know whether there is going to be one.
+#[tokio::test]
+async fn a_connection_goes_on_after_a_refusal_or_says_that_it_does_not() {
+    let scene = Scene::start(CAST).await;
+    // The body comes after the refusal, as from clients that send it by itself.
+    for head in ["POST /v1/none", "DELETE /v1/swap", "GET /v1/list"] {
+        let head = format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n");
+        let answer = scene.raw(head.as_bytes()).await;
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    let refused = "POST /v1/reload?nonsense=1 HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n";
+    let mut stream = UnixStream::connect(&scene.socket).await.unwrap();
+    soon(stream.write_all(refused.as_bytes())).await.unwrap();
+    let next = b"{}GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    soon(stream.write_all(next)).await.unwrap();
+    let mut answers = String::new();
+    soon(stream.read_to_string(&mut answers)).await.unwrap();
+    assert!(answers.starts_with("HTTP/1.1 400 "), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200 "), "{answers}");
     scene.stop().await;
 }

@@ -271,3 +271,36 @@ async fn a_component_called_by_name_has_the_facets_of_the_domains_without_asking
     let value = soon(cache.get("a")).await.unwrap();
     assert_eq!(value.as_deref(), Some(&b"by name"[..]));
 }
+
+#[tokio::test]
+async fn the_socket_is_its_owners_alone_wherever_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = dir.path().join("admin.sock");
+    let scene = Scene::start(&format!("[admin]\nsocket = {elsewhere:?}\n{CAST}")).await;
+    assert_eq!(scene.socket, elsewhere);
+    let mode = elsewhere.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+    scene.stop().await;
+}
+
+/// Half a request would be waited for ten seconds. The clock stands still except when nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_still_waits_does_not_hold_up_the_end() {
+    let scene = Scene::start(CAST).await;
+    let socket = scene.socket.clone();
+    let mut half = UnixStream::connect(&socket).await.unwrap();
+    let sent = tokio::io::AsyncWriteExt::write_all(
+        &mut half,
+        b"POST /v1/call HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+    );
+    soon(sent).await.unwrap();
+    scene.still_serves().await;
+    let begun = tokio::time::Instant::now();
+    assert!(scene.stop().await.is_clean());
+    let seconds = begun.elapsed().as_secs();
+    assert!(seconds < 5, "{seconds} s by the clock that stands still");
+    assert!(!socket.exists());
+    drop(half);
+}

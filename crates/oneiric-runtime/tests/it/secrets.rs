@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::support::{slot, soon};
+use crate::support::{CAST, Scene, Stage, slot, soon};
 
 /// A keeper of secrets whose every answer the test decides.
 #[derive(Clone, Default)]
@@ -792,4 +792,62 @@ async fn p86_a_secret_that_stands_in_the_settings_is_covered_too() {
         error.to_string().contains("no luck with [redacted]"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn p86_a_secret_that_settings_bring_later_is_covered_from_then_on() {
+    let bench = Bench::new(Vault::default());
+    let text =
+        |password: &str| settings(&[("adapter/a", "")]).replace("secret://vault/token", password);
+    let runtime = bench.runtime(&text("plain-password"));
+    let later = Settings::parse(&text("another-password"), "oneiric.toml").unwrap();
+    let redactor = runtime.redactor();
+    assert_eq!(redactor.redact("another-password"), "another-password");
+    runtime.reload_to(later, "test").await.unwrap();
+    for password in ["plain-password", "another-password"] {
+        assert_eq!(redactor.redact(password), "[redacted]");
+    }
+}
+
+#[tokio::test]
+async fn p86_a_keeper_that_says_a_secret_in_its_error_is_not_repeated() {
+    let bench = Bench::new(Vault::with("token", TOKEN));
+    let runtime = bench.runtime(&settings(&[("adapter/a", "")]));
+    runtime.call(call("adapter/a", "length")).await.unwrap();
+    let error = SecretError::Unavailable {
+        name: "token".to_owned(),
+        message: format!("{TOKEN} is not taken any more"),
+    };
+    bench.vault.fail("token", error);
+    let rotated = runtime.rotate_secrets(all(), "test").await.unwrap();
+    for said in [
+        serde_json::to_string(&rotated).unwrap(),
+        serde_json::to_string(&runtime.secrets()).unwrap(),
+    ] {
+        assert!(said.contains("[redacted] is not taken any more"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+/// What a client sends may be quoted in its refusal, and it may be a secret that others know.
+#[tokio::test]
+async fn p86_a_refusal_quotes_no_secret_even_to_whoever_sent_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let redactor = Redactor::new();
+    redactor.protect("the token", vec![Secret::new("hunter2-known".to_owned())]);
+    let mut settings = Settings::parse(CAST, "oneiric.toml").unwrap();
+    settings.state_dir = dir.path().join("state");
+    let stage = Stage::new();
+    let runtime = RuntimeBuilder::new(settings)
+        .factories(stage.factories())
+        .redactor(redactor)
+        .build()
+        .unwrap();
+    let scene = Scene::run(stage, runtime, dir).await;
+    let body = r#"{"slot": "adapter/cache", "operation": "who", "hunter2-known": 1}"#;
+    let refused = scene.post("/v1/call", body).await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    assert!(refused.contains("[redacted]"), "{refused}");
+    assert!(!refused.contains("hunter2"), "{refused}");
+    scene.stop().await;
 }

@@ -24,6 +24,8 @@ struct Disk {
     selections: MemorySelectionStore,
     status: MemoryStatusStore,
     full: AtomicBool,
+    /// Takes its time over history.
+    slow: AtomicBool,
     /// Is shut down by the next revision, before that is written.
     ended: OnceLock<(Runtime, tokio::runtime::Handle)>,
 }
@@ -80,6 +82,9 @@ impl StatusStore for Shared {
 
     fn append(&self, batch: &[SlotHistory]) -> Result<(), StoreError> {
         self.0.room()?;
+        if self.0.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
         self.0.status.append(batch)
     }
 }
@@ -356,4 +361,22 @@ async fn a_state_that_cannot_be_used_ends_the_run_before_anything_begins() {
         ("sqlite.unsafe_file", ErrorKind::Config)
     );
     assert!(stage.events().is_empty() && !state.join("admin.sock").exists());
+}
+
+/// However slow the disk is: what was answered can be read by whoever opens the state next, history included.
+#[tokio::test]
+async fn p20_a_swap_is_answered_when_its_history_is_kept() {
+    let disk = Arc::new(Disk::default());
+    let scene = scene(&disk).await;
+    disk.slow.store(true, Ordering::SeqCst);
+    let cache = slot("adapter/cache");
+    for (number, provider) in (1..).zip(["second", "first", "second"]) {
+        soon(scene.runtime.swap(to(provider), "test"))
+            .await
+            .unwrap();
+        let kept = disk.status.load(Some(&cache)).unwrap();
+        assert_eq!(kept[0].counts.swapped, number, "{:?}", kept[0].entries);
+    }
+    disk.slow.store(false, Ordering::SeqCst);
+    scene.stop().await;
 }

@@ -136,11 +136,11 @@ async fn streams_have_a_bound_and_give_their_place_back() {
     // None of them holds a place of those who ask something short.
     let counted = scene.get("/metrics").await;
     assert!(
-        counted.contains("oneiric_admin_in_use{what=\"streams\"} 16"),
+        counted.contains("oneiric_admin_in_use{what=\"streams\"} 16\n"),
         "{counted}"
     );
     assert!(
-        counted.contains("oneiric_admin_in_use{what=\"socket_connections\"} 1"),
+        counted.contains("oneiric_admin_in_use{what=\"socket_connections\"} 1\n"),
         "{counted}"
     );
     drop(streams);

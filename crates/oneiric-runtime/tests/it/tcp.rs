@@ -40,6 +40,68 @@ async fn p84_a_token_is_a_role_and_stands_in_what_it_did() {
     tcp.scene.stop().await;
 }
 
+/// Whatever the document says changes something, asked for by somebody who may only look.
+#[tokio::test]
+async fn p84_a_reader_changes_nothing_by_any_route() {
+    let tcp = Tcp::start(CAST).await;
+    let reader = format!("authorization: Bearer {READ}\r\n");
+    let document = tcp.ask("GET /v1/openapi.json", &reader, "").await;
+    let document = document.split("\r\n\r\n").nth(1).unwrap();
+    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let writes: Vec<_> = paths
+        .iter()
+        .filter(|(_, methods)| methods.get("post").is_some())
+        .map(|(path, _)| path)
+        .collect();
+    assert!(writes.len() >= 6, "{writes:?}");
+    for path in writes {
+        // Refused for who asks, before anybody looks at what is asked.
+        for body in ["{}", "no document"] {
+            let answer = tcp.ask(&format!("POST {path}"), &reader, body).await;
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{path} {answer}");
+            assert!(answer.contains("\"runtime.role_denied\""), "{answer}");
+        }
+    }
+    let runtime = &tcp.scene.runtime;
+    assert!(runtime.revisions().is_empty());
+    assert_eq!(tcp.scene.stage.events(), ["built first"]);
+    let mut operator = tcp.client().await;
+    soon(operator.status(None)).await.unwrap();
+    tcp.scene.stop().await;
+}
+
+/// Two clients that happen to choose the same key.
+#[tokio::test]
+async fn a_key_is_its_clients_own() {
+    let tcp = Tcp::start(CAST).await;
+    let asks = async |who: &str, provider: &str| {
+        let head = format!("authorization: Bearer {who}\r\nidempotency-key: k\r\n");
+        let body = format!(r#"{{"slot": "adapter/cache", "provider": "{provider}"}}"#);
+        tcp.ask("POST /v1/swap", &head, &body).await
+    };
+    let first = asks(OPERATE, "second").await;
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    // Another peer under the same key: neither told the other's answer nor refused for it.
+    let socket = r#"{"slot": "adapter/cache", "provider": "first"}"#;
+    let length = socket.len();
+    let other = format!(
+        "POST /v1/swap HTTP/1.1\r\nhost: x\r\nconnection: close\r\nidempotency-key: k\r\ncontent-length: {length}\r\n\r\n{socket}"
+    );
+    let other = tcp.scene.raw(other.as_bytes()).await;
+    assert!(other.starts_with("HTTP/1.1 200 "), "{other}");
+    assert!(!other.contains("idempotency-replayed"), "{other}");
+    let again = asks(OPERATE, "second").await;
+    assert!(again.contains("idempotency-replayed: true"), "{again}");
+    // On another route the key is another one.
+    let head = format!("authorization: Bearer {OPERATE}\r\nidempotency-key: k\r\n");
+    let body = r#"{"slot": "adapter/cache", "operation": "who"}"#;
+    let call = tcp.ask("POST /v1/call", &head, body).await;
+    assert!(call.starts_with("HTTP/1.1 200 "), "{call}");
+    assert_eq!(tcp.scene.runtime.revisions().len(), 2);
+    tcp.scene.stop().await;
+}
+
 #[tokio::test]
 async fn p84_without_a_token_or_with_a_wrong_one_there_is_one_answer_that_says_nothing() {
     let tcp = Tcp::start(CAST).await;
@@ -90,6 +152,23 @@ async fn p84_without_a_token_or_with_a_wrong_one_there_is_one_answer_that_says_n
         counted.contains("oneiric_admin_refusals_total{reason=\"runtime.unauthenticated\"} 21"),
         "{counted}"
     );
+    tcp.scene.stop().await;
+}
+
+/// Thirty wrong tokens in a row take longer to be refused than anybody waits here.
+#[tokio::test]
+async fn whoever_is_right_ends_the_row_of_refusals() {
+    let tcp = Tcp::start(CAST).await;
+    let wrong = "authorization: Bearer wrong-0123456789abcdef\r\n";
+    let mut operator = tcp.client().await;
+    soon(async {
+        for _ in 0..30 {
+            let answer = tcp.ask("GET /v1/status", wrong, "").await;
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+            operator.status(None).await.unwrap();
+        }
+    })
+    .await;
     tcp.scene.stop().await;
 }
 
