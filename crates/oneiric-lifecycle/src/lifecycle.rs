@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{FactoryPolicy, Registry, Slot};
+use oneiric_core::{FactoryPolicy, Registered, Registry, Slot};
 
 use crate::builder::LifecycleBuilder;
 use crate::error::LifecycleError;
@@ -174,6 +174,13 @@ impl Lifecycle {
             .iter()
             .map(|slot| self.inner.status(slot))
             .collect()
+    }
+
+    /// The candidate that what serves `slot` was built from, as it was then: it may have been changed or withdrawn
+    /// since. `None` when nothing serves.
+    pub fn serving(&self, slot: &Slot) -> Option<Registered> {
+        let published = self.inner.existing_cell(slot)?.published()?;
+        Some(published.running.candidate.clone())
     }
 
     /// The slots whose instance needs `slot`.
