@@ -4,6 +4,8 @@
 //! A secret belongs behind a `secret://` reference. This is for the ones that stand in the file all the same: what a
 //! key is called tells them apart well enough, and a password within an address is found where addresses have it.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 /// What is shown in the place of a secret.
@@ -69,43 +71,65 @@ fn words(name: &str) -> Vec<String> {
 
 /// A value as it may be shown under this name.
 pub(crate) fn shown(name: &str, value: &Value) -> Value {
+    hidden(name, value, true)
+}
+
+/// `alone` unless it is one of a list.
+fn hidden(name: &str, value: &Value, alone: bool) -> Value {
     match value {
         Value::Object(entries) if !is_secret(name) => {
             let entries = entries.iter();
             let entries = entries.map(|(name, value)| (name.clone(), shown(name, value)));
             Value::Object(entries.collect())
         }
-        Value::Array(items) => items.iter().map(|item| shown(name, item)).collect(),
+        Value::Array(items) => items.iter().map(|item| hidden(name, item, false)).collect(),
         Value::String(text) if text.starts_with(REFERENCE) => value.clone(),
         // How many tokens there may be is no secret.
-        Value::Number(_) if name.ends_with('s') => value.clone(),
+        Value::Number(_) if alone && name.ends_with('s') => value.clone(),
         Value::Null | Value::Bool(_) => value.clone(),
         _ if is_secret(name) => HIDDEN.into(),
-        Value::String(text) => without_password(text).into(),
+        Value::String(text) => without_passwords(text).into(),
         _ => value.clone(),
     }
 }
 
-/// `redis://user:password@host` without its password.
-fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((user, _)) => format!("{scheme}://{user}:{HIDDEN}@{host}{path}"),
-            None => text.to_owned(),
-        },
-        None => text.to_owned(),
+/// `redis://user:password@host` without its password; a text may have several such addresses in it.
+fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut from = 0;
+    for password in passwords(text) {
+        shown.push_str(text.get(from..password.start).unwrap_or_default());
+        shown.push_str(HIDDEN);
+        from = password.end;
     }
+    shown.push_str(text.get(from..).unwrap_or_default());
+    shown
+}
+
+/// Where the passwords of the addresses in `text` are, in order. A password is what stands between the first colon after
+/// `://` and the last `@` before the path begins.
+fn passwords(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (scheme, separator) in text.match_indices("://") {
+        let begins = scheme + separator.len();
+        let rest = text.get(begins..).unwrap_or_default();
+        let authority = rest.find(['/', '?', '#']).map_or(rest, |end| {
+            // Between characters, for it was found.
+            rest.get(..end).unwrap_or(rest)
+        });
+        let user = authority.rfind('@').and_then(|at| authority.get(..at));
+        if let Some((name, password)) = user.and_then(|user| user.split_once(':')) {
+            let start = begins + name.len() + 1;
+            found.push(start..start + password.len());
+        }
+    }
+    found
 }
 
 /// A message of somebody who read `value` and may have repeated secrets of it.
 pub(crate) fn message(message: String, name: &str, value: &Value) -> String {
     let mut secrets = Vec::new();
-    collect(name, value, &mut secrets);
+    collect(name, value, true, &mut secrets);
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
         .iter()
@@ -116,35 +140,38 @@ pub(crate) fn message(message: String, name: &str, value: &Value) -> String {
 /// The texts in a value that [`shown`] hides.
 pub(crate) fn secrets_in(value: &Value) -> Vec<String> {
     let mut secrets = Vec::new();
-    collect("", value, &mut secrets);
+    collect("", value, true, &mut secrets);
     secrets
 }
 
-/// The texts that [`shown`] hides.
-fn collect(name: &str, value: &Value, secrets: &mut Vec<String>) {
+/// The texts that [`hidden`] hides.
+fn collect(name: &str, value: &Value, alone: bool, secrets: &mut Vec<String>) {
     match value {
         Value::Object(entries) => {
             for (inner, value) in entries {
                 // Whatever stands in a secret table is as secret as the table.
                 let name = if is_secret(name) { name } else { inner };
-                collect(name, value, secrets);
+                collect(name, value, true, secrets);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(name, item, secrets)),
+        Value::Array(items) => {
+            for item in items {
+                collect(name, item, false, secrets);
+            }
+        }
         Value::String(text) => {
-            let shown = shown(name, value);
-            if shown == HIDDEN {
+            if hidden(name, value, alone) == HIDDEN {
                 secrets.push(text.clone());
                 // As an error quotes it.
                 secrets.push(text.escape_debug().to_string());
-            } else if shown != *text {
-                let authority = text
-                    .rsplit_once('@')
-                    .and_then(|(user, _)| user.rsplit_once(':'));
-                secrets.extend(authority.map(|(_, password)| password.to_owned()));
+            } else if !text.starts_with(REFERENCE) {
+                let passwords = passwords(text).into_iter();
+                secrets.extend(passwords.filter_map(|at| text.get(at).map(str::to_owned)));
             }
         }
-        Value::Number(number) if shown(name, value) == HIDDEN => secrets.push(number.to_string()),
+        Value::Number(number) if hidden(name, value, alone) == HIDDEN => {
+            secrets.push(number.to_string());
+        }
         _ => {}
     }
 }
@@ -199,6 +226,38 @@ mod tests {
             "list": [{"api_key": "***"}], "secret": "***",
         });
         assert_eq!(shown("x", &value), expected);
+    }
+
+    #[test]
+    fn p86_every_password_in_a_text_is_hidden_and_known_as_it_is() {
+        for (text, expected, known) in [
+            (
+                "redis://me:a@h1,redis://me:secondsecond2@h2",
+                "redis://me:***@h1,redis://me:***@h2",
+                &["a", "secondsecond2"][..],
+            ),
+            ("redis://u:pw@h/0?x=a@b", "redis://u:***@h/0?x=a@b", &["pw"]),
+            (
+                "see http://h/a and amqp://u:p@w:x@h#f",
+                "see http://h/a and amqp://u:***@h#f",
+                &["p@w:x"],
+            ),
+            ("redis://:pw@h", "redis://:***@h", &["pw"]),
+            ("http://user@h:80/://", "http://user@h:80/://", &[]),
+            ("a:b@c", "a:b@c", &[]),
+        ] {
+            let value = json!({ "url": text });
+            assert_eq!(shown("x", &value), json!({ "url": expected }));
+            assert_eq!(secrets_in(&value), known, "{text}");
+        }
+    }
+
+    #[test]
+    fn p86_numbers_in_a_list_of_secrets_are_secrets() {
+        let value = json!({"passwords": [12_345_678], "max_tokens": 5, "pins": [1]});
+        let expected = json!({"passwords": ["***"], "max_tokens": 5, "pins": [1]});
+        assert_eq!(shown("x", &value), expected);
+        assert_eq!(secrets_in(&value), ["12345678"]);
     }
 
     #[test]
