@@ -1,7 +1,8 @@
 //! One line of the log, in both forms.
 //!
 //! What components and clients say is in fields, and a field cannot end the line it is in: in JSON because of the
-//! encoding, for people because control characters are written as escapes. No text is longer than [`MAX_TEXT`].
+//! encoding, for people because control characters are written as escapes. No text is longer than [`MAX_TEXT`]; what is
+//! cut is searched for secrets before, because the beginning of one is not found any more.
 
 use std::{
     error::Error,
@@ -16,7 +17,7 @@ use tracing::{
     field::{Field, Visit},
 };
 
-use crate::visible::steers_display;
+use crate::{redact::Redactor, visible::steers_display};
 
 /// The longest message or field; what is longer is cut and says so.
 const MAX_TEXT: usize = 8 << 10;
@@ -75,19 +76,51 @@ impl Fields {
         later.add_missing(self);
         *self = later;
     }
+}
+
+/// Takes fields as they are given.
+pub(super) struct Recorder<'r> {
+    fields: Fields,
+    redactor: &'r Redactor,
+}
+
+impl<'r> Recorder<'r> {
+    pub(super) fn new(redactor: &'r Redactor) -> Self {
+        Self {
+            fields: Fields::default(),
+            redactor,
+        }
+    }
+
+    pub(super) fn fields(self) -> Fields {
+        self.fields
+    }
 
     fn set(&mut self, field: &Field, given: Given) {
-        self.0.push((field.name(), given));
+        self.fields.0.push((field.name(), given));
+    }
+
+    fn cut(&self, text: String) -> String {
+        if text.len() <= MAX_TEXT {
+            return text;
+        }
+        let length = text.len();
+        let mut text = self.redactor.redact(&text).into_owned();
+        if text.len() > MAX_TEXT {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+            text.push_str(&format!("... ({length} bytes)"));
+        }
+        text
     }
 }
 
-impl Visit for Fields {
+impl Visit for Recorder<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field, Given::Shown(cut(format!("{value:?}"))));
+        self.set(field, Given::Shown(self.cut(format!("{value:?}"))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field, Given::Text(cut(value.to_owned())));
+        self.set(field, Given::Text(self.cut(value.to_owned())));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -97,7 +130,7 @@ impl Visit for Fields {
             text.push_str(&format!(": {error}"));
             cause = error.source();
         }
-        self.set(field, Given::Text(cut(text)));
+        self.set(field, Given::Text(self.cut(text)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -207,13 +240,4 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > MAX_TEXT {
-        let length = text.len();
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
-        text.push_str(&format!("... ({length} bytes)"));
-    }
-    text
 }

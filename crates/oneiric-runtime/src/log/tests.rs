@@ -163,6 +163,29 @@ fn p86_what_is_said_besides_events_is_covered_too() {
 }
 
 #[test]
+fn p86_of_a_secret_across_the_place_where_a_text_is_cut_nothing_is_left() {
+    let (reader, redactor) = (Reader::default(), Redactor::new());
+    redactor.protect("it", vec![Secret::new("hunter2-hunter2".to_owned())]);
+    let json = settings(None, LogFormat::Json);
+    let (subscriber, log) = begin_to(reader.clone(), &json, None, redactor).unwrap();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    for before in (8 << 10) - 14..(8 << 10) {
+        let text = format!("{}hunter2-hunter2{}", "x".repeat(before), "y".repeat(99));
+        let source = io::Error::other(text.clone());
+        let error: &(dyn std::error::Error + 'static) = &source;
+        let span = error_span!("call", text);
+        let _span = span.enter();
+        tracing::error!(error, shown = %text, debugged = ?text, "{text}");
+        let text = read(&log, &reader);
+        let line = text.lines().last().unwrap();
+        assert!(!line.contains("hunter"), "at {before}");
+        // The mark may be cut, or begin where the text ends.
+        let ends = line.matches("x[").count() + line.matches("x... (").count();
+        assert_eq!(ends, 5, "at {before}");
+    }
+}
+
+#[test]
 fn settings_change_filter_and_form_while_it_is_written() {
     let (reader, log, _guard) = begin(&settings(None, LogFormat::Human), None);
     tracing::info!("unheard");
