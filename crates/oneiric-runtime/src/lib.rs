@@ -80,6 +80,7 @@ mod settings;
 mod state_dir;
 mod store;
 mod swap_log;
+mod turns;
 mod visible;
 
 #[cfg(feature = "log")]

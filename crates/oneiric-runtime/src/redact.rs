@@ -1,37 +1,42 @@
 //! What keeps secrets out of logs, errors, documents and crash output.
 //!
 //! A component may say whatever it likes: log its token, answer a probe with it, panic with it. So every text that
-//! leaves the process is searched for the secrets the process knows, in the forms in which they usually turn up
-//! ([`forms`]), in one pass whatever their number. What matches is covered as a whole, overlaps included.
+//! leaves the process is searched for the secrets the process knows ([`known`]), in the forms in which they usually turn
+//! up ([`forms`]), in one pass whatever their number ([`search`]). What matches is covered as a whole, overlaps
+//! included.
+//!
+//! What is searched for is compiled anew when a value comes, and that takes its time. So it is done away from the async
+//! workers, once for however many come meanwhile, and nobody is given a value before it is covered. Whoever writes a
+//! text never waits for it: until then the search before is in force.
 //!
 //! The search is exact: a secret that was cut, reversed or encrypted is not found. Secrets shorter than
 //! [`MIN_REDACTED_BYTES`] are not searched for, because they would turn up in words that are none; docs/spec/secrets.md
 //! says so to operators.
 
 mod forms;
+mod known;
+mod search;
 mod writer;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, VecDeque},
     fmt,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use arc_swap::ArcSwapOption;
 use oneiric_domains::Secret;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
+use self::{known::Known, search::Search};
 pub use writer::RedactingWriter;
 
 /// The shortest secret that is searched for, in bytes.
 pub const MIN_REDACTED_BYTES: usize = 4;
-
-/// How many values that were exchanged for others are still covered.
-const FORMER: usize = 64;
 
 /// What stands in the place of a secret.
 const MARK: &str = "[redacted]";
@@ -60,28 +65,47 @@ pub struct Redactor {
 
 #[derive(Default)]
 struct Inner {
-    protected: Mutex<Protected>,
+    known: Mutex<Known>,
     /// None while nothing is to be searched for.
     search: ArcSwapOption<Search>,
+    /// Which state of what is known the search is for.
+    searched: Mutex<u64>,
+    /// Held by whoever compiles: the others who wait then find it done.
+    turn: tokio::sync::Mutex<()>,
+    /// How often it was compiled.
+    builds: AtomicU64,
 }
 
-#[derive(Default)]
-struct Protected {
-    now: BTreeMap<String, Vec<Secret>>,
-    /// The last values that were exchanged for others: what was built with them may still speak of them.
-    former: VecDeque<Secret>,
-}
+/// The search could not be compiled: the process is ending, or it is a fault of ours.
+#[derive(Debug)]
+pub(crate) struct NotCovered;
 
-enum Search {
-    For {
-        automaton: AhoCorasick,
-        /// Patterns with a line end in them, which a writer that goes by lines must not tear apart.
-        of_lines: Vec<Zeroizing<String>>,
-        /// The length of the longest pattern.
-        longest: usize,
-    },
-    /// The automaton could not be built; nothing may pass then.
-    Impossible,
+impl Inner {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Each change is complete in itself.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_searched(&self, number: u64) -> bool {
+        *self.searched() >= number
+    }
+
+    fn searched(&self) -> MutexGuard<'_, u64> {
+        self.searched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compiles the search for what is known now, and puts it in force.
+    fn build(&self) {
+        let (number, all) = self.known().all();
+        let search = Search::of(&all);
+        self.builds.fetch_add(1, Ordering::Relaxed);
+        let mut searched = self.searched();
+        // Another that began later may have been faster.
+        if number > *searched {
+            self.search.store(search.map(Arc::new));
+            *searched = number;
+        }
+    }
 }
 
 impl Redactor {
@@ -93,24 +117,36 @@ impl Redactor {
 
     /// Covers `values` from now on, in the place of those that `owner` had before. The last 64 values that had their
     /// place taken are covered as well: a component that was built with one may still speak of it.
+    ///
+    /// Compiles the search on the thread of the caller, which takes the longer the more values and lines of them are
+    /// known. Values that were known already cost nothing.
     pub fn protect(&self, owner: impl Into<String>, values: Vec<Secret>) {
-        let mut protected = self.protected();
-        let Protected { now, former } = &mut *protected;
-        let before = now.insert(owner.into(), values).unwrap_or_default();
-        now.retain(|_, values| !values.is_empty());
-        former.retain(|old| !before.contains(old));
-        former.extend(before);
-        former.drain(..former.len().saturating_sub(FORMER));
-        let search = Search::of(now.values().flatten().chain(&*former));
-        self.inner.search.store(search.map(Arc::new));
+        let number = self.inner.known().put(owner.into(), values);
+        if !self.inner.is_searched(number) {
+            self.inner.build();
+        }
     }
 
-    fn protected(&self) -> MutexGuard<'_, Protected> {
-        // Each change is complete in itself.
-        self.inner
-            .protected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// As [`protect`](Self::protect), away from the async workers: when this returns, the values are covered. Those who
+    /// call it while a search is compiled share the next one. Cancel-safe: the values are covered a little later then.
+    pub(crate) async fn cover(&self, owner: String, values: Vec<Secret>) -> Result<(), NotCovered> {
+        let number = self.inner.known().put(owner, values);
+        if self.inner.is_searched(number) {
+            return Ok(());
+        }
+        let _turn = self.inner.turn.lock().await;
+        if self.inner.is_searched(number) {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        let built = tokio::task::spawn_blocking(move || inner.build()).await;
+        built.map_err(|_panicked_or_ending| NotCovered)
+    }
+
+    /// Has `owner` own nothing any more. What it had is covered on as something that was exchanged.
+    pub(crate) fn forget(&self, owner: String) {
+        // What is searched for beyond that does no harm, so nothing is compiled for it.
+        self.inner.known().put(owner, Vec::new());
     }
 
     /// Returns `text` with every known secret in it covered.
@@ -154,87 +190,16 @@ impl Redactor {
     /// How much of `text`, which ends with a line end, may be passed on before what follows is known: not the
     /// beginning of a secret of several lines.
     fn passable_lines(&self, text: &str) -> usize {
-        match self.inner.search.load().as_deref() {
-            Some(search @ Search::For { of_lines, .. }) if !of_lines.is_empty() => {
-                let unfinished = of_lines
-                    .iter()
-                    .map(|pattern| longest_overlap(text, pattern))
-                    .max();
-                search.cut(text, text.len() - unfinished.unwrap_or(0))
-            }
-            _ => text.len(),
-        }
+        let search = self.inner.search.load();
+        let search = search.as_deref();
+        search.map_or(text.len(), |search| search.passable_lines(text))
     }
 
     /// How much of `text`, a line without an end, may be passed on before what follows is known.
     fn passable_part(&self, text: &str) -> usize {
-        match self.inner.search.load().as_deref() {
-            Some(search @ Search::For { longest, .. }) => {
-                search.cut(text, text.len().saturating_sub(*longest))
-            }
-            _ => text.len(),
-        }
-    }
-}
-
-impl Search {
-    fn of<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Option<Self> {
-        let mut patterns = Vec::new();
-        for secret in secrets {
-            if secret.expose().len() >= MIN_REDACTED_BYTES {
-                forms::of(secret.expose(), &mut patterns);
-            }
-        }
-        if patterns.is_empty() {
-            return None;
-        }
-        let automaton = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(patterns.iter().map(|pattern| pattern.as_bytes()));
-        let Ok(automaton) = automaton else {
-            return Some(Self::Impossible);
-        };
-        let longest = patterns.iter().map(|pattern| pattern.len()).max();
-        patterns.retain(|pattern| pattern.contains('\n'));
-        Some(Self::For {
-            automaton,
-            of_lines: patterns,
-            longest: longest.unwrap_or(0),
-        })
-    }
-
-    /// The last place up to `wanted` at which `text` may be cut without tearing a secret in two.
-    fn cut(&self, text: &str, wanted: usize) -> usize {
-        let spans = self.spans(text).unwrap_or_default();
-        let torn = spans
-            .iter()
-            .find(|span| span.start < wanted && wanted < span.end);
-        let cut = torn.map_or(wanted, |span| span.start);
-        (0..=cut)
-            .rev()
-            .find(|at| text.is_char_boundary(*at))
-            .unwrap_or(0)
-    }
-
-    /// Where secrets stand, in order, overlaps joined; `None` when that cannot be told.
-    fn spans(&self, text: &str) -> Option<Vec<Range<usize>>> {
-        let Self::For { automaton, .. } = self else {
-            return None;
-        };
-        let mut found: Vec<Range<usize>> = automaton
-            .try_find_overlapping_iter(text)
-            .ok()?
-            .map(|found| found.range())
-            .collect();
-        found.sort_unstable_by_key(|span| span.start);
-        let mut joined: Vec<Range<usize>> = Vec::new();
-        for span in found {
-            match joined.last_mut() {
-                Some(last) if span.start < last.end => last.end = last.end.max(span.end),
-                _ => joined.push(span),
-            }
-        }
-        Some(joined)
+        let search = self.inner.search.load();
+        let search = search.as_deref();
+        search.map_or(text.len(), |search| search.passable_part(text))
     }
 }
 
@@ -252,22 +217,10 @@ fn cover(text: &str, spans: &[Range<usize>]) -> String {
     covered
 }
 
-/// How many bytes at the end of `text` are the beginning of `pattern`, but not all of it.
-fn longest_overlap(text: &str, pattern: &str) -> usize {
-    let longest = pattern.len().saturating_sub(1).min(text.len());
-    (1..=longest)
-        .rev()
-        .find(|length| {
-            pattern.is_char_boundary(*length)
-                && text.as_bytes().ends_with(&pattern.as_bytes()[..*length])
-        })
-        .unwrap_or(0)
-}
-
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redactor")
-            .field("secrets", &self.protected().now.len())
+            .field("secrets", &self.inner.known().owners())
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,6 @@
 //! were exchanged, and the selection in force names the instance that serves. `docs/spec/selections.md` has the rules.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,13 +14,13 @@ use std::{
 use oneiric_core::{ErrorKind, Provider, Slot};
 use oneiric_domains::{MemorySelectionStore, Revision, SelectionBook, SelectionStore, StoreError};
 
-use crate::api::RevisionDoc;
+use crate::{api::RevisionDoc, turns::Turns};
 
 /// The operator's selections and how they came about.
 #[derive(Debug, Default)]
 pub(crate) struct Revisions {
     books: Arc<Books>,
-    turns: Mutex<BTreeMap<Slot, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Turns,
 }
 
 struct Books {
@@ -42,11 +41,14 @@ pub(crate) struct Entry {
 }
 
 impl Revisions {
-    /// The lock that whoever changes the selection of `slot` holds, fair in the order in which it is asked for. Ask
-    /// only for slots that exist: each is remembered.
+    /// The lock that whoever changes the selection of `slot` holds.
     pub(crate) fn turn(&self, slot: &Slot) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(slot.clone()).or_default())
+        self.turns.of(slot)
+    }
+
+    /// The locks of all slots.
+    pub(crate) const fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Goes on with what `store` knows. What was selected before, in memory, is written to it as new revisions.

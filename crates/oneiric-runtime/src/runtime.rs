@@ -198,7 +198,8 @@ impl Runtime {
                 socket: operators.socket(),
                 address: operators.address(),
             });
-            self.inner.secrets.watch(&self.inner.lifecycle).await;
+            let turns = self.inner.revisions.turns();
+            self.inner.secrets.watch(&self.inner.lifecycle, turns).await;
             std::future::pending::<()>().await;
         };
         tokio::select! {

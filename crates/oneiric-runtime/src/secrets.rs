@@ -14,9 +14,10 @@ mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use oneiric_core::WallClock;
+use oneiric_core::{Provider, Slot, WallClock};
 use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
 use oneiric_lifecycle::SwapEvent;
+use serde_json::Value;
 
 pub(crate) use self::{
     references::named,
@@ -25,11 +26,14 @@ pub(crate) use self::{
     watch::{Renewed, Told},
 };
 use self::{store::Store, users::Users};
-use crate::{redact::Redactor, reload::Current};
+use crate::{redact::Redactor, reload::Current, settings::Settings};
 
 /// The shortest text that is taken for a secret because of what its setting is called, in bytes: `token = "none"` must
 /// not take a word out of every log line.
 const MIN_GUESSED_BYTES: usize = 8;
+
+/// Under which name the redactor knows what stands in the settings themselves. No reference is called so.
+const OF_SETTINGS: &str = "settings";
 
 /// Providers by name, as a program hands them in.
 pub(crate) type Providers = BTreeMap<String, Arc<dyn SecretProvider>>;
@@ -57,19 +61,20 @@ impl Secrets {
             settings,
             telling: Arc::default(),
         };
-        secrets.cover_settings();
+        // There may be no runtime yet to do it elsewhere, and nobody who would have to wait.
+        let found = standing_in(&secrets.settings.load());
+        secrets.store.redactor.protect(OF_SETTINGS, found);
         secrets
     }
 
     /// Has what stands in the settings themselves and looks like a secret covered too: it should not stand there, and
-    /// is none the less a secret. To be called when other settings are in force.
-    pub(crate) fn cover_settings(&self) {
-        let settings = self.settings.load();
-        let values = settings.providers.values();
-        let found = values.flat_map(|configured| crate::settings::secrets_in(&configured.value));
-        let found = found.filter(|text| text.len() >= MIN_GUESSED_BYTES);
-        let found = found.map(Secret::new).collect();
-        self.store.redactor.protect("settings", found);
+    /// is none the less a secret. To be called before other settings are in force.
+    pub(crate) async fn cover_settings(&self, settings: &Settings) {
+        let found = standing_in(settings);
+        let covered = self.store.redactor.cover(OF_SETTINGS.to_owned(), found);
+        if covered.await.is_err() {
+            tracing::warn!("what looks like a secret in new settings cannot be covered");
+        }
     }
 
     /// The secret's value, fetched if it is not here or too old. Cancel-safe: what was begun goes on.
@@ -82,6 +87,12 @@ impl Secrets {
     /// What is known about a secret besides its value.
     pub(crate) fn view(&self, reference: &SecretRef) -> View {
         self.store.view(reference, self.settings.load().secrets.ttl)
+    }
+
+    /// The settings that the instance of `provider` that serves `slot` was handed last, with references in them;
+    /// `None` when nobody knows.
+    pub(crate) fn handed(&self, slot: &Slot, provider: &Provider) -> Option<Option<Value>> {
+        self.users.handed(slot, provider)
     }
 
     /// How many fetches have ended.
@@ -98,4 +109,12 @@ impl Secrets {
     pub(crate) fn observe(&self, event: &SwapEvent) {
         self.users.observe(event);
     }
+}
+
+/// What stands in the settings and looks like a secret.
+fn standing_in(settings: &Settings) -> Vec<Secret> {
+    let values = settings.providers.values();
+    let found = values.flat_map(|configured| crate::settings::secrets_in(&configured.value));
+    let found = found.filter(|text| text.len() >= MIN_GUESSED_BYTES);
+    found.map(Secret::new).collect()
 }

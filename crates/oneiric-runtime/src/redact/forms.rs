@@ -1,34 +1,66 @@
 //! The forms in which a secret turns up: as it is, escaped (JSON, `Debug`, percent), line by line, and in base64 at
 //! each of the three places it can have in a longer text, as in an `Authorization: Basic` header.
+//!
+//! They are made once for each value, when it is searched for the first time.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::OnceLock};
 
+use oneiric_domains::Secret;
 use zeroize::Zeroizing;
+
+use super::MIN_REDACTED_BYTES;
 
 /// Lines of a secret that are this long are secrets themselves, in bytes.
 const MIN_LINE: usize = 8;
+/// Of more lines than this only the first are searched for by themselves. As many as a chain of certificates of the
+/// longest secret there may be has.
+const MAX_LINES: usize = 1_024;
 /// The shortest form that is searched for, in bytes.
 const MIN_FORM: usize = 4;
-/// Of a secret longer than this only the plain and the JSON form are searched for, so that the automaton stays small.
+/// Of a secret longer than this only the plain and the JSON form are searched for, so that they do not fill the memory.
 const MAX_ENCODED: usize = 4 * 1024;
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Adds every form of `secret` to `patterns`, each once.
-pub(super) fn of(secret: &str, patterns: &mut Vec<Zeroizing<String>>) {
-    let mut forms: Vec<Zeroizing<String>> = Vec::new();
-    let mut texts: Vec<&str> = vec![secret];
-    if secret.contains('\n') {
-        texts.extend(
-            secret
-                .lines()
-                .map(str::trim)
-                .filter(|line| line.len() >= MIN_LINE),
-        );
+/// A value and every form of it.
+pub(super) struct Forms {
+    pub(super) secret: Secret,
+    made: OnceLock<Vec<Zeroizing<String>>>,
+}
+
+impl Forms {
+    pub(super) const fn of(secret: Secret) -> Self {
+        Self {
+            secret,
+            made: OnceLock::new(),
+        }
     }
-    for text in texts {
+
+    /// The forms, each once; none of what is too short to be searched for. The first call takes its time.
+    pub(super) fn all(&self) -> &[Zeroizing<String>] {
+        self.made.get_or_init(|| {
+            let secret = self.secret.expose();
+            if secret.len() < MIN_REDACTED_BYTES {
+                Vec::new()
+            } else {
+                make(secret)
+            }
+        })
+    }
+}
+
+fn make(secret: &str) -> Vec<Zeroizing<String>> {
+    let mut forms: Vec<Zeroizing<String>> = Vec::new();
+    let lines = secret.contains('\n').then(|| {
+        let lines = secret.lines().map(str::trim);
+        lines.filter(|line| line.len() >= MIN_LINE).take(MAX_LINES)
+    });
+    for text in std::iter::once(secret).chain(lines.into_iter().flatten()) {
         forms.push(Zeroizing::new(text.to_owned()));
+        if !is_escaped(text) {
+            continue;
+        }
         for escaped in [json(text), debug(text)] {
             // A JSON document may itself be quoted in one.
             forms.push(json(&escaped));
@@ -53,7 +85,13 @@ pub(super) fn of(secret: &str, patterns: &mut Vec<Zeroizing<String>>) {
     forms.retain(|form| form.len() >= MIN_FORM);
     forms.sort_unstable_by(|left, right| left.as_str().cmp(right.as_str()));
     forms.dedup_by(|left, right| left.as_str() == right.as_str());
-    patterns.append(&mut forms);
+    forms
+}
+
+/// Whether JSON or `Debug` may write `text` otherwise than it is.
+fn is_escaped(text: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    !text.bytes().all(plain)
 }
 
 fn json(text: &str) -> Zeroizing<String> {

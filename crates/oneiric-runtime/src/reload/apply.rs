@@ -42,7 +42,7 @@ impl Runtime {
             registered,
             slots: before,
         };
-        if let Err(failed) = self.install(new) {
+        if let Err(failed) = self.install(new).await {
             return self.restore(old, steps, before, &[], failed).await;
         }
         let mut told = Vec::new();
@@ -72,8 +72,10 @@ impl Runtime {
     }
 
     /// Everything that is exchanged at once.
-    fn install(&self, settings: &Arc<Settings>) -> Result<(), ReloadFailure> {
+    async fn install(&self, settings: &Arc<Settings>) -> Result<(), ReloadFailure> {
         let of_whole = |error: &dyn CodedDisplay| failure(None, error.code(), error);
+        // Before anybody is handed any of it.
+        self.inner.secrets.cover_settings(settings).await;
         // Checked before; the policy first, for it is the only one that could fail all the same.
         let policy =
             FactoryPolicy::new(&settings.factory_allowlist).map_err(|error| of_whole(&error))?;
@@ -82,7 +84,6 @@ impl Runtime {
             .iter()
             .map(|declared| declared.candidate.clone());
         self.inner.settings.store(Arc::clone(settings));
-        self.inner.secrets.cover_settings();
         self.lifecycle().set_policy(policy);
         self.lifecycle().set_limits(settings.limits.clone());
         if let Some(log) = &self.inner.log {
@@ -188,7 +189,7 @@ impl Runtime {
             return ReloadOutcome::Restored { failed };
         }
         let mut left = Vec::new();
-        left.extend(self.install(old).err());
+        left.extend(self.install(old).await.err());
         // With their numbers, which decide between equals and tell whose instance is whose.
         let registered = before.registered.iter().cloned();
         self.registry()

@@ -12,6 +12,7 @@ use super::{
     Secrets,
     references::{below, meant},
     store::Given,
+    users::Handed,
 };
 
 /// Hands out provider settings in which references are replaced by what they refer to.
@@ -36,7 +37,7 @@ impl Secrets {
         let settings = self.settings.load();
         let of = (slot.clone(), provider.clone());
         let Some(configured) = settings.providers.get(&of) else {
-            self.users.given(of, BTreeMap::new());
+            self.users.given(of, Handed::default());
             return Ok(None);
         };
         let found = meant(&configured.value);
@@ -71,7 +72,11 @@ impl Secrets {
         let versions = given.iter().filter_map(|(reference, given)| {
             Some((reference.clone(), given.as_ref().ok()?.version))
         });
-        self.users.given(of, versions.collect());
+        let handed = Handed {
+            settings: Some(configured.value.clone()),
+            versions: versions.collect(),
+        };
+        self.users.given(of, handed);
         Ok(Some(value))
     }
 

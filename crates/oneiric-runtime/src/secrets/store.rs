@@ -6,6 +6,9 @@
 //! When a secret is too old it is fetched again. That whoever keeps it does not answer is no reason to stop a program
 //! that works, so the last value is then served on, marked as stale. A definite answer is believed, however: a secret
 //! that is gone, or lies open to others, is not given out any more.
+//!
+//! A value is covered in all that leaves the process before anybody is given it; only the task of its fetch waits for
+//! that.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +20,7 @@ use std::{
 };
 
 use oneiric_core::{Coded as _, WallClock};
-use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
+use oneiric_domains::{MAX_SECRET_BYTES, Secret, SecretError, SecretProvider, SecretRef};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{Providers, references::known};
@@ -29,8 +32,10 @@ const FETCH_LIMIT: Duration = Duration::from_secs(10);
 const ERROR_HELD: Duration = Duration::from_secs(1);
 /// For how long a stale value is served before it is asked for again.
 const STALE_HELD: Duration = Duration::from_secs(30);
-/// How many secrets are kept.
+/// How many secrets are kept, besides those that somebody waits for.
 const MOST: usize = 1_024;
+/// How long all of those may be together, in bytes: what is needed to find them in a text is some forty times that.
+const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// Secrets that were fetched.
 pub(super) struct Store {
@@ -40,6 +45,9 @@ pub(super) struct Store {
     clock: Arc<dyn WallClock>,
     /// Fetches of all of them that ended, for the metrics.
     fetches: AtomicU64,
+    /// Values of all of them that there were. One that is fetched again after it was thrown out is then newer than all
+    /// that anybody was given.
+    versions: AtomicU64,
     /// Told when there is a secret that was not there, or another one than before.
     pub(super) changed: Notify,
 }
@@ -54,7 +62,7 @@ struct Entry {
 #[derive(Default)]
 struct Kept {
     value: Option<Secret>,
-    /// Counts the values there were; 0 while there was none.
+    /// Its number among those of all secrets, in the order in which they came; 0 while there was none.
     version: u64,
     fetched: Option<(Instant, SystemTime)>,
     /// Why the last fetch failed.
@@ -63,11 +71,20 @@ struct Kept {
     fetches: u64,
 }
 
-/// A value, and which one of those there were it is.
+/// A value and its number.
 #[derive(Clone)]
 pub(super) struct Given {
     pub(super) secret: Secret,
     pub(super) version: u64,
+}
+
+/// When a secret should be looked at again, and why.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Due {
+    /// Its time is up then, and it may be looked at a little earlier.
+    Old(Instant),
+    /// It could not be had, and nobody asks again before then.
+    Failed(Instant),
 }
 
 /// What is known about a secret besides its value.
@@ -88,6 +105,7 @@ impl Store {
             redactor,
             clock,
             fetches: AtomicU64::new(0),
+            versions: AtomicU64::new(0),
             changed: Notify::new(),
         }
     }
@@ -165,11 +183,38 @@ impl Store {
                 // Without the panic's message, which may have the secret in it.
                 Err(_panic) => Err(unavailable("the provider panicked".to_owned())),
             };
+            let answer = store.covered(&reference, &entry, answer).await;
             store.record(&reference, &entry, answer);
+            store.make_room();
             drop(turn);
         });
         // It fails only with the async runtime itself.
         let _ended = fetching.await;
+    }
+
+    /// The answer, once its value is covered wherever it may be said.
+    async fn covered(
+        &self,
+        reference: &SecretRef,
+        entry: &Entry,
+        answer: Result<Secret, SecretError>,
+    ) -> Result<Secret, SecretError> {
+        let secret = answer?;
+        let name = || reference.name().to_owned();
+        if secret.expose().len() > MAX_SECRET_BYTES {
+            let message = format!("it is longer than {MAX_SECRET_BYTES} bytes");
+            let name = name();
+            return Err(SecretError::Unusable { name, message });
+        }
+        if entry.kept().value.as_ref() != Some(&secret) {
+            let owner = reference.to_string();
+            let covered = self.redactor.cover(owner, vec![secret.clone()]).await;
+            covered.map_err(|_not_covered| SecretError::Unavailable {
+                name: name(),
+                message: "it cannot be covered in what the process says".to_owned(),
+            })?;
+        }
+        Ok(secret)
     }
 
     fn record(&self, reference: &SecretRef, entry: &Entry, answer: Result<Secret, SecretError>) {
@@ -184,14 +229,10 @@ impl Store {
                     tracing::info!(%reference, "the secret can be had again");
                 }
                 if kept.value.as_ref() != Some(&secret) {
-                    // Before anybody has it.
-                    self.redactor
-                        .protect(reference.to_string(), vec![secret.clone()]);
-                    kept.value = Some(secret);
-                    kept.version += 1;
-                    if kept.version > 1 {
+                    if kept.value.replace(secret).is_some() {
                         tracing::info!(%reference, "the secret has changed");
                     }
+                    kept.version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
                     self.changed.notify_one();
                 }
             }
@@ -218,12 +259,12 @@ impl Store {
     }
 
     /// When the secret should be looked at again; `None` for one that nobody asked for yet.
-    pub(super) fn due(&self, reference: &SecretRef, ttl: Duration) -> Option<Instant> {
+    pub(super) fn due(&self, reference: &SecretRef, ttl: Duration) -> Option<Due> {
         let entry = self.entries().get(reference).map(Arc::clone)?;
         let kept = entry.kept();
         match (&kept.failed, kept.fetched) {
-            (Some((at, _)), Some(_)) => Some(*at + STALE_HELD.min(ttl)),
-            (None, Some((at, _))) => Some(at + ttl),
+            (Some((at, _)), Some(_)) => Some(Due::Failed(*at + STALE_HELD)),
+            (None, Some((at, _))) => Some(Due::Old(at + ttl)),
             _ => None,
         }
     }
@@ -253,19 +294,38 @@ impl Store {
         if let Some(entry) = entries.get(reference) {
             return Arc::clone(entry);
         }
-        if entries.len() >= MOST {
-            let oldest = entries.iter().min_by_key(|(_, entry)| {
-                let fetched = entry.kept().fetched;
-                fetched.map(|(at, _)| at)
-            });
-            if let Some(oldest) = oldest.map(|(reference, _)| reference.clone()) {
-                entries.remove(&oldest);
-                self.redactor.protect(oldest.to_string(), Vec::new());
-            }
-        }
         let entry = Arc::<Entry>::default();
         entries.insert(reference.clone(), Arc::clone(&entry));
+        drop(entries);
+        self.make_room();
         entry
+    }
+
+    /// Throws out what was fetched longest ago, until what is kept is not too much. What somebody has in hand stays:
+    /// its fetch would end with a value that is covered for nobody.
+    fn make_room(&self) {
+        let mut entries = self.entries();
+        let mut bytes: usize = entries.values().map(|entry| entry.kept().bytes()).sum();
+        if entries.len() <= MOST && bytes <= MOST_BYTES {
+            return;
+        }
+        // Whoever takes one in hand does so under the lock that is held here.
+        let idle = entries
+            .iter()
+            .filter(|(_, entry)| Arc::strong_count(entry) == 1);
+        let mut oldest: Vec<_> = idle
+            .map(|(reference, entry)| (entry.kept().fetched.map(|(at, _)| at), reference.clone()))
+            .collect();
+        oldest.sort_unstable();
+        for (_, reference) in oldest {
+            if entries.len() <= MOST && bytes <= MOST_BYTES {
+                break;
+            }
+            if let Some(entry) = entries.remove(&reference) {
+                bytes -= entry.kept().bytes();
+                self.redactor.forget(reference.to_string());
+            }
+        }
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<SecretRef, Arc<Entry>>> {
@@ -281,6 +341,11 @@ impl Entry {
 }
 
 impl Kept {
+    /// The length of the value.
+    fn bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.expose().len())
+    }
+
     /// The answer, where nothing need be fetched for it.
     fn settled(&self, now: Instant, ttl: Duration) -> Option<Result<Given, SecretError>> {
         match (&self.failed, self.given(), self.fetched) {
@@ -322,3 +387,6 @@ impl Kept {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

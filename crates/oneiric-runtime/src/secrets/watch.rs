@@ -14,11 +14,17 @@ use std::{
 use oneiric_core::{Provider, Slot};
 use oneiric_domains::{SecretError, SecretRef};
 use oneiric_lifecycle::{
-    Activity, Happening, Lifecycle, LifecycleError, Reconfigured, SlotState, Streamed, SwapEvent,
+    Activity, Happening, Lifecycle, LifecycleError, Reconfigured, SlotState, SlotStatus, Streamed,
+    SwapEvent,
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Secrets, references::named};
+use super::{
+    Secrets,
+    references::{meant, named},
+    store::Due,
+};
+use crate::{settings::Settings, turns::Turns};
 
 /// How long nobody looks where no secret is in use yet.
 const IDLE: Duration = Duration::from_secs(60);
@@ -34,6 +40,15 @@ enum Telling {
     ByItself,
 }
 
+/// An instance that serves with an old value.
+#[derive(Debug)]
+struct Outdated {
+    slot: Slot,
+    provider: Provider,
+    /// The number of the newest value that it has not got.
+    newest: u64,
+}
+
 /// A secret that was fetched anew, and whether it is another one than before.
 pub(crate) type Renewed = (SecretRef, Result<bool, SecretError>);
 
@@ -47,9 +62,9 @@ pub(crate) struct Told {
 
 impl Secrets {
     /// Gives every instance that serves with an old value the newest. Cancel-safe: what was begun goes on.
-    async fn tell(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<Told> {
+    async fn tell(&self, lifecycle: &Lifecycle, turns: &Turns, telling: Telling) {
         let _turn = self.telling.lock().await;
-        self.tell_in_turn(lifecycle, telling).await
+        self.tell_in_turn(lifecycle, turns, telling).await;
     }
 
     /// Fetches secrets now, and gives what changed to whoever uses it. Nobody else tells anybody meanwhile, so what was
@@ -57,6 +72,7 @@ impl Secrets {
     pub(crate) async fn rotate(
         &self,
         lifecycle: &Lifecycle,
+        turns: &Turns,
         references: Vec<SecretRef>,
     ) -> (Vec<Renewed>, Vec<Told>) {
         let _turn = self.telling.lock().await;
@@ -70,24 +86,33 @@ impl Secrets {
         }
         let mut renewed = renewals.join_all().await;
         renewed.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let told = self.tell_in_turn(lifecycle, Telling::Asked).await;
+        let told = self.tell_in_turn(lifecycle, turns, Telling::Asked).await;
         (renewed, told)
     }
 
-    async fn tell_in_turn(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<Told> {
-        let mut tellings = JoinSet::new();
-        for (slot, provider) in self.outdated(lifecycle, telling) {
-            let lifecycle = lifecycle.clone();
-            tellings.spawn(async move {
-                let result = lifecycle.reconfigure(&slot).await;
-                Told {
-                    slot,
-                    provider,
-                    result,
-                }
-            });
+    async fn tell_in_turn(
+        &self,
+        lifecycle: &Lifecycle,
+        turns: &Turns,
+        telling: Telling,
+    ) -> Vec<Told> {
+        let mut tellings = Vec::new();
+        for Outdated { slot, .. } in self.to_tell(lifecycle, telling) {
+            let (secrets, lifecycle) = (self.clone(), lifecycle.clone());
+            let turn = turns.of(&slot);
+            tellings.push(tokio::spawn(async move {
+                // What is handed out must not be what a reload under way may take back.
+                let _mine = turn.lock_owned().await;
+                secrets.tell_slot(&lifecycle, &slot, telling).await
+            }));
         }
-        let mut told = tellings.join_all().await;
+        let mut told = Vec::new();
+        for telling in tellings {
+            match telling.await {
+                Ok(one) => told.extend(one),
+                Err(error) => tracing::error!(%error, "telling a slot of its secrets failed"),
+            }
+        }
         told.sort_by(|left, right| left.slot.cmp(&right.slot));
         for told in &told {
             told.log();
@@ -95,20 +120,78 @@ impl Secrets {
         told
     }
 
-    fn outdated(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<(Slot, Provider)> {
+    /// Tells one slot, unless there is no need any more now that it is its turn.
+    async fn tell_slot(
+        &self,
+        lifecycle: &Lifecycle,
+        slot: &Slot,
+        telling: Telling,
+    ) -> Option<Told> {
+        let status = lifecycle.status(slot)?;
+        let Outdated {
+            slot,
+            provider,
+            newest,
+        } = self.outdated(&status, telling)?;
+        let result = lifecycle.reconfigure(&slot).await;
+        let told = Told {
+            slot,
+            provider,
+            result,
+        };
+        if !told.is_well() {
+            let again = Instant::now() + AGAIN;
+            self.users
+                .refused(&told.slot, &told.provider, newest, again);
+        }
+        Some(told)
+    }
+
+    /// Who serves with an old value and may be told.
+    fn all_outdated(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<Outdated> {
         let statuses = lifecycle.statuses().into_iter();
-        let outdated = statuses.filter_map(|status| {
-            let provider = status.active?.provider;
-            let serves = matches!(status.state, SlotState::Active | SlotState::Swapping);
-            let may = telling == Telling::Asked || status.activity.activity == Activity::Running;
-            let outdated = || self.users.is_outdated(&status.slot, &provider, &self.store);
-            (serves && may && outdated()).then(|| (status.slot.clone(), provider.clone()))
-        });
-        outdated.collect()
+        statuses
+            .filter_map(|status| self.outdated(&status, telling))
+            .collect()
+    }
+
+    /// Those of them that are to be told now: what was refused is not tried over and over.
+    fn to_tell(&self, lifecycle: &Lifecycle, telling: Telling) -> Vec<Outdated> {
+        let now = Instant::now();
+        let mut outdated = self.all_outdated(lifecycle, telling);
+        if telling == Telling::ByItself {
+            outdated.retain(|one| self.not_before(one).is_none_or(|until| until <= now));
+        }
+        outdated
+    }
+
+    fn outdated(&self, status: &SlotStatus, telling: Telling) -> Option<Outdated> {
+        let provider = status.active.as_ref()?.provider.clone();
+        let serves = matches!(status.state, SlotState::Active | SlotState::Swapping);
+        let may = telling == Telling::Asked || status.activity.activity == Activity::Running;
+        if !serves || !may {
+            return None;
+        }
+        let newest = self.newest_missing(&status.slot, &provider)?;
+        let slot = status.slot.clone();
+        Some(Outdated {
+            slot,
+            provider,
+            newest,
+        })
+    }
+
+    fn newest_missing(&self, slot: &Slot, provider: &Provider) -> Option<u64> {
+        let named = named_by(&self.settings.load(), slot, provider);
+        self.users.outdated(slot, provider, &named, &self.store)
+    }
+
+    fn not_before(&self, one: &Outdated) -> Option<Instant> {
+        self.users.not_before(&one.slot, &one.provider, one.newest)
     }
 
     /// Runs until it is dropped.
-    pub(crate) async fn watch(&self, lifecycle: &Lifecycle) {
+    pub(crate) async fn watch(&self, lifecycle: &Lifecycle, turns: &Turns) {
         let mut events = lifecycle.events();
         let mut again = None;
         loop {
@@ -122,9 +205,9 @@ impl Secrets {
                     None => return,
                 },
             }
-            self.tell(lifecycle, Telling::ByItself).await;
-            let left = self.outdated(lifecycle, Telling::ByItself);
-            again = (!left.is_empty()).then(|| Instant::now() + AGAIN);
+            self.tell(lifecycle, turns, Telling::ByItself).await;
+            let left = self.all_outdated(lifecycle, Telling::ByItself).into_iter();
+            again = left.filter_map(|one| self.not_before(&one)).min();
         }
     }
 
@@ -132,8 +215,10 @@ impl Secrets {
     fn next_look(&self, again: Option<Instant>) -> Instant {
         let ttl = self.settings.load().secrets.ttl;
         let due = self.in_use().into_iter().filter_map(|reference| {
-            let due = self.store.due(&reference, ttl)?;
-            Some(due.checked_sub(early(ttl)).unwrap_or(due))
+            Some(match self.store.due(&reference, ttl)? {
+                Due::Old(at) => at.checked_sub(early(ttl)).unwrap_or(at),
+                Due::Failed(at) => at,
+            })
         });
         let idle = Instant::now() + IDLE;
         // Never at once and again: a time to live of nothing must not keep a thread busy.
@@ -143,11 +228,16 @@ impl Secrets {
 
     async fn renew_due(&self) {
         let ttl = self.settings.load().secrets.ttl;
-        let horizon = Instant::now() + ttl / 10;
+        let now = Instant::now();
         let mut renewals = JoinSet::new();
         for reference in self.in_use() {
-            let due = self.store.due(&reference, ttl);
-            if due.is_some_and(|due| due <= horizon) {
+            let is_due = match self.store.due(&reference, ttl) {
+                // Those that come soon are looked at together.
+                Some(Due::Old(at)) => at <= now + ttl / 10,
+                Some(Due::Failed(at)) => at <= now,
+                None => false,
+            };
+            if is_due {
                 let store = Arc::clone(&self.store);
                 // Logged where it fails.
                 renewals.spawn(async move { store.renew(&reference).await.is_ok() });
@@ -161,7 +251,7 @@ impl Secrets {
     fn matters(&self, event: &SwapEvent) -> bool {
         match &event.what {
             Happening::ActivityChanged { .. } => true,
-            Happening::Published { to, .. } => self.users.is_outdated(&event.slot, to, &self.store),
+            Happening::Published { to, .. } => self.newest_missing(&event.slot, to).is_some(),
             _ => false,
         }
     }
@@ -175,6 +265,16 @@ impl Secrets {
     }
 }
 
+/// The secrets that the settings of one provider name.
+fn named_by(settings: &Settings, slot: &Slot, provider: &Provider) -> BTreeSet<SecretRef> {
+    let configured = settings.configured(slot, provider);
+    let meant = configured.map(meant).unwrap_or_default();
+    meant
+        .into_iter()
+        .filter_map(|meant| meant.text.parse().ok())
+        .collect()
+}
+
 /// Up to a tenth of `ttl`, another each time.
 fn early(ttl: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1_000;
@@ -183,6 +283,15 @@ fn early(ttl: Duration) -> Duration {
 }
 
 impl Told {
+    /// Whether whoever serves has what is newest now.
+    fn is_well(&self) -> bool {
+        match &self.result {
+            Ok(Reconfigured::Swapped(report)) => report.serves(),
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
     fn log(&self) {
         let (slot, provider) = (&self.slot, &self.provider);
         match &self.result {

@@ -78,7 +78,8 @@ impl Runtime {
             secrets = wanted.len(),
             "secrets are fetched anew"
         );
-        let (renewed, told) = self.inner.secrets.rotate(self.lifecycle(), wanted).await;
+        let (lifecycle, turns) = (self.lifecycle(), self.inner.revisions.turns());
+        let (renewed, told) = self.inner.secrets.rotate(lifecycle, turns, wanted).await;
         let secrets: Vec<_> = renewed.into_iter().map(|one| self.renewed(one)).collect();
         let slots: Vec<_> = told.into_iter().map(told_doc).collect();
         Ok(RotateDoc {

@@ -171,6 +171,8 @@ struct Bench {
     vault: Vault,
     ill: Arc<AtomicBool>,
     builds: Arc<AtomicU64>,
+    /// Builds that were begun.
+    attempts: Arc<AtomicU64>,
     lists: Arc<Mutex<Vec<Vec<String>>>>,
     log: Option<tracing::Dispatch>,
 }
@@ -188,6 +190,7 @@ impl Bench {
         let bench = self.clone();
         let gossip = factory_fn(move |_, settings: GossipSettings| {
             let bench = bench.clone();
+            bench.attempts.fetch_add(1, Ordering::SeqCst);
             async move {
                 let token = settings.token.expose().to_owned();
                 if settings.fails || token == "unusable-token" {
@@ -658,6 +661,107 @@ async fn a_secret_that_changes_reaches_its_users_without_anybody_asking() {
         }
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_had_is_asked_for_every_thirty_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "first value"));
+    let text = format!(
+        "state_dir = {:?}\n{}",
+        dir.path().join("state"),
+        settings(&[("adapter/a", "")]),
+    );
+    let runtime = bench.runtime(&text);
+    while_running(&runtime, async {
+        for gone in [false, true] {
+            if gone {
+                bench.vault.secrets.lock().unwrap().clear();
+            } else {
+                bench.vault.away("token");
+            }
+            // By then its time is up. Time passes by itself, for everybody waits.
+            tokio::time::sleep(Duration::from_secs(301)).await;
+            let before = bench.vault.fetches();
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            let asked = bench.vault.fetches() - before;
+            assert!((9..=10).contains(&asked), "{asked} times in 300 s");
+        }
+        bench.vault.set("token", "second value");
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        let answer = runtime.call(call("adapter/a", "length")).await.unwrap();
+        assert_eq!(answer.output, "second value".len());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_its_component_refuses_is_tried_again_after_five_minutes_or_when_it_changes()
+{
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "first value"));
+    let text = format!(
+        "state_dir = {:?}\n{}[secrets]\nttl_ms = 10000\n",
+        dir.path().join("state"),
+        settings(&[("adapter/a", "")]),
+    );
+    let runtime = bench.runtime(&text);
+    let attempts = || bench.attempts.load(Ordering::SeqCst);
+    while_running(&runtime, async {
+        let first = attempts();
+        bench.vault.set("token", "unusable-token");
+        let length = async || {
+            let answer = runtime.call(call("adapter/a", "length")).await.unwrap();
+            answer.output.as_u64().unwrap()
+        };
+        // Whatever else happens to other slots or to this one is no reason to try it again.
+        let activity = |activity| {
+            let rule = ActivityRule::new(slot("adapter/a"), activity);
+            runtime.lifecycle().set_activity(rule).unwrap();
+        };
+        for _ in 0..14 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            activity(Activity::Draining);
+            activity(Activity::Running);
+        }
+        assert_eq!((attempts() - first, length().await), (1, 11));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((attempts() - first, length().await), (2, 11));
+        // An operator need not wait.
+        let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+        assert_eq!((doc.complete, attempts() - first), (false, 3));
+        // Nor need another value.
+        bench.vault.set("token", "the third one");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!((attempts() - first, length().await), (4, 13));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p86_many_that_come_at_once_are_covered_before_anybody_has_them() {
+    let bench = Bench::new(Vault::default());
+    let runtime = bench.runtime("");
+    let value = |number: usize| format!("-----BEGIN-----\nline one of {number}\nline two of it\n");
+    let gate = bench.vault.close();
+    let askers: Vec<_> = (0..200)
+        .map(|number| {
+            bench.vault.set(&number.to_string(), &value(number));
+            let runtime = runtime.clone();
+            tokio::spawn(async move {
+                let secret = runtime.secret(&reference(&number.to_string())).await;
+                let shown = runtime
+                    .redactor()
+                    .redact(secret.unwrap().expose())
+                    .into_owned();
+                assert_eq!(shown, "[redacted]");
+            })
+        })
+        .collect();
+    gate.add_permits(200);
+    for asker in askers {
+        soon(asker).await.unwrap();
+    }
 }
 
 /// A place for the log to go.

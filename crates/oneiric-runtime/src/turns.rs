@@ -1,0 +1,25 @@
+//! Whose turn it is with a slot: operators' swaps, reloads and new secrets exchange one instance after the other, each
+//! with the settings that are in force when its turn comes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use oneiric_core::Slot;
+
+/// One lock for each slot. Cheap to clone; all clones have the same locks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turns(Arc<Mutex<BTreeMap<Slot, Turn>>>);
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+impl Turns {
+    /// The lock of `slot`, fair in the order in which it is asked for. Ask only for slots that exist: each is
+    /// remembered. Whoever takes several takes them in the order of their names, and those who hold one alone wait for
+    /// no other.
+    pub(crate) fn of(&self, slot: &Slot) -> Turn {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(slot.clone()).or_default())
+    }
+}
