@@ -23,6 +23,7 @@ use std::{
 use oneiric_core::{
     Coded, ErrorKind, Origin, Registry, RegistryConfig, SelectionLayer, Slot, Snapshot,
 };
+use oneiric_lifecycle::{Activity, ActivityScope};
 use tokio::{
     sync::{Notify, OwnedMutexGuard},
     time::Instant,
@@ -32,7 +33,7 @@ pub use self::observe::{ReloadEvent, ReloadObserver};
 use self::{
     apply::Serving,
     keeper::Files,
-    plan::{Now, Step},
+    plan::{Now, StandsFor, Step},
     state::{ReloadState, UNREADABLE},
 };
 pub(crate) use self::{current::Current, held::Held, keeper::Keeper};
@@ -297,7 +298,7 @@ impl Runtime {
     }
 
     /// Notes what waits from now on, and what waits no longer.
-    fn hold_and_release(&self, old: &Arc<Settings>, steps: &[Step]) {
+    fn hold_and_release(&self, old: &Settings, steps: &[Step]) {
         let held = &self.inner.reload.held;
         let waits = |slot: &Slot| {
             steps
@@ -308,7 +309,8 @@ impl Runtime {
             held.release(&slot);
         }
         for step in steps.iter().filter(|step| step.held.is_some()) {
-            held.hold(&step.slot, old, self.inner.clock.now());
+            let selected = plan::chosen(old, &step.slot);
+            held.hold(&step.slot, selected, self.inner.clock.now());
         }
     }
 
@@ -391,18 +393,33 @@ impl Runtime {
             .selection(slot)
             .is_some_and(|selection| selection.layer == SelectionLayer::Operator);
         Now {
-            closed: status
-                .as_ref()
-                .map(|status| status.activity.activity)
-                .filter(|activity| *activity != oneiric_lifecycle::Activity::Running)
-                .map(oneiric_lifecycle::Activity::name),
+            // Asked of the rules and not of the status, which a slot without candidates has none of.
+            closed: Some(
+                self.lifecycle()
+                    .activity_of(&ActivityScope::Slot(slot.clone()))
+                    .activity,
+            )
+            .filter(|activity| *activity != Activity::Running)
+            .map(Activity::name),
             active: status
                 .and_then(|status| status.active)
                 .map(|active| (active.provider, active.origin)),
             holders: self.lifecycle().holders(slot),
             operator,
-            baseline: self.inner.reload.held.baseline(slot),
+            waits: self.stands_for(slot),
         }
+    }
+
+    /// What a slot stands for whose change waits.
+    fn stands_for(&self, slot: &Slot) -> Option<StandsFor> {
+        let waiting = self.inner.reload.held.waiting(slot)?;
+        let serving = self.lifecycle().serving(slot);
+        let provider = serving.as_ref().map(|serving| serving.provider());
+        Some(StandsFor {
+            selected: waiting.selected,
+            configured: provider.and_then(|provider| self.inner.secrets.handed(slot, provider)),
+            candidate: serving.map(|serving| serving.candidate().clone()),
+        })
     }
 
     /// Writes down what came of a reload, once.

@@ -1,23 +1,27 @@
 //! Changes that wait: a slot that takes no work is exchanged by hand only, so what settings ask of it is done when it is
 //! resumed, however many reloads there are until then.
 //!
-//! Kept is not what is to be done but which settings the slot's instance stands for. What is to be done follows from
-//! these and the settings in force at the moment of resuming: a change that was taken back meanwhile is none.
+//! Kept is not what is to be done but what the slot stands for. What is to be done follows from that and the settings in
+//! force at the moment of resuming: a change that was taken back meanwhile is none.
+//!
+//! What a slot stands for has two parts. Whom the settings selected when it last got what they want is kept here; only an
+//! operator's swap or doing what waits ends it. From which candidate and with which settings its instance was built is
+//! not kept here but looked up: a rotation exchanges the instance for one with the settings in force, and who serves is
+//! as it was.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use oneiric_core::Slot;
+use oneiric_core::{Provider, Slot};
 use oneiric_lifecycle::{Happening, SwapEvent};
 use tokio::sync::Notify;
 
 use crate::{
     api::{HeldDoc, ReloadFailure},
     service::unix_ms,
-    settings::Settings,
 };
 
 /// The slots whose change waits.
@@ -29,8 +33,8 @@ pub(crate) struct Held {
 
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
-    /// The settings that what serves was built with.
-    pub(super) baseline: Arc<Settings>,
+    /// Whom the settings selected that the slot stands for, and whether they had a candidate of it.
+    pub(super) selected: Option<(Provider, bool)>,
     pub(super) since: SystemTime,
     pub(super) failed: Option<ReloadFailure>,
 }
@@ -38,12 +42,9 @@ pub(super) struct Waiting {
 impl Held {
     /// Is an observer of the lifecycle.
     pub(crate) fn observe(&self, event: &SwapEvent) {
-        match event.what {
-            // Whatever was built now was built with the settings in force.
-            Happening::Published { .. } => drop(self.slots().remove(&event.slot)),
-            // Whose activity it is that changed does not matter: whoever waits looks at its own slot.
-            Happening::ActivityChanged { .. } => self.resumed.notify_one(),
-            _ => {}
+        if matches!(event.what, Happening::ActivityChanged { .. }) {
+            // Whose it is does not matter: whoever waits looks at its own slot.
+            self.resumed.notify_one();
         }
     }
 
@@ -52,10 +53,8 @@ impl Held {
         self.resumed.notified().await;
     }
 
-    pub(super) fn baseline(&self, slot: &Slot) -> Option<Arc<Settings>> {
-        self.slots()
-            .get(slot)
-            .map(|waiting| Arc::clone(&waiting.baseline))
+    pub(super) fn waiting(&self, slot: &Slot) -> Option<Waiting> {
+        self.slots().get(slot).cloned()
     }
 
     pub(super) fn all(&self) -> BTreeMap<Slot, Waiting> {
@@ -71,17 +70,17 @@ impl Held {
         self.slots().contains_key(slot)
     }
 
-    /// Has `slot` wait; since when and from which settings stays as it was if it does already.
-    pub(super) fn hold(&self, slot: &Slot, baseline: &Arc<Settings>, since: SystemTime) {
+    /// Has `slot` wait; since when and for whom stays as it was if it does already.
+    pub(super) fn hold(&self, slot: &Slot, selected: Option<(Provider, bool)>, since: SystemTime) {
         let mut slots = self.slots();
         slots.entry(slot.clone()).or_insert_with(|| Waiting {
-            baseline: Arc::clone(baseline),
+            selected,
             since,
             failed: None,
         });
     }
 
-    pub(super) fn release(&self, slot: &Slot) {
+    pub(crate) fn release(&self, slot: &Slot) {
         self.slots().remove(slot);
     }
 

@@ -1,12 +1,10 @@
 //! From what differs to what is to be done, without doing any of it: which slots get another instance, and in which
 //! order. `docs/spec/reload.md` has the rules; a dry run shows what is computed here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use oneiric_core::{Origin, Provider, Slot, Snapshot};
+use oneiric_core::{Candidate, Origin, Provider, Slot, Snapshot};
+use serde_json::Value;
 
 use super::diff;
 use crate::{
@@ -25,8 +23,19 @@ pub(super) struct Now {
     pub(super) holders: Vec<Slot>,
     /// Whether an operator has selected somebody.
     pub(super) operator: bool,
-    /// The settings that what serves was built with, where these are not the ones in force.
-    pub(super) baseline: Option<Arc<Settings>>,
+    /// What the slot stands for, where that is not what the settings in force say.
+    pub(super) waits: Option<StandsFor>,
+}
+
+/// What is true of a slot whose change waits.
+#[derive(Debug, Clone)]
+pub(super) struct StandsFor {
+    /// Whom the settings selected, and whether they had a candidate of it.
+    pub(super) selected: Option<(Provider, bool)>,
+    /// What its instance was built from.
+    pub(super) candidate: Option<Candidate>,
+    /// The settings that its instance was handed last; absent when nobody knows.
+    pub(super) configured: Option<Option<Value>>,
 }
 
 /// What is to be done to one slot.
@@ -106,10 +115,9 @@ pub(super) fn steps(
     let all_at_once = new.activate == Activate::All && old.activate != Activate::All;
     let mut steps = BTreeMap::new();
     for (slot, now) in now {
-        if !all_at_once && !touched.contains(slot) && now.baseline.is_none() {
+        if !all_at_once && !touched.contains(slot) && now.waits.is_none() {
             continue;
         }
-        let old = now.baseline.as_deref().unwrap_or(old);
         if let Some(step) = step(slot, now, old, new, after) {
             steps.insert(slot.clone(), step);
         }
@@ -154,9 +162,20 @@ fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot
             held: now.closed,
         });
     };
+    let (selected, candidate, configured) = match &now.waits {
+        Some(was) => {
+            let configured = was.configured.as_ref().map(Option::as_ref);
+            (was.selected.clone(), was.candidate.as_ref(), configured)
+        }
+        None => (
+            chosen(old, slot),
+            old.candidate(slot, provider),
+            Some(old.configured(slot, provider)),
+        ),
+    };
     let mut why = Vec::new();
     if *origin == Origin::settings() {
-        match (old.candidate(slot, provider), new.candidate(slot, provider)) {
+        match (candidate, new.candidate(slot, provider)) {
             (_, None) => why.push(Why::Withdrawn),
             (Some(before), Some(after)) if !diff::built_alike(before, after) => {
                 why.push(Why::Candidate);
@@ -164,10 +183,10 @@ fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot
             _ => {}
         }
     }
-    if !now.operator && chosen(old, slot) != chosen(new, slot) {
+    if !now.operator && selected != chosen(new, slot) {
         why.push(Why::Selection);
     }
-    if old.configured(slot, provider) != new.configured(slot, provider) {
+    if configured != Some(new.configured(slot, provider)) {
         why.push(Why::Settings);
     }
     let has = |one| why.contains(&one);
@@ -201,9 +220,12 @@ fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot
 
 /// Whom the settings select and have a candidate of: a selection takes effect when its provider appears. Whoever comes
 /// from elsewhere is not looked for here; nobody changed anything about them.
-fn chosen<'s>(settings: &'s Settings, slot: &Slot) -> Option<(&'s Provider, bool)> {
+pub(super) fn chosen(settings: &Settings, slot: &Slot) -> Option<(Provider, bool)> {
     let provider = settings.selected(slot)?;
-    Some((provider, settings.candidate(slot, provider).is_some()))
+    Some((
+        provider.clone(),
+        settings.candidate(slot, provider).is_some(),
+    ))
 }
 
 /// What is needed comes before what needs it; what is retired comes last, the other way round.

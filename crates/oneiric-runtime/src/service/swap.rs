@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oneiric_core::{Coded, Provider, Query, SelectionLayer, Slot};
-use oneiric_lifecycle::{StoreError, SwapReport, SwapRequest};
+use oneiric_lifecycle::{Outcome, StoreError, SwapReport, SwapRequest};
 use tracing::Instrument;
 
 use super::unix_ms;
@@ -155,6 +155,10 @@ impl Runtime {
         // What is answered is on the disk, if the disk takes it.
         self.inner.history.offered().await;
         let (report, revision) = swapped?;
+        if matches!(report.outcome, Outcome::Swapped | Outcome::Forced { .. }) {
+            // Built with the settings in force, for whoever an operator wants: what a reload left for later is done.
+            self.inner.reload.held.release(&slot);
+        }
         Ok(SwapDoc {
             schema: schema::SWAP.into(),
             slot,

@@ -9,6 +9,7 @@ mod activity;
 mod client;
 #[cfg(feature = "tls")]
 mod flood;
+mod held;
 mod hostile;
 mod limits;
 mod logs;

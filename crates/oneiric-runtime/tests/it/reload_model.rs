@@ -1,17 +1,19 @@
 //! Whatever settings are reloaded in whatever order, some of which cannot work: the process is then as one that was
-//! started with the last good ones.
+//! started with the last good ones. And whatever operators do meanwhile, to slots that are paused or not: what a slot
+//! was exchanged for is what somebody asked for, and when everything is resumed nothing that was asked for is missing.
 
 use std::collections::BTreeMap;
 
+use oneiric_core::SelectionLayer;
 use oneiric_lifecycle::{Activity, ActivityRule, Difference};
 use oneiric_runtime::{
     Runtime, Settings,
-    api::{CallRequest, ReloadOutcome},
+    api::{CallRequest, ReloadOutcome, RotateRequest, SwapRequestDoc},
 };
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::{Stage, build, slot};
+use crate::support::{Scene, Stage, build, slot, soon};
 
 const SLOTS: [&str; 3] = ["adapter/a", "adapter/b", "service/c"];
 const PROVIDERS: [&str; 2] = ["p", "q"];
@@ -44,6 +46,31 @@ struct Document {
 }
 
 impl Document {
+    const fn empty() -> Self {
+        Self {
+            parts: BTreeMap::new(),
+            backwards: false,
+            selections: BTreeMap::new(),
+            grace: 1,
+            elsewhere: false,
+            paused: None,
+        }
+    }
+
+    /// The same of parts that work.
+    fn sound(mut self) -> Self {
+        for part in self.parts.values_mut() {
+            (part.fails, part.needs_first) = (false, false);
+        }
+        self.elsewhere = false;
+        self
+    }
+
+    fn has(&self, slot: usize, provider: &str) -> bool {
+        let mut parts = self.parts.keys();
+        parts.any(|(of, index)| *of == slot && PROVIDERS[*index] == provider)
+    }
+
     fn text(&self) -> String {
         let mut text = format!("[run]\ngrace_ms = {}\n[selections]\n", self.grace);
         for (slot, provider) in &self.selections {
@@ -65,7 +92,7 @@ impl Document {
             text.push_str(&format!(
                 "[[candidates]]\nslot = '{0}'\nprovider = '{1}'\nfactory = 'oneiric.test:actor'\npriority = {2}\n\
                  requires = {needs}\nmetadata = {{ m = {3} }}\n[providers.'{0}'.{1}]\nname = '{0}:{1}:{4}'\n\
-                 build = '{5}'\n",
+                 build = '{5}'\ntoken = 'secret://safe/token'\ntold = {6}\n",
                 SLOTS[*slot],
                 PROVIDERS[*provider],
                 // No ties: between equals it counts who came first, and that is not in the settings.
@@ -73,6 +100,7 @@ impl Document {
                 part.metadata,
                 part.name,
                 if part.fails { "fail" } else { "" },
+                *provider == 1,
             ));
         }
         text
@@ -228,14 +256,8 @@ async fn is_as_fresh(runtime: &Runtime, good: &Document, stage: &Stage, dir: &st
 async fn run(documents: Vec<Document>) {
     let dir = tempfile::tempdir().unwrap();
     let stage = Stage::new();
-    let mut good = Document {
-        parts: BTreeMap::new(),
-        backwards: false,
-        selections: BTreeMap::new(),
-        grace: 1,
-        elsewhere: false,
-        paused: None,
-    };
+    stage.safe.set("token", "value 0");
+    let mut good = Document::empty();
     let runtime = build(&stage, &good.text(), dir.path());
     for document in documents {
         if let Some(paused) = document.paused {
@@ -285,6 +307,156 @@ async fn run(documents: Vec<Document>) {
     );
 }
 
+/// What may happen to a process.
+#[derive(Debug, Clone)]
+enum Deed {
+    Reload(Document),
+    Pause(usize),
+    Resume(usize),
+    Rotate,
+    Swap(usize, usize),
+    Clear(usize),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => document().prop_map(|document| Deed::Reload(document.sound())),
+        3 => (0..SLOTS.len()).prop_map(Deed::Pause),
+        1 => (0..SLOTS.len()).prop_map(Deed::Resume),
+        2 => Just(Deed::Rotate),
+        1 => (0..SLOTS.len(), 0..PROVIDERS.len()).prop_map(|(slot, to)| Deed::Swap(slot, to)),
+        1 => (0..SLOTS.len()).prop_map(Deed::Clear),
+    ]
+}
+
+fn set(runtime: &Runtime, of: usize, activity: Activity) -> bool {
+    let rule = ActivityRule::new(slot(SLOTS[of]), activity);
+    // A slot that nobody knows cannot be paused.
+    runtime.lifecycle().set_activity(rule).is_ok()
+}
+
+/// Who serves a slot, and the instance's number.
+fn serving(runtime: &Runtime, of: usize) -> Option<(String, u64)> {
+    let active = runtime.lifecycle().status(&slot(SLOTS[of]))?.active?;
+    Some((active.provider.to_string(), active.instance))
+}
+
+/// A process, and what is true of it.
+struct Model {
+    scene: Scene,
+    good: Document,
+    closed: [bool; SLOTS.len()],
+    rotations: u64,
+}
+
+impl Model {
+    async fn start() -> Self {
+        let (stage, dir) = (Stage::new(), tempfile::tempdir().unwrap());
+        stage.safe.set("token", "value 0");
+        let good = Document::empty();
+        let runtime = build(&stage, &good.text(), dir.path());
+        Self {
+            scene: Scene::run(stage, runtime, dir).await,
+            good,
+            closed: [false; SLOTS.len()],
+            rotations: 0,
+        }
+    }
+
+    async fn perform(&mut self, deed: Deed) {
+        let runtime = self.scene.runtime.clone();
+        let before: Vec<_> = (0..SLOTS.len()).map(|of| serving(&runtime, of)).collect();
+        let mut exchanged_by_hand = None;
+        match deed {
+            Deed::Reload(document) => {
+                let settings = document.settings(&runtime.settings());
+                let doc = soon(runtime.reload_to(settings, "test")).await.unwrap();
+                let done = [ReloadOutcome::Applied, ReloadOutcome::Unchanged];
+                assert!(done.contains(&doc.outcome), "{doc:?}");
+                self.good = document;
+            }
+            Deed::Pause(of) => self.closed[of] |= set(&runtime, of, Activity::Paused),
+            Deed::Resume(of) => {
+                set(&runtime, of, Activity::Running);
+                self.closed[of] = false;
+            }
+            // What no settings name is not fetched anew.
+            Deed::Rotate if self.good.parts.is_empty() => {}
+            Deed::Rotate => {
+                self.rotations += 1;
+                let token = format!("value {}", self.rotations);
+                self.scene.stage.safe.set("token", &token);
+                let all = RotateRequest::default();
+                let doc = soon(runtime.rotate_secrets(all, "test")).await.unwrap();
+                assert!(doc.complete, "{doc:?}");
+            }
+            Deed::Swap(of, to) => {
+                exchanged_by_hand = Some(of);
+                let to = PROVIDERS[to].parse().unwrap();
+                let request = SwapRequestDoc::to_provider(slot(SLOTS[of]), to);
+                // There need not be one.
+                drop(soon(runtime.swap(request, "test")).await);
+            }
+            Deed::Clear(of) => {
+                exchanged_by_hand = Some(of);
+                let request = SwapRequestDoc {
+                    clear: true,
+                    ..SwapRequestDoc::to_winner(slot(SLOTS[of]))
+                };
+                drop(soon(runtime.swap(request, "test")).await);
+            }
+        }
+        for (of, before) in before.into_iter().enumerate() {
+            if self.closed[of] && exchanged_by_hand != Some(of) {
+                let provider = |serving: Option<(String, u64)>| serving.map(|(name, _)| name);
+                let now = provider(serving(&runtime, of));
+                assert_eq!(now, provider(before), "{} is paused", SLOTS[of]);
+            }
+        }
+    }
+
+    /// Everything is resumed, and what waited is done without anybody asking.
+    async fn end(self) {
+        let runtime = &self.scene.runtime;
+        for of in 0..SLOTS.len() {
+            set(runtime, of, Activity::Running);
+        }
+        soon(async {
+            while !runtime.settings_state().held.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let snapshot = runtime.registry().snapshot();
+        for (of, name) in SLOTS.iter().enumerate() {
+            let Some((provider, _)) = serving(runtime, of) else {
+                let parts = self.good.parts.keys();
+                assert_eq!(parts.filter(|(slot, _)| *slot == of).count(), 0, "{name}");
+                continue;
+            };
+            assert_eq!(who(runtime, name).await, self.good.name(name, &provider));
+            let request = CallRequest {
+                slot: slot(name),
+                operation: "token".into(),
+                input: Value::Null,
+            };
+            let token = runtime.call(request).await.unwrap().output;
+            assert_eq!(token, format!("value {}", self.rotations), "{name}");
+            let selected = self.good.selections.get(&of).map(|index| PROVIDERS[*index]);
+            let operator = snapshot
+                .selection(&slot(name))
+                .is_some_and(|selection| selection.layer == SelectionLayer::Operator);
+            // A change of ranking alone exchanges nothing; whoever is selected and there serves.
+            if let Some(selected) = selected.filter(|selected| self.good.has(of, selected))
+                && !operator
+            {
+                assert_eq!(provider, selected, "{name}");
+            }
+        }
+        self.scene.stop().await;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
 
@@ -294,5 +466,19 @@ proptest! {
     ) {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio.block_on(run(documents));
+    }
+
+    #[test]
+    fn p82_nothing_that_was_asked_for_is_missing_when_everything_is_resumed(
+        deeds in prop::collection::vec(deed(), 1..16)
+    ) {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio.block_on(async {
+            let mut model = Model::start().await;
+            for deed in deeds {
+                model.perform(deed).await;
+            }
+            model.end().await;
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! A running runtime in a directory of its own, and a factory whose every step can be watched and held.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     path::PathBuf,
     sync::{
@@ -11,9 +12,10 @@ use std::{
 };
 
 use oneiric_core::BoxFuture;
+use oneiric_domains::{Secret, SecretError, SecretProvider};
 use oneiric_lifecycle::{
     BuildError, CallError, FactoryTable, Health, Instance, Invoke, Operation, Payload, Probe,
-    Retire, ShutdownReport, factory_fn,
+    Reconfigure, Retire, ShutdownReport, factory_fn,
 };
 use oneiric_runtime::{Client, Runtime, RuntimeBuilder, RuntimeError, Settings};
 use serde::Deserialize;
@@ -42,6 +44,35 @@ pub(crate) struct Stage {
     /// Holds the threads of calls of `block`.
     pub(crate) door: Door,
     failing: Arc<AtomicBool>,
+    /// Keeps the secrets of actors.
+    pub(crate) safe: Safe,
+}
+
+/// Keeps secrets: `secret://safe/NAME`.
+#[derive(Clone, Default)]
+pub(crate) struct Safe(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Safe {
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        let mut secrets = self.0.lock().unwrap();
+        secrets.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+impl SecretProvider for Safe {
+    fn name(&self) -> &str {
+        "safe"
+    }
+
+    fn fetch<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Secret, SecretError>> {
+        let value = self.0.lock().unwrap().get(name).cloned();
+        Box::pin(async move {
+            value.map(Secret::new).ok_or_else(|| SecretError::NotFound {
+                name: name.to_owned(),
+                message: "the safe has none".to_owned(),
+            })
+        })
+    }
 }
 
 /// Blocks threads until it is opened.
@@ -73,6 +104,7 @@ impl Stage {
             gate: Arc::new(Semaphore::new(0)),
             door: Door::default(),
             failing: Arc::default(),
+            safe: Safe::default(),
         }
     }
 
@@ -106,12 +138,17 @@ impl Stage {
                     return Err(BuildError::failed("nothing can be built"));
                 }
                 stage.note(format!("built {}", part.name));
+                let (probed, told) = (part.probe != "none", part.told);
+                let part = Mutex::new(part);
                 let actor = Arc::new(Actor { stage, part });
-                let instance = Instance::new(actor.clone()).retire(actor.clone());
-                Ok(match actor.part.probe.as_str() {
-                    "none" => instance,
-                    _ => instance.probe(actor),
-                })
+                let mut instance = Instance::new(actor.clone()).retire(actor.clone());
+                if probed {
+                    instance = instance.probe(actor.clone());
+                }
+                if told {
+                    instance = instance.reconfigure(actor);
+                }
+                Ok(instance)
             }
         });
         table.insert("oneiric.test:actor".parse().unwrap(), actor);
@@ -128,11 +165,22 @@ struct Part {
     /// `critical`, `none` for no probe at all; otherwise it is well.
     #[serde(default)]
     probe: String,
+    #[serde(default)]
+    token: String,
+    /// Whether it takes new settings while it serves.
+    #[serde(default)]
+    told: bool,
 }
 
 struct Actor {
     stage: Stage,
-    part: Part,
+    part: Mutex<Part>,
+}
+
+impl Actor {
+    fn name(&self) -> String {
+        self.part.lock().unwrap().name.clone()
+    }
 }
 
 impl Invoke for Actor {
@@ -143,7 +191,8 @@ impl Invoke for Actor {
     ) -> BoxFuture<'a, Result<Payload, CallError>> {
         Box::pin(async move {
             match operation {
-                "who" => Payload::json(&self.part.name),
+                "who" => Payload::json(&self.name()),
+                "token" => Payload::json(&self.part.lock().unwrap().token.clone()),
                 "echo" => Ok(input),
                 "bytes" => Ok(Payload::Bytes(bytes::Bytes::from_static(b"\xff\xfe"))),
                 "block" => {
@@ -156,8 +205,8 @@ impl Invoke for Actor {
                 "wait" => {
                     self.stage.begun.add_permits(1);
                     self.stage.gate.acquire().await.unwrap().forget();
-                    self.stage.note(format!("answered {}", self.part.name));
-                    Payload::json(&self.part.name)
+                    self.stage.note(format!("answered {}", self.name()));
+                    Payload::json(&self.name())
                 }
                 other => Err(CallError::unknown_operation(other, self)),
             }
@@ -171,7 +220,7 @@ impl Invoke for Actor {
 
 impl Probe for Actor {
     fn probe(&self) -> BoxFuture<'_, Health> {
-        let health = match self.part.probe.as_str() {
+        let health = match self.part.lock().unwrap().probe.as_str() {
             "critical" => Health::Critical("told to be".into()),
             _ => Health::Ok,
         };
@@ -181,8 +230,19 @@ impl Probe for Actor {
 
 impl Retire for Actor {
     fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
-        self.stage.note(format!("retired {}", self.part.name));
+        self.stage.note(format!("retired {}", self.name()));
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Reconfigure for Actor {
+    fn reconfigure(&self, settings: serde_json::Value) -> BoxFuture<'_, Result<(), String>> {
+        let part: Result<Part, _> = serde_json::from_value(settings);
+        let taken = part.map_err(|error| error.to_string()).map(|part| {
+            self.stage.note(format!("told {}", part.name));
+            *self.part.lock().unwrap() = part;
+        });
+        Box::pin(std::future::ready(taken))
     }
 }
 
@@ -235,6 +295,7 @@ pub(crate) fn build(stage: &Stage, text: &str, dir: &std::path::Path) -> Runtime
     settings.state_dir = dir.join("state");
     RuntimeBuilder::new(settings)
         .factories(stage.factories())
+        .secret_provider(stage.safe.clone())
         .build()
         .unwrap()
 }
