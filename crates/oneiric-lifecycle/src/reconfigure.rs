@@ -26,7 +26,8 @@ use crate::wiring::Wiring;
 pub trait Reconfigure: Send + Sync {
     /// Goes over to `settings`, all of them: those that did not change are there too. `Null` where
     /// there are none. Calls go on meanwhile. May block; is given `Limits::activation`. A second call
-    /// begins only when the first has ended.
+    /// begins only when the first has ended, also when the first was given up: if it still goes on by
+    /// the end of the next one's limit, the instance is exchanged for a new one without being told.
     ///
     /// # Errors
     /// A text for the operator. The instance must go on as before; it is then exchanged for a new one.
@@ -99,11 +100,23 @@ async fn tell(
 ) -> Result<(), Failure> {
     let (slot, provider) = (running.candidate.slot(), running.candidate.provider());
     let limit = inner.limits().activation;
+    let turn = Arc::clone(&running.reconfigure_turn).lock_owned();
+    let Ok(turn) = tokio::time::timeout(limit, turn).await else {
+        return Err(Failure::new(
+            Stage::Reconfigure,
+            "lifecycle.timed_out",
+            "it is still at work on earlier settings",
+        ));
+    };
     let settings = step::catch_panic(provider_settings::fetch(inner, slot, provider))
         .await
         .unwrap_or_else(|message| Err(failed(format_args!("panicked: {message}"))))?
         .hand_over();
-    let call = move || async move { role.reconfigure(settings).await };
+    let call = move || async move {
+        let taken = role.reconfigure(settings).await;
+        drop(turn);
+        taken
+    };
     match step::run(limit, CancellationToken::new(), call, |_| async {}).await {
         Ok(Ok(())) => {
             let (provider, instance) = (provider.clone(), running.number);

@@ -42,6 +42,9 @@ pub(crate) struct Running {
     /// Held by the probe that runs, until it really ends: one that blocks its thread for ever costs
     /// one thread and not one for each time somebody asks.
     pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held in the same way by what takes new settings: however long one goes on, it is told of one
+    /// after the other.
+    pub(crate) reconfigure_turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the instance is retired, leases or not.
     pub(crate) revoked: CancellationToken,
     retire: Option<Arc<dyn Retire>>,
@@ -76,6 +79,7 @@ impl Running {
             facets,
             probe,
             probe_turn: Arc::default(),
+            reconfigure_turn: Arc::default(),
             revoked: CancellationToken::new(),
             reconfigure,
             retire,

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use oneiric_core::{
     BoxFuture, Candidate, Coded, FactoryPath, Origin, Provider, Registry, SelectionLayer, Slot,
@@ -25,6 +26,9 @@ struct Plan {
     refuses: AtomicBool,
     panics: AtomicBool,
     ill: AtomicBool,
+    /// Holds the thread of the next one that is told, until the other end is dropped.
+    door: Mutex<Option<mpsc::Receiver<()>>>,
+    asked: AtomicU64,
     told: AtomicU64,
     built: AtomicU64,
 }
@@ -58,6 +62,11 @@ impl Reconfigure for Holder {
     fn reconfigure(&self, settings: Value) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let token = settings["token"].as_str().unwrap().to_owned();
+            self.plan.asked.fetch_add(1, Ordering::SeqCst);
+            let door = self.plan.door.lock().unwrap().take();
+            if let Some(door) = door {
+                assert!(door.recv().is_err(), "it is opened by dropping it");
+            }
             assert!(!self.plan.panics.load(Ordering::SeqCst), "told to panic");
             if self.plan.refuses.load(Ordering::SeqCst) {
                 return Err(format!("will not have {token}"));
@@ -230,6 +239,35 @@ async fn an_instance_that_cannot_be_told_or_will_not_have_it_is_exchanged() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_not_told_again_while_it_is_still_being_told() {
+    let limits = serde_json::from_value(json!({"activation_ms": 100})).unwrap();
+    let bench = bench(|builder| builder.limits(limits));
+    bench.plan.has_role.store(true, Ordering::SeqCst);
+    let soon = Duration::from_secs(60);
+    // On a busy machine even that may take longer.
+    let activated = async { while bench.lifecycle.activate(&slot(SLOT)).await.is_err() {} };
+    tokio::time::timeout(soon, activated).await.unwrap();
+    let (open, door) = mpsc::channel();
+    *bench.plan.door.lock().unwrap() = Some(door);
+    bench.keeper.set("unusable");
+    for round in 0..3 {
+        let Reconfigured::Swapped(report) = bench.reconfigure().await else {
+            panic!("told in round {round}");
+        };
+        assert!(
+            matches!(report.outcome, Outcome::RolledBack { .. }),
+            "{report:?}"
+        );
+    }
+    assert_eq!(bench.plan.asked.load(Ordering::SeqCst), 1);
+    drop(open);
+    bench.keeper.set("second");
+    let told = async { while !matches!(bench.reconfigure().await, Reconfigured::Told) {} };
+    tokio::time::timeout(soon, told).await.unwrap();
+    assert_eq!(bench.token().await, "second");
+}
+
 #[tokio::test]
 async fn the_one_that_serves_is_rebuilt_whoever_ranks_best() {
     let bench = bench(|builder| builder);
@@ -269,10 +307,7 @@ async fn a_slot_in_which_nothing_serves_gets_them_when_it_is_used() {
     assert_eq!(bench.token().await, "second");
     let error = bench.lifecycle.reconfigure(&slot("adapter/none")).await;
     assert_eq!(error.unwrap_err().code(), "core.no_candidate");
-    bench
-        .lifecycle
-        .shutdown(std::time::Duration::from_secs(60))
-        .await;
+    bench.lifecycle.shutdown(Duration::from_secs(60)).await;
     let error = bench.lifecycle.reconfigure(&slot(SLOT)).await;
     assert_eq!(error.unwrap_err().code(), "lifecycle.stopped");
 }
@@ -353,10 +388,7 @@ async fn p86_what_a_component_says_is_redacted_before_it_is_recorded() {
         format!("{rolled_back:?}"),
         serde_json::to_string(&bench.lifecycle.status(&slot(SLOT))).unwrap(),
     ];
-    bench
-        .lifecycle
-        .shutdown(std::time::Duration::from_secs(60))
-        .await;
+    bench.lifecycle.shutdown(Duration::from_secs(60)).await;
     let mut rolled_back = false;
     while !rolled_back {
         let Some(Streamed::Event(event)) = events.next().await else {
