@@ -5,6 +5,7 @@
 //! is written meanwhile on the same connection over into the copy, which is therefore whole and as of its end.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -22,10 +23,13 @@ type Work = Box<dyn FnOnce(&Connection) + Send>;
 
 enum Job {
     Work(Work),
-    Backup {
-        to: PathBuf,
-        done: SyncSender<Result<(), StateError>>,
-    },
+    Backup(Copying),
+}
+
+/// A backup that is asked for.
+struct Copying {
+    to: PathBuf,
+    done: SyncSender<Result<(), StateError>>,
 }
 
 /// The way to the thread. When it is dropped, the thread closes the connection, and that is waited for.
@@ -78,7 +82,7 @@ impl Worker {
     /// Copies the database into the file `to`, which is there and empty. Blocks until it is done.
     pub(crate) fn backup(&self, to: PathBuf) -> Result<(), StateError> {
         let (done, answered) = mpsc::sync_channel(1);
-        self.send(Job::Backup { to, done })?;
+        self.send(Job::Backup(Copying { to, done }))?;
         answered.recv().map_err(|_| gone())?
     }
 
@@ -125,27 +129,25 @@ fn gone() -> StateError {
 
 fn serve(connection: Connection, path: &Path, jobs: &Receiver<Job>) {
     connection.set_prepared_statement_cache_capacity(64);
-    while let Ok(job) = jobs.recv() {
-        let mut job = Some(job);
-        while let Some(next) = job.take() {
-            match next {
-                Job::Work(work) => do_work(&connection, work),
-                Job::Backup { to, done } => {
-                    // A second backup waits for the first; all other work goes on between its steps.
-                    let mut waiting = None;
-                    let copied = backup::copy(&connection, path, &to, || {
-                        while waiting.is_none() {
-                            match jobs.try_recv() {
-                                Ok(Job::Work(work)) => do_work(&connection, work),
-                                Ok(backup) => waiting = Some(backup),
-                                Err(_none) => break,
-                            }
-                        }
-                    });
-                    let _taken = done.send(copied);
-                    job = waiting;
+    // Backups wait for each other, and nothing else waits for them: it is done between the steps of the one under way.
+    let mut waiting: VecDeque<Copying> = VecDeque::new();
+    loop {
+        if let Some(Copying { to, done }) = waiting.pop_front() {
+            let copied = backup::copy(&connection, path, &to, || {
+                while let Ok(job) = jobs.try_recv() {
+                    match job {
+                        Job::Work(work) => do_work(&connection, work),
+                        Job::Backup(another) => waiting.push_back(another),
+                    }
                 }
-            }
+            });
+            let _taken = done.send(copied);
+            continue;
+        }
+        match jobs.recv() {
+            Ok(Job::Work(work)) => do_work(&connection, work),
+            Ok(Job::Backup(copying)) => waiting.push_back(copying),
+            Err(_closed) => break,
         }
     }
     if let Err((_, error)) = connection.close() {
@@ -163,6 +165,42 @@ fn do_work(connection: &Connection, work: Work) {
         if !connection.is_autocommit() {
             // The transaction was dropped by the panic, which rolls it back; this is for one that was not.
             let _rolled_back = connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::TryRecvError;
+
+    use super::*;
+    use crate::open;
+
+    #[test]
+    fn a_backup_that_waits_for_another_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (connection, path) = open::open(&dir.path().join("state.db")).unwrap();
+        let (jobs, to_do) = mpsc::channel();
+        let (answers, answered) = mpsc::channel();
+        let mut first = None;
+        for name in ["first", "second", "third"] {
+            let to = dir.path().join(name);
+            open::make_file(&to).unwrap();
+            let (done, is_done) = mpsc::sync_channel(1);
+            jobs.send(Job::Backup(Copying { to, done })).unwrap();
+            first.get_or_insert(is_done);
+        }
+        let first = first.unwrap();
+        // Enough for several steps.
+        let bulk = "INSERT INTO key_value VALUES ('bulk', 'key', zeroblob(1000000), NULL)";
+        connection.execute_batch(bulk).unwrap();
+        let work: Work = Box::new(move |_| answers.send(first.try_recv().unwrap_err()).unwrap());
+        jobs.send(Job::Work(work)).unwrap();
+        drop(jobs);
+        serve(connection, &path, &to_do);
+        assert_eq!(answered.recv(), Ok(TryRecvError::Empty));
+        for name in ["first", "second", "third"] {
+            assert_eq!(backup::check(&dir.path().join(name)).unwrap().keys, 1);
         }
     }
 }
