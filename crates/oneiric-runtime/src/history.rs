@@ -21,6 +21,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::offload::blocking;
+
 /// Entries of all slots that wait to be written.
 const MAX_WAITING: usize = 20_000;
 /// Until what a store refused is offered again, if nothing new is offered before.
@@ -71,9 +73,13 @@ impl History {
         let Some(entry) = HistoryEntry::of(event) else {
             return;
         };
+        self.add(&event.slot, entry);
+    }
+
+    fn add(&self, slot: &Slot, entry: HistoryEntry) {
         let mut waiting = self.heap.waiting();
         waiting.events += 1;
-        waiting.push(&event.slot, entry);
+        waiting.push(slot, entry);
         drop(waiting);
         self.heap.more.notify_one();
     }
@@ -138,6 +144,7 @@ impl History {
 }
 
 async fn write(heap: Arc<Heap>, store: Arc<dyn StatusStore>) {
+    let _ended = Ends(Arc::clone(&heap));
     loop {
         let passing = heap.passing.lock().await;
         let (batch, events, ending) = heap.waiting().take();
@@ -151,7 +158,6 @@ async fn write(heap: Arc<Heap>, store: Arc<dyn StatusStore>) {
         drop(passing);
         heap.offered.send_replace(events);
         if ending {
-            heap.waiting().writes = false;
             return;
         }
         if refuses {
@@ -163,17 +169,20 @@ async fn write(heap: Arc<Heap>, store: Arc<dyn StatusStore>) {
     }
 }
 
+/// However the writer ends, nobody waits for it any more: not those who come later, nor those who wait for what
+/// happened during its last batch.
+struct Ends(Arc<Heap>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.waiting().writes = false;
+        self.0.offered.send_replace(u64::MAX);
+    }
+}
+
 async fn offer(store: &Arc<dyn StatusStore>, batch: &[SlotHistory]) -> Result<(), StoreError> {
     let (store, batch) = (Arc::clone(store), batch.to_vec());
-    tokio::task::spawn_blocking(move || store.append(&batch))
-        .await
-        .unwrap_or_else(|error| {
-            Err(StoreError::new(
-                "runtime.internal",
-                oneiric_core::ErrorKind::Internal,
-                format_args!("a store failed: {error}"),
-            ))
-        })
+    blocking(move || store.append(&batch)).await
 }
 
 impl Heap {
@@ -276,4 +285,70 @@ impl fmt::Debug for History {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, sync::mpsc, time::SystemTime};
+
+    use oneiric_lifecycle::Ended;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    use super::*;
+
+    /// Says when a batch is there, and takes it when it is told to.
+    struct Slow {
+        there: UnboundedSender<usize>,
+        take: Mutex<mpsc::Receiver<()>>,
+    }
+
+    fn slow() -> (Arc<Slow>, UnboundedReceiver<usize>, mpsc::Sender<()>) {
+        let ((there, is_there), (taken, take)) = (unbounded_channel(), mpsc::channel());
+        let take = Mutex::new(take);
+        (Arc::new(Slow { there, take }), is_there, taken)
+    }
+
+    impl StatusStore for Slow {
+        fn load(&self, _: Option<&Slot>) -> Result<Vec<SlotHistory>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn append(&self, batch: &[SlotHistory]) -> Result<(), StoreError> {
+            let _told = self.there.send(batch.len());
+            let _taken = lock(&self.take).recv();
+            Ok(())
+        }
+    }
+
+    fn happens(history: &History) {
+        let provider = "a".parse().unwrap();
+        let entry = HistoryEntry::new(SystemTime::UNIX_EPOCH, Ended::Retired, provider);
+        history.add(&"adapter/cache".parse().unwrap(), entry);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_what_happens_during_the_last_batch() {
+        let history = History::default();
+        let (store, mut is_there, take) = slow();
+        happens(&history);
+        history.heap.waiting().ending = true;
+        history.begin(store);
+        assert_eq!(is_there.recv().await, Some(1));
+        happens(&history);
+        let mut waits = pin!(history.offered());
+        tokio::select! {
+            biased;
+            () = &mut waits => {}
+            () = std::future::ready(()) => {}
+        }
+        take.send(()).unwrap();
+        history.end().await;
+        let all = async {
+            waits.await;
+            history.offered().await;
+        };
+        let outer = Duration::from_secs(30);
+        tokio::time::timeout(outer, all).await.unwrap();
+        assert_eq!(history.backlog().entries, 1, "it is not hidden either");
+    }
 }

@@ -1,4 +1,4 @@
-//! Runs calls into components away from the workers that serve operators.
+//! Work away from the workers that serve operators: calls into components, and whatever waits for a disk.
 //!
 //! A component that blocks its thread in a call must not be able to stop the admin API, the very thing with which an
 //! operator would exchange it. So calls that come in through the runtime are driven on the pool for blocking work, as
@@ -6,9 +6,44 @@
 
 use std::future::Future;
 
-use tokio::runtime::Handle;
+use oneiric_core::ErrorKind;
+use oneiric_lifecycle::StoreError;
+use tokio::{runtime::Handle, task::JoinError};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+
+use crate::error::RuntimeError;
+
+/// Does `work`, which blocks, on the pool for that. It goes on when its caller leaves; a panic in it is its error.
+pub(crate) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Lost> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(E::from(Lost(error))))
+}
+
+/// Work that panicked, or that the end of the async runtime took with it.
+#[derive(Debug)]
+pub(crate) struct Lost(JoinError);
+
+impl From<Lost> for RuntimeError {
+    fn from(lost: Lost) -> Self {
+        Self::Internal {
+            message: lost.0.to_string(),
+        }
+    }
+}
+
+impl From<Lost> for StoreError {
+    fn from(lost: Lost) -> Self {
+        let message = format_args!("a store failed: {}", lost.0);
+        Self::new("runtime.internal", ErrorKind::Internal, message)
+    }
+}
 
 /// Drives `work` on the pool for blocking work. Dropped half-way, `work` is dropped at its next await.
 ///
