@@ -6,10 +6,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use oneiric_tests::http::request;
 use oneiric_tests::settings::CACHES;
-use oneiric_tests::{Place, Process};
+use oneiric_tests::{Place, Process, eventually};
 use serde_json::{Value, json};
 
 const SLOT: &str = "adapter/cache";
@@ -170,14 +172,27 @@ fn a_process_starts_on_a_full_disk_that_knows_it_and_not_on_one_that_does_not() 
     );
     fs::remove_file(state.join("fill")).unwrap();
     let process = Process::start_in(place, &["run", "--state-dir", "small"]);
-    assert_eq!(swap(&state.join("admin.sock"), "file").0, 200);
-    let (_, _, place) = process.stop_in_place();
+    let socket = state.join("admin.sock");
+    assert_eq!(swap(&socket, "file").0, 200);
+    // Its time is up before the next one runs, and then there is no space to forget it in.
+    let pause = json!({"scope": SLOT, "activity": "paused", "for_ms": 1_000});
+    assert_eq!(post(&socket, "/v1/activity", &pause).0, 200);
+    process.signal("KILL");
+    let place = process.into_place();
     fill(&state.join("fill"));
+    thread::sleep(Duration::from_secs(2));
     let process = Process::start_in(place, &["run", "--state-dir", "small"]);
     let status = process
         .oneiric(&["status", SLOT, "--json", "--state-dir", "small"])
         .json();
     assert_eq!(status["slots"][0]["active"]["provider"], "file");
+    assert_eq!(status["slots"][0]["activity"]["activity"], "running");
+    process.wait_for_line("what ended while nothing ran is still kept");
+    fs::remove_file(state.join("fill")).unwrap();
+    eventually("what has ended is forgotten", || {
+        let (_, shown) = request(&socket, "GET", "/v1/state", None).unwrap();
+        shown["database"]["activity"] == 0
+    });
     process.stop();
 }
 

@@ -6,13 +6,18 @@
 
 mod timer;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
-use oneiric_domains::ActivityRecord;
-use oneiric_lifecycle::{Activity, ActivityRule};
-use tokio::sync::Notify;
+use oneiric_core::Coded;
+use oneiric_domains::{ActivityRecord, ActivityStore};
+use oneiric_lifecycle::{Activity, ActivityRule, ActivityScope};
+use tokio::sync::{Notify, OwnedMutexGuard};
 
-use crate::{error::RuntimeError, runtime::Runtime};
+use crate::{error::RuntimeError, offload::blocking, runtime::Runtime};
 
 /// One change after the other, and the timer that is told of each.
 #[derive(Default)]
@@ -21,25 +26,71 @@ pub(crate) struct Activities {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Tells the timer that there is something new.
     changed: Notify,
+    /// Scopes whose rules ended while nothing ran, and which the store still has to forget.
+    ended: Mutex<BTreeSet<ActivityScope>>,
 }
 
-impl Runtime {
-    /// Puts in force what was kept, except what has ended meanwhile.
-    pub(crate) async fn restore_activity(
-        &self,
-        kept: Vec<ActivityRecord>,
-    ) -> Result<(), RuntimeError> {
-        let now = self.inner.clock.now();
-        let (mut ended, mut rules) = (Vec::new(), Vec::new());
-        for record in kept {
+/// What was kept, read.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    rules: Vec<ActivityRule>,
+    ended: BTreeSet<ActivityScope>,
+}
+
+impl Activities {
+    /// Keeps everybody from changing anything as long as what it gives is held.
+    pub(crate) async fn hold_still(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    fn ended(&self) -> MutexGuard<'_, BTreeSet<ActivityScope>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// Reads records, and tells what holds from what has ended by `now`.
+    pub(crate) fn read(
+        records: Vec<ActivityRecord>,
+        now: SystemTime,
+    ) -> Result<Self, RuntimeError> {
+        let mut kept = Self::default();
+        for record in records {
             let scope = format!("{:?}", record.scope);
             let rule = ActivityRule::try_from(record)
                 .map_err(|source| RuntimeError::ActivityUnreadable { scope, source })?;
             match rule.until {
-                Some(until) if until <= now => ended.push(rule),
-                _ => rules.push(rule),
+                Some(until) if until <= now => drop(kept.ended.insert(rule.scope)),
+                _ => kept.rules.push(rule),
             }
         }
+        Ok(kept)
+    }
+}
+
+impl Runtime {
+    /// Writes to `store` what was paused and drained in memory, before there was a store. Whoever calls this and
+    /// [`Runtime::restore_activity`] holds everybody still.
+    pub(crate) async fn adopt_activity(
+        &self,
+        store: &Arc<dyn ActivityStore>,
+    ) -> Result<(), RuntimeError> {
+        for rule in self.lifecycle().activity_rules() {
+            keep(store, &rule).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts in force what was kept, except what has ended meanwhile and what was said anew before there was a store.
+    /// What has ended is forgotten now or, if the store refuses, later.
+    pub(crate) async fn restore_activity(&self, kept: Kept) {
+        let Kept {
+            mut rules,
+            mut ended,
+        } = kept;
+        let anew = |scope: &ActivityScope| self.lifecycle().activity_rule(scope).is_some();
+        rules.retain(|rule| !anew(&rule.scope));
+        ended.retain(|scope| !anew(scope));
         for rule in &rules {
             tracing::info!(
                 scope = %rule.scope,
@@ -49,12 +100,32 @@ impl Runtime {
             );
         }
         self.lifecycle().restore_activity(rules);
-        for rule in ended {
-            tracing::info!(scope = %rule.scope, "its time was up while nothing ran");
-            let lifted = ActivityRule::resume(&rule.scope).who(timer::WHO).since(now);
-            self.keep(&lifted).await?;
+        for scope in &ended {
+            tracing::info!(%scope, "its time was up while nothing ran");
         }
-        Ok(())
+        *self.inner.activity.ended() = ended;
+        if let Err(error) = self.forget_ended().await {
+            tracing::warn!(
+                code = error.code(),
+                reason = error.to_string(),
+                "what ended while nothing ran is still kept; that is tried again"
+            );
+        }
+    }
+
+    /// Has the store forget the rules that ended while nothing ran. Whoever calls it holds everybody still.
+    async fn forget_ended(&self) -> Result<(), RuntimeError> {
+        let store = self.stores().activity;
+        loop {
+            let Some(scope) = self.inner.activity.ended().first().cloned() else {
+                return Ok(());
+            };
+            let lifted = ActivityRule::resume(&scope)
+                .who(timer::WHO)
+                .since(self.inner.clock.now());
+            keep(&store, &lifted).await?;
+            self.inner.activity.ended().remove(&scope);
+        }
     }
 
     /// Keeps a rule and puts it in force; gives the one it replaces. With `expected`, only if that is still the one
@@ -64,7 +135,7 @@ impl Runtime {
         rule: ActivityRule,
         expected: Option<ActivityRule>,
     ) -> Result<Option<ActivityRule>, RuntimeError> {
-        let mine = Arc::clone(&self.inner.activity.turn).lock_owned().await;
+        let mine = self.inner.activity.hold_still().await;
         let runtime = self.clone();
         let change = tokio::spawn(async move {
             let _mine = mine;
@@ -73,7 +144,9 @@ impl Runtime {
             if nothing || expected.is_some_and(|expected| before.as_ref() != Some(&expected)) {
                 return Ok(before);
             }
-            runtime.keep(&rule).await?;
+            keep(&runtime.stores().activity, &rule).await?;
+            // What was to be forgotten was written over.
+            runtime.inner.activity.ended().remove(&rule.scope);
             tracing::info!(
                 scope = %rule.scope,
                 activity = rule.activity.name(),
@@ -92,14 +165,10 @@ impl Runtime {
             })
         })
     }
+}
 
-    async fn keep(&self, rule: &ActivityRule) -> Result<(), RuntimeError> {
-        let store = self.stores().activity;
-        let record = ActivityRecord::from(rule);
-        let keeping = tokio::task::spawn_blocking(move || store.set(&record)).await;
-        let kept = keeping.map_err(|error| RuntimeError::Internal {
-            message: error.to_string(),
-        })?;
-        kept.map_err(RuntimeError::State)
-    }
+async fn keep(store: &Arc<dyn ActivityStore>, rule: &ActivityRule) -> Result<(), RuntimeError> {
+    let (store, record) = (Arc::clone(store), ActivityRecord::from(rule));
+    let kept = blocking(move || store.set(&record)).await;
+    kept.map_err(RuntimeError::State)
 }

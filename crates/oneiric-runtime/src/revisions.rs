@@ -11,15 +11,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use oneiric_core::{ErrorKind, Provider, Slot};
+use oneiric_core::{Provider, Slot};
 use oneiric_domains::{MemorySelectionStore, Revision, SelectionBook, SelectionStore, StoreError};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use crate::{api::RevisionDoc, turns::Turns};
+use crate::{api::RevisionDoc, offload::blocking, turns::Turns};
 
 /// The operator's selections and how they came about.
 #[derive(Debug, Default)]
 pub(crate) struct Revisions {
     books: Arc<Books>,
+    /// Held for writing while the stores are opened and what they know is put in force; by whoever changes a
+    /// selection, for reading.
+    opening: Arc<RwLock<()>>,
     turns: Turns,
 }
 
@@ -28,6 +32,13 @@ struct Books {
     store: Mutex<Arc<dyn SelectionStore>>,
     /// Held for moments only.
     book: Mutex<SelectionBook>,
+}
+
+/// The right to change the selection of a slot.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _slot: OwnedMutexGuard<()>,
+    _open: OwnedRwLockReadGuard<()>,
 }
 
 /// What is to be written down.
@@ -51,22 +62,42 @@ impl Revisions {
         &self.turns
     }
 
-    /// Goes on with what `store` knows. What was selected before, in memory, is written to it as new revisions.
+    /// Waits for the turn of `slot`, which exists, and until no stores are being opened. Turns come in the order in
+    /// which they are asked for.
+    pub(crate) async fn my_turn(&self, slot: &Slot) -> Turn {
+        let slot = self.turn(slot).lock_owned().await;
+        let open = Arc::clone(&self.opening).read_owned().await;
+        Turn {
+            _slot: slot,
+            _open: open,
+        }
+    }
+
+    /// Waits until nobody changes a selection, and keeps everybody from it as long as what it gives is held.
+    pub(crate) async fn hold_still(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.opening).write_owned().await
+    }
+
+    /// Goes on with what `store` knows. What was selected before, in memory, is written to it as new revisions; if
+    /// that fails, everything goes on in memory.
     pub(crate) async fn adopt(
         &self,
         store: Arc<dyn SelectionStore>,
         known: SelectionBook,
     ) -> Result<(), StoreError> {
         let books = Arc::clone(&self.books);
-        off_the_workers(move || {
+        blocking(move || {
             let mut held = lock(&books.store);
             let before = std::mem::replace(&mut *lock(&books.book), known);
-            *held = store;
-            let mut made_before: Vec<_> = before.in_force.into_values().collect();
+            let mut made_before: Vec<_> = before.in_force.values().cloned().collect();
             made_before.sort_by_key(|revision| revision.revision);
             for revision in made_before {
-                books.write(&held, Entry::from(revision))?;
+                if let Err(error) = books.write(&store, Entry::from(revision)) {
+                    *lock(&books.book) = before;
+                    return Err(error);
+                }
             }
+            *held = store;
             Ok(())
         })
         .await
@@ -77,7 +108,7 @@ impl Revisions {
     /// Dropped half-way, it goes on.
     pub(crate) async fn record(&self, entry: Entry) -> Result<RevisionDoc, StoreError> {
         let books = Arc::clone(&self.books);
-        off_the_workers(move || {
+        blocking(move || {
             let store = lock(&books.store);
             books.write(&store, entry)
         })
@@ -184,23 +215,9 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn off_the_workers<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            Err(StoreError::new(
-                "runtime.internal",
-                ErrorKind::Internal,
-                format_args!("a store failed: {error}"),
-            ))
-        })
-}
-
 #[cfg(test)]
 mod tests {
-    use oneiric_core::Coded;
+    use oneiric_core::{Coded, ErrorKind};
 
     use super::*;
 
@@ -272,6 +289,21 @@ mod tests {
                 "full",
             ))
         }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_take_what_was_selected_before_is_not_gone_on_with() {
+        let revisions = Revisions::default();
+        revisions.record(entry(Some("a"))).await.unwrap();
+        let known = SelectionBook {
+            last: 41,
+            ..SelectionBook::default()
+        };
+        let refused = revisions.adopt(Arc::new(Full), known).await.unwrap_err();
+        assert_eq!(refused.code(), "sqlite.disk_full");
+        assert_eq!(revisions.in_force()[0].provider, entry(Some("a")).provider);
+        let next = revisions.record(entry(Some("b"))).await.unwrap();
+        assert_eq!(next.revision, 2);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use oneiric_domains::{
 };
 use oneiric_lifecycle::{MemoryStatusStore, StatusStore, StoreError};
 
-use crate::{error::RuntimeError, runtime::Runtime};
+use crate::{activity, error::RuntimeError, offload::blocking, runtime::Runtime};
 
 /// The stores of a runtime. For ones of your own see [`RuntimeBuilder::stores`](crate::RuntimeBuilder::stores).
 #[derive(Clone)]
@@ -185,20 +185,29 @@ impl Runtime {
     }
 
     /// Opens the stores and puts what they know in force. The state directory is this process' own by now.
+    ///
+    /// What was changed before, in memory, is written to them; whoever changes something now waits until it can be.
+    /// If anything fails, the file is closed and everything goes on in memory.
     pub(crate) async fn open_state(&self) -> Result<(), RuntimeError> {
         let (runtime, state_dir) = (self.clone(), self.settings().state_dir.clone());
         let clock = Arc::clone(&self.inner.clock);
-        let opening =
-            tokio::task::spawn_blocking(move || runtime.inner.state.open(&state_dir, clock));
-        let opened = opening.await.map_err(|error| RuntimeError::Internal {
-            message: error.to_string(),
-        })?;
+        let opened = blocking(move || runtime.inner.state.open(&state_dir, clock)).await;
+        let opened = opened.map_err(RuntimeError::State)?;
+        let kept = opened.kept.clone();
+        let in_force = self.put_in_force(opened).await;
+        if in_force.is_err() {
+            close(kept).await;
+        }
+        in_force
+    }
+
+    async fn put_in_force(&self, opened: Opened) -> Result<(), RuntimeError> {
         let Opened {
             stores,
             kept,
             book,
             activity,
-        } = opened.map_err(RuntimeError::State)?;
+        } = opened;
         tracing::info!(
             persists = kept.persists(),
             run = kept.run(),
@@ -206,6 +215,10 @@ impl Runtime {
             paused = activity.len(),
             "state opened"
         );
+        let activity = activity::Kept::read(activity, self.inner.clock.now())?;
+        let _selections = self.inner.revisions.hold_still().await;
+        let _activity = self.inner.activity.hold_still().await;
+        self.adopt_activity(&stores.activity).await?;
         self.inner
             .revisions
             .adopt(Arc::clone(&stores.selections), book)
@@ -217,22 +230,34 @@ impl Runtime {
             .set_selections(SelectionLayer::Operator, in_force);
         self.inner.history.begin(Arc::clone(&stores.status));
         self.inner.state.hold(stores, kept);
-        let restored = self.restore_activity(activity).await;
-        if restored.is_err() {
-            self.close_state().await;
-        }
-        restored
+        self.restore_activity(activity).await;
+        Ok(())
     }
 
     /// Writes what is still to be written, and closes the file.
     pub(crate) async fn close_state(&self) {
         self.inner.history.end().await;
+        close(self.inner.state.kept()).await;
+    }
+}
+
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(clippy::unused_async, reason = "only a file is closed")
+)]
+async fn close(kept: Kept) {
+    match kept {
         #[cfg(feature = "sqlite")]
-        if let Kept::File(db) = self.inner.state.kept() {
-            let closed = tokio::task::spawn_blocking(move || db.close()).await;
+        Kept::File(db) => {
+            let closed: Result<(), RuntimeError> = blocking(move || {
+                db.close();
+                Ok(())
+            })
+            .await;
             if let Err(error) = closed {
                 tracing::error!(reason = error.to_string(), "the state was not closed");
             }
         }
+        Kept::Memory | Kept::Own => {}
     }
 }

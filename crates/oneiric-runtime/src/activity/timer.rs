@@ -46,20 +46,36 @@ impl Runtime {
             for rule in over {
                 self.lift(rule).await;
             }
+            let forgets = self.forget_what_ended().await;
             let rules = self.lifecycle().activity_rules();
             note(&mut ends, rules, Instant::now(), self.inner.clock.now());
-            let Some(next) = ends.values().map(|(_, end)| *end).min() else {
+            let next = ends.values().map(|(_, end)| *end).min();
+            if next.is_none() && forgets {
                 changed.await;
                 continue;
-            };
+            }
             // One whose time is up was refused by the store; it is tried again as often.
-            let left = next.saturating_duration_since(Instant::now());
+            let left = next.map_or(LOOK, |next| next.saturating_duration_since(Instant::now()));
             let wait = if left.is_zero() { LOOK } else { left.min(LOOK) };
             tokio::select! {
                 () = changed => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Tries again to have the store forget what ended while nothing ran. Says whether nothing is left of it.
+    async fn forget_what_ended(&self) -> bool {
+        if self.inner.activity.ended().is_empty() {
+            return true;
+        }
+        let _mine = self.inner.activity.hold_still().await;
+        // Why it refuses was logged at the start.
+        let forgotten = self.forget_ended().await.is_ok();
+        if forgotten {
+            tracing::info!("what ended while nothing ran is forgotten");
+        }
+        forgotten
     }
 
     /// Lifts a rule, unless somebody changed it meanwhile.

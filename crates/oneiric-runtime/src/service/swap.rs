@@ -126,8 +126,7 @@ impl Runtime {
         }
         // The turn is awaited here and not in the task, for spawned tasks need not begin in the order they were
         // spawned; a swap whose turn has not come when its caller leaves is not wanted any more.
-        let turn = self.inner.revisions.turn(&request.slot);
-        let mine = turn.lock_owned().await;
+        let mine = self.inner.revisions.my_turn(&request.slot).await;
         let (runtime, who) = (self.clone(), who.to_owned());
         let swap = async move {
             let _mine = mine;

@@ -339,9 +339,8 @@ async fn p68_concurrent_writers_lose_no_flag() {
         write!(text, "[providers.'task/s{number}'.p]\nname = 'p'\n").unwrap();
         text
     });
-    let kept = Arc::new(Kept::default());
-    let dir = tempfile::tempdir().unwrap();
-    let (stage, runtime) = build(&slots, dir.path(), &kept, Still::at(5));
+    let (stage, dir) = (Stage::new(), tempfile::tempdir().unwrap());
+    let runtime = crate::support::build(&stage, &slots, dir.path());
     let scene = Scene::run(stage, runtime, dir).await;
     let mut shells = Vec::new();
     for shell in 0..2 {
@@ -367,23 +366,25 @@ async fn p68_concurrent_writers_lose_no_flag() {
     for shell in shells {
         soon(shell).await.unwrap();
     }
-    let scopes = soon(scene.client().await.activity(None))
-        .await
-        .unwrap()
-        .doc
-        .scopes;
-    assert_eq!(scopes.len(), 101);
-    // What is kept is what is in force, the one that both wrote among them.
-    let in_force: BTreeMap<String, (Activity, Option<String>)> = scopes
-        .into_iter()
-        .map(|doc| (doc.scope.to_string(), (doc.activity, doc.note)))
-        .collect();
-    let kept: BTreeMap<String, (Activity, Option<String>)> = kept
-        .records()
-        .into_iter()
-        .map(|record| (record.scope, (record.activity, record.note)))
-        .collect();
-    assert_eq!(in_force, kept);
+    let in_force = soon(scene.client().await.activity(None)).await;
+    let in_force = in_force.unwrap().doc.scopes;
+    assert_eq!(in_force.len(), 101);
+    // What is kept is what was in force, to the note and the time, the one that both wrote among them.
+    let said = |scopes: Vec<ScopeDoc>| -> BTreeMap<String, _> {
+        let said = |doc: ScopeDoc| (doc.activity, doc.note, doc.who, doc.since_unix_ms);
+        let scopes = scopes.into_iter();
+        scopes
+            .map(|doc| (doc.scope.to_string(), said(doc)))
+            .collect()
+    };
+    let dir = scene.stop_in_place().await;
+    let stage = Stage::new();
+    let runtime = crate::support::build(&stage, &slots, dir.path());
+    let scene = Scene::run(stage, runtime, dir).await;
+    let kept = scene.runtime.activity(None).unwrap().scopes;
+    assert_eq!(said(kept), said(in_force), "after a restart");
+    let refused = soon(scene.client().await.call(&who())).await.unwrap_err();
+    assert_eq!(refused.code(), "lifecycle.busy");
     scene.stop().await;
 }
 
@@ -424,6 +425,93 @@ async fn what_was_paused_stays_paused_after_a_restart_before_anything_can_be_cal
     let drained = soon(scene.runtime.lifecycle().drained(&drained)).await;
     assert_eq!(drained, DrainEnd::Empty);
     scene.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_forget_what_ended_meanwhile_keeps_nobody_from_starting() {
+    let kept = Arc::new(Kept::default());
+    for (scope, until_unix_ms) in [("task/*", 2_000), ("adapter/cache", 2_500)] {
+        let record = ActivityRecord {
+            scope: scope.into(),
+            activity: Activity::Paused,
+            note: None,
+            who: None,
+            since_unix_ms: 1,
+            until_unix_ms: Some(until_unix_ms),
+        };
+        kept.set(&record).unwrap();
+    }
+    kept.is_full(true);
+    let dir = tempfile::tempdir().unwrap();
+    let (_stage, runtime) = build(CAST, dir.path(), &kept, Still::at(3_000));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let run = tokio::spawn({
+        let runtime = runtime.clone();
+        let until = async { drop(stopped.await) };
+        async move { runtime.run_with(until, |_| started.send(()).unwrap()).await }
+    });
+    has_started.await.unwrap();
+    assert_eq!(held(&runtime), [""; 0]);
+    runtime.call(who()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(kept.records().len(), 2, "the store still refuses");
+    // What is said anew meanwhile is not forgotten with what was there before.
+    kept.is_full(false);
+    runtime.set_activity(pause("task/*"), "ann").await.unwrap();
+    let forgotten = async {
+        while kept.records().len() > 1 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let hour = Duration::from_millis(HOUR);
+    tokio::time::timeout(hour, forgotten).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(kept.records()[0].scope, "task/*");
+    assert_eq!(held(&runtime), ["task/* paused by ann"]);
+    drop(stop);
+    run.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_paused_before_it_runs_is_kept_when_it_runs() {
+    let kept = Arc::new(Kept::default());
+    let first = scene(&kept, Still::at(5)).await;
+    for scope in ["task/*", "adapter/*"] {
+        let drain = request(scope, Activity::Draining);
+        first.runtime.set_activity(drain, "ann").await.unwrap();
+    }
+    first.stop().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (stage, runtime) = build(CAST, dir.path(), &kept, Still::at(9));
+    for scope in ["adapter/cache", "task/*"] {
+        runtime.set_activity(pause(scope), "ben").await.unwrap();
+    }
+    let expected = [
+        "adapter/* draining by ann",
+        "adapter/cache paused by ben",
+        "task/* paused by ben",
+    ];
+    let second = Scene::run(stage, runtime, dir).await;
+    assert_eq!(held(&second.runtime), expected);
+    second.stop().await;
+    let third = scene(&kept, Still::at(10)).await;
+    assert_eq!(held(&third.runtime), expected);
+    third.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_paused_before_it_runs_and_cannot_be_kept_ends_the_run() {
+    let kept = Arc::new(Kept::default());
+    kept.is_full(true);
+    let dir = tempfile::tempdir().unwrap();
+    let (stage, runtime) = build(CAST, dir.path(), &kept, Still::at(9));
+    let pause = pause("adapter/cache");
+    runtime.set_activity(pause, "ben").await.unwrap();
+    let ended = soon(runtime.run(std::future::pending())).await.unwrap_err();
+    assert_eq!(ended.code(), "test.full");
+    assert_eq!(stage.events(), [""; 0]);
+    assert_eq!(held(&runtime), ["adapter/cache paused by ben"]);
 }
 
 #[tokio::test]

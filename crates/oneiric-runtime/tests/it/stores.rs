@@ -380,3 +380,85 @@ async fn p20_a_swap_is_answered_when_its_history_is_kept() {
     disk.slow.store(false, Ordering::SeqCst);
     scene.stop().await;
 }
+
+#[tokio::test]
+async fn a_run_that_cannot_keep_what_was_selected_before_it_leaves_the_file_to_others() {
+    let (stage, dir) = (Stage::new(), tempfile::tempdir().unwrap());
+    let runtime = crate::support::build(&stage, CAST, dir.path());
+    let mut request = to("second");
+    request.reason = Some("x".repeat(5_000));
+    soon(runtime.swap(request, "tester")).await.unwrap();
+    let ended = soon(runtime.run(std::future::pending())).await.unwrap_err();
+    assert_eq!(ended.code(), "sqlite.too_large");
+    // In memory everything goes on.
+    let status = runtime.status(None).unwrap();
+    assert_eq!(status.selections[0].provider, to("second").provider);
+    let first = soon(runtime.swap(to("first"), "tester")).await.unwrap();
+    assert_eq!(first.revision.unwrap().revision, 2);
+    let other = crate::support::build(&stage, CAST, dir.path());
+    let scene = Scene::run(stage, other, dir).await;
+    assert_eq!(now(&scene).await, is("first", "first", None));
+    scene.stop().await;
+    drop(runtime);
+}
+
+/// Says when a revision is written to it.
+struct Told(
+    MemorySelectionStore,
+    tokio::sync::mpsc::UnboundedSender<Revision>,
+);
+
+impl SelectionStore for Told {
+    fn load(&self) -> Result<SelectionBook, StoreError> {
+        self.0.load()
+    }
+
+    fn append(&self, revision: &Revision) -> Result<(), StoreError> {
+        let _told = self.1.send(revision.clone());
+        self.0.append(revision)
+    }
+}
+
+#[tokio::test]
+async fn a_selection_that_is_taken_back_while_the_stores_are_opened_does_not_come_back() {
+    let waits = CAST.replace(
+        "first = { name = \"first\" }",
+        "first = { name = \"first\", build = \"wait\" }",
+    );
+    let (stage, dir) = (Stage::new(), tempfile::tempdir().unwrap());
+    let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
+    let mut settings = Settings::parse(&waits, "oneiric.toml").unwrap();
+    settings.state_dir = dir.path().join("state");
+    let runtime = RuntimeBuilder::new(settings)
+        .factories(stage.factories())
+        .stores(Stores {
+            selections: Arc::new(Told(MemorySelectionStore::new(), told)),
+            ..Stores::in_memory(Arc::new(SystemWallClock::new()))
+        })
+        .build()
+        .unwrap();
+    soon(runtime.swap(to("second"), "tester")).await.unwrap();
+    let clearing = tokio::spawn({
+        let runtime = runtime.clone();
+        async move { soon(runtime.swap(clear(), "tester")).await }
+    });
+    soon(stage.begun.acquire()).await.unwrap().forget();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let run = tokio::spawn({
+        let (runtime, until) = (runtime.clone(), async { drop(stopped.await) });
+        async move { runtime.run_with(until, |_| started.send(()).unwrap()).await }
+    });
+    // Whoever opens them waits for the one who is at it; if nobody did, this would tell.
+    let early = tokio::time::timeout(std::time::Duration::from_millis(200), is_told.recv()).await;
+    stage.gate.add_permits(1);
+    assert!(early.is_err(), "{early:?}");
+    soon(clearing).await.unwrap().unwrap();
+    soon(has_started).await.unwrap();
+    let status = runtime.status(None).unwrap();
+    let snapshot = runtime.registry().snapshot();
+    let selected = snapshot.selection(&slot("adapter/cache"));
+    assert_eq!((status.selections.len(), selected), (0, None));
+    drop(stop);
+    soon(run).await.unwrap().unwrap();
+}

@@ -345,6 +345,13 @@ impl Scene {
         soon(self.run).await.unwrap().unwrap()
     }
 
+    /// Stops it, and leaves what it kept.
+    pub(crate) async fn stop_in_place(mut self) -> tempfile::TempDir {
+        self.tell_to_stop();
+        soon(self.run).await.unwrap().unwrap();
+        self.dir
+    }
+
     /// Sends bytes as they are and returns everything that comes back until the connection ends.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = UnixStream::connect(&self.socket).await.unwrap();
