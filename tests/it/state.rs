@@ -216,6 +216,9 @@ fn p21_a_copy_of_a_state_directory_is_another_process_own_and_a_link_is_refused(
     process.oneiric(&["swap", SLOT, "memory"]).ok();
     // By its own name nobody else opens it either.
     let said = process.oneiric(&["state", "check"]).failed(6);
+    assert!(said.contains("(runtime.already_running)"), "{said}");
+    let own = [".oneiric/state.db"];
+    let said = process.oneiric(&["state", "check", own[0]]).failed(6);
     assert!(said.contains("(sqlite.locked)"), "{said}");
 }
 
@@ -292,6 +295,26 @@ fn a_backup_taken_under_load_is_whole_and_can_be_restored() {
         .clone();
     assert_eq!(last["revision"], revision);
     assert_eq!(serves(&process), last["provider"].as_str().unwrap());
+}
+
+#[test]
+fn a_process_that_is_started_while_somebody_checks_its_state_waits_for_that() {
+    let place = with_selection();
+    // As `oneiric state check` holds it; there it is a matter of how large the database is.
+    let looks = fs::File::open(place.path().join(".oneiric/lock")).unwrap();
+    looks.lock_shared().unwrap();
+    place.oneiric(&["state", "check"]).ok();
+    let socket = place.socket();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let starts = std::thread::spawn(move || {
+        begun.send(()).unwrap();
+        Process::start_in(place, &["run"])
+    });
+    begins.recv().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!socket.exists() && !starts.is_finished());
+    looks.unlock().unwrap();
+    assert_eq!(serves(&starts.join().unwrap()), "file");
 }
 
 #[test]

@@ -28,6 +28,12 @@ pub enum RuntimeError {
         /// The other process' id, if it could be read.
         holder: Option<u32>,
     },
+    /// Somebody looks at what is in the state directory, and has done so for long.
+    #[error("somebody is still looking at the state in {}", path.display())]
+    StateDirLookedAt {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another process serves the admin socket, from another state directory.
     #[error("another process serves the admin socket {}", path.display())]
     SocketInUse {
@@ -202,6 +208,9 @@ impl RuntimeError {
                 "stop the process that uses {}, or give this one another state directory",
                 state_dir.display()
             ),
+            Self::StateDirLookedAt { .. } => {
+                "wait until `oneiric state check` is done, then start again".to_owned()
+            }
             Self::SocketPathTooLong { .. } => {
                 "set `admin.socket` to a shorter path, or use a shorter state directory (ONEIRIC_STATE_DIR)".to_owned()
             }
@@ -261,6 +270,7 @@ impl Coded for RuntimeError {
             Self::Settings(error) => error.code(),
             Self::SettingsKey(error) => error.code(),
             Self::AlreadyRunning { .. } => "runtime.already_running",
+            Self::StateDirLookedAt { .. } => "runtime.state_dir_looked_at",
             Self::SocketInUse { .. } => "runtime.socket_in_use",
             Self::RunBefore => "runtime.run_before",
             Self::StateDir { .. } | Self::StateDirOpen { .. } => "runtime.state_dir_unusable",
@@ -290,6 +300,7 @@ impl Coded for RuntimeError {
             Self::Settings(error) => error.kind(),
             Self::SettingsKey(error) => error.kind(),
             Self::AlreadyRunning { .. } | Self::SocketInUse { .. } => ErrorKind::Busy,
+            Self::StateDirLookedAt { .. } => ErrorKind::Unavailable,
             Self::StateDir { .. }
             | Self::StateDirOpen { .. }
             | Self::SocketPathTooLong { .. }

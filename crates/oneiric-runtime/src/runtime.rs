@@ -24,6 +24,7 @@ use crate::{
     events::Events,
     history::History,
     log_control::LogControl,
+    offload::blocking,
     redact::Redactor,
     reload::{Current, Keeper, Reloading, Seams},
     revisions::Revisions,
@@ -156,9 +157,10 @@ impl Runtime {
     /// Not cancel-safe: dropped half-way, instances stay up and the socket stays behind.
     ///
     /// # Errors
-    /// `runtime.already_running`, `runtime.state_dir_unusable`, `runtime.socket_path_too_long`,
-    /// `runtime.socket_unusable`, `runtime.socket_in_use`; what is wrong with the state (`sqlite.corrupt`,
-    /// `sqlite.newer`, `sqlite.unwritable`, `runtime.activity_unreadable`, ...); `runtime.run_before` the second time.
+    /// `runtime.already_running`, `runtime.state_dir_looked_at`, `runtime.state_dir_unusable`,
+    /// `runtime.socket_path_too_long`, `runtime.socket_unusable`, `runtime.socket_in_use`; what is wrong with the state
+    /// (`sqlite.corrupt`, `sqlite.newer`, `sqlite.unwritable`, `runtime.activity_unreadable`, ...); `runtime.run_before`
+    /// the second time.
     pub async fn run(
         &self,
         shutdown: impl Future<Output = ()>,
@@ -179,7 +181,8 @@ impl Runtime {
             return Err(RuntimeError::RunBefore);
         }
         let settings = self.settings();
-        let state_dir = StateDir::enter(&settings.state_dir)?;
+        let path = settings.state_dir.clone();
+        let state_dir = blocking(move || StateDir::enter(&path)).await?;
         self.open_state().await?;
         let _timer = self.spawn_activity_timer();
         let operators = match Operators::admit(self, &settings).await {

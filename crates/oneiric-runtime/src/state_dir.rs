@@ -1,5 +1,8 @@
 //! The state directory: private to its user (0700), and locked by one process at a time.
 //!
+//! Whoever only looks at what is in it locks it too, but shares the lock with others who look. A process that is to run
+//! tells the two apart, and waits a while for the second kind to be done: a look must not keep a service down.
+//!
 //! The lock is the operating system's on an open file, so that it is gone with the process however that ends; the
 //! file's content (a process id) is only for the message that the second process prints.
 
@@ -8,6 +11,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{fs::OFlags, process::geteuid};
@@ -17,6 +21,10 @@ use crate::error::RuntimeError;
 /// The name of the admin socket in a state directory.
 pub const SOCKET_NAME: &str = "admin.sock";
 const LOCK_NAME: &str = "lock";
+
+/// How often, and with what pause, a process asks whether those who look are done: for half a minute.
+const ASKS: u32 = 1_500;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Returns the path of the admin socket in a state directory.
 #[must_use]
@@ -59,19 +67,12 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the directory (0700) if need be, and locks it. Blocks, briefly.
+    /// Makes the directory (0700) if need be, and locks it. Blocks, up to half a minute while somebody only
+    /// [looks](StateDir::look) at what is in it.
     ///
     /// # Errors
-    /// `runtime.already_running`, `runtime.state_dir_unusable`.
+    /// `runtime.already_running`, `runtime.state_dir_looked_at`, `runtime.state_dir_unusable`.
     pub fn enter(path: &Path) -> Result<Self, RuntimeError> {
-        let unusable = |doing, path: &Path, source| {
-            let path = path.to_owned();
-            RuntimeError::StateDir {
-                doing,
-                path,
-                source,
-            }
-        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -97,39 +98,99 @@ impl StateDir {
         }
         let mut lock = open_lock(&path.join(LOCK_NAME))
             .map_err(|error| unusable("opening the lock", path, error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let read = lock.take(20).read_to_string(&mut holder);
-                let holder = read.ok().and_then(|_| holder.trim().parse().ok());
-                return Err(RuntimeError::AlreadyRunning {
-                    state_dir: path.to_owned(),
-                    holder,
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(unusable("locking it", path, error)),
-        }
+        take(&lock, path, ASKS)?;
         let noted = lock
             .set_len(0)
             .and_then(|()| writeln!(lock, "{}", std::process::id()));
         noted.map_err(|error| unusable("writing the lock", path, error))?;
         Ok(Self { _lock: lock })
     }
+
+    /// Keeps processes from beginning to run in the directory for as long as what is returned is held: they wait for
+    /// it, for a while. Others may look at the same time. Makes and changes nothing; `None` for a directory in which
+    /// nothing ever ran. Blocks, briefly.
+    ///
+    /// # Errors
+    /// `runtime.already_running`, `runtime.state_dir_unusable`.
+    pub fn look(path: &Path) -> Result<Option<Self>, RuntimeError> {
+        let lock = OpenOptions::new()
+            .read(true)
+            .custom_flags(lock_flags())
+            .open(path.join(LOCK_NAME));
+        let lock = match lock {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unusable("opening the lock", path, error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Some(Self { _lock: lock })),
+            Err(TryLockError::WouldBlock) => Err(already_running(&lock, path)),
+            Err(TryLockError::Error(error)) => Err(unusable("locking it", path, error)),
+        }
+    }
+}
+
+/// Locks it for this process alone. Those who only look are asked so often whether they are done.
+fn take(lock: &File, path: &Path, asks: u32) -> Result<(), RuntimeError> {
+    for ask in 0..asks {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(unusable("locking it", path, error)),
+        }
+        match lock.try_lock_shared() {
+            // Whoever it is shares it.
+            Ok(()) => lock
+                .unlock()
+                .map_err(|error| unusable("locking it", path, error))?,
+            Err(TryLockError::WouldBlock) => return Err(already_running(lock, path)),
+            Err(TryLockError::Error(error)) => return Err(unusable("locking it", path, error)),
+        }
+        if ask == 0 {
+            tracing::info!(state_dir = %path.display(), "waiting for somebody who looks at the state");
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(RuntimeError::StateDirLookedAt {
+        path: path.to_owned(),
+    })
+}
+
+fn already_running(lock: &File, path: &Path) -> RuntimeError {
+    let mut holder = String::new();
+    let read = lock.take(20).read_to_string(&mut holder);
+    RuntimeError::AlreadyRunning {
+        state_dir: path.to_owned(),
+        holder: read.ok().and_then(|_| holder.trim().parse().ok()),
+    }
+}
+
+fn unusable(doing: &'static str, path: &Path, source: io::Error) -> RuntimeError {
+    RuntimeError::StateDir {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Neither waiting for the other end of a pipe nor following a link.
+const fn lock_flags() -> i32 {
+    OFlags::NOFOLLOW
+        .union(OFlags::NONBLOCK)
+        .bits()
+        .cast_signed()
 }
 
 /// Opens the lock, which must be a file of its own: through a link the process id would be written over whatever it
 /// points to. Nothing of it is changed before the lock is held.
 fn open_lock(path: &Path) -> io::Result<File> {
-    // Neither waiting for the other end of a pipe nor following a link.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(flags.bits().cast_signed())
+        .custom_flags(lock_flags())
         .open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
@@ -148,7 +209,7 @@ const fn trusted(owner: u32, user: u32) -> bool {
 mod tests {
     use std::{fs::Permissions, os::unix::fs::PermissionsExt};
 
-    use oneiric_core::Coded;
+    use oneiric_core::{Coded, ErrorKind};
 
     use super::*;
 
@@ -168,6 +229,37 @@ mod tests {
         );
         drop(held);
         StateDir::enter(&path).unwrap();
+    }
+
+    #[test]
+    fn whoever_looks_holds_up_a_process_and_no_one_else_and_is_refused_while_one_runs() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("state");
+        assert!(StateDir::look(&path).unwrap().is_none());
+        assert!(!path.exists(), "nothing was made");
+        let runs = StateDir::enter(&path).unwrap();
+        let refused = StateDir::look(&path).unwrap_err();
+        assert_eq!(refused.code(), "runtime.already_running");
+        let said = format!("process {}", std::process::id());
+        assert!(refused.to_string().contains(&said), "{refused}");
+        drop(runs);
+        let looks = StateDir::look(&path).unwrap().unwrap();
+        let also = StateDir::look(&path).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let enters = scope.spawn(|| StateDir::enter(&path));
+            drop(also);
+            // Refused at once, if it were to be.
+            std::thread::sleep(PAUSE * 3);
+            assert!(!enters.is_finished());
+            drop(looks);
+            enters.join().unwrap().unwrap();
+        });
+        let _looks = StateDir::look(&path).unwrap().unwrap();
+        let lock = open_lock(&path.join(LOCK_NAME)).unwrap();
+        let refused = take(&lock, &path, 2).unwrap_err();
+        let expected = ("runtime.state_dir_looked_at", ErrorKind::Unavailable);
+        assert_eq!((refused.code(), refused.kind()), expected);
+        assert!(refused.hint().is_some());
     }
 
     #[test]

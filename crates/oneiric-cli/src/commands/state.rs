@@ -59,6 +59,11 @@ async fn backup(args: &Backup, session: &Session) -> Result<Output, Failure> {
 fn checked(args: &Check, session: &Session) -> Result<Output, Failure> {
     let own = session.state_dir().join(FILE_NAME);
     let file = args.file.as_deref().unwrap_or(&own);
+    let _looking = match args.file {
+        // A process that is started meanwhile waits.
+        None => StateDir::look(session.state_dir()).map_err(|error| not_entered(&error))?,
+        Some(_) => None,
+    };
     let summary = check(file).map_err(|error| failure(&error))?;
     let database = DatabaseDoc::from(summary);
     let text = format!(

@@ -325,6 +325,7 @@ mod tests {
                 holder: Some(7),
             },
             RuntimeError::SocketInUse { path: path() },
+            RuntimeError::StateDirLookedAt { path: path() },
             RuntimeError::StateDir {
                 doing: "opening the lock",
                 path: path(),
