@@ -177,7 +177,10 @@ impl Place {
 
     /// Gives the place back for as long as something else bounds what is done.
     pub(super) fn give_back(&self) {
-        let seat = self.places.held().places.remove(&self.number());
+        // In the same order as everywhere else: the number, then the places.
+        let number = self.number();
+        let seat = self.places.held().places.remove(&number);
+        drop(number);
         if seat.is_some() {
             self.places.freed.notify_one();
         }
