@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: the randomised and kill tests, with many more rounds than every CI run can afford.
 //!
-//! They are the same tests: a round is a round, and whatever fails here can be had again with its seed in the ordinary
-//! test run. The number of rounds goes to them as `ONEIRIC_SOAK_ROUNDS`, a seed as `ONEIRIC_SOAK_SEED`.
+//! They are the same tests: a round is a round, and whatever fails here can be tried again in the ordinary test run,
+//! the changes with their seed, and the steps of the stores as `proptest` keeps them. The number of rounds goes to them as `ONEIRIC_SOAK_ROUNDS`, a seed as `ONEIRIC_SOAK_SEED`.
 
 use crate::Failure;
 use crate::tests_run::{self, ALL_TARGETS};
@@ -10,7 +10,8 @@ use crate::workspace::{Workspace, run as run_command};
 pub(crate) const HELP: &str = "\
 Runs the randomised and kill tests with many rounds, 100 if nothing else is said: kill -9 at random
 instants of swaps, pauses and settings edits, and random steps of the stores of state. The seed is
-printed; ONEIRIC_SOAK_SEED=N makes the same rounds again.
+printed; ONEIRIC_SOAK_SEED=N makes the same rounds of kill -9 again, as far as instants can be the
+same; a run of the stores that fails prints the fewest steps that do, and keeps their seed.
 
 Usage: cargo xtask soak [ROUNDS]
 
