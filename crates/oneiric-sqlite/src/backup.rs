@@ -13,7 +13,9 @@ use rusqlite::{
 use crate::{
     activity,
     db::Summary,
+    disk,
     error::StateError,
+    keep,
     open::{self, Look},
     selections, status,
 };
@@ -101,9 +103,16 @@ pub fn restore(backup: &Path, path: &Path) -> Result<Restored, StateError> {
     open::remove_unfinished(&new)?;
     let placed = copy_file(&backup, &new).and_then(|()| {
         let summary = check(&new)?;
-        let kept = keep(path)?;
-        fs::rename(&new, path).map_err(|error| StateError::io_write(path, &error))?;
-        open::sync_folder(path)?;
+        let kept = keep::keep(path)?;
+        if let Err(error) = disk::rename(&new, path) {
+            kept.give_back(false);
+            return Err(StateError::io_write(path, &error));
+        }
+        if let Err(error) = open::sync_folder(path) {
+            kept.give_back(true);
+            return Err(error);
+        }
+        let kept = kept.into_name();
         let summary = Summary {
             path: path.clone(),
             ..summary
@@ -120,53 +129,6 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), StateError> {
     open::make_file(to)?;
     let connection = open::inspect(from, Look::Whole)?;
     copy(&connection, from, to, || {})
-}
-
-/// Gives the database at `path` a second name, under which it stays when another takes its place.
-fn keep(path: &Path) -> Result<Option<PathBuf>, StateError> {
-    if let Err(error) = fs::symlink_metadata(path)
-        && error.kind() == io::ErrorKind::NotFound
-    {
-        return Ok(None);
-    }
-    let kept = free_name(path)?;
-    match open::open(path) {
-        // Folds the log into the file, which then is all there is.
-        Ok((connection, _)) => connection
-            .close()
-            .map_err(|(_, error)| StateError::of(path, &error))?,
-        Err(error @ (StateError::Locked { .. } | StateError::UnsafeFile { .. })) => {
-            return Err(error);
-        }
-        // It is being replaced because it cannot be used; its log goes with it.
-        Err(_) => {}
-    }
-    for log in open::beside(path) {
-        let ending = log.as_os_str().as_encoded_bytes();
-        let ending = ending.get(path.as_os_str().len()..).unwrap_or_default();
-        let to = open::with_ending(&kept, &String::from_utf8_lossy(ending));
-        match fs::rename(&log, &to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StateError::io_write(&log, &error));
-            }
-            _ => {}
-        }
-    }
-    fs::hard_link(path, &kept)
-        .or_else(|_| fs::copy(path, &kept).map(drop))
-        .map_err(|error| StateError::io_write(&kept, &error))?;
-    Ok(Some(kept))
-}
-
-fn free_name(path: &Path) -> Result<PathBuf, StateError> {
-    let names =
-        (1..=9_999_u32).map(|number| open::with_ending(path, &format!(".before-restore-{number}")));
-    names
-        .into_iter()
-        .find(|name| fs::symlink_metadata(name).is_err())
-        .ok_or_else(|| StateError::Exists {
-            path: open::with_ending(path, ".before-restore-9999"),
-        })
 }
 
 /// A database that is received piece by piece, such as a backup from a running process. It gets its name when it is
@@ -224,7 +186,7 @@ impl Incoming {
         let summary = check(&self.unfinished)?;
         if self.replace {
             open::sync(&self.unfinished)?;
-            fs::rename(&self.unfinished, &self.to)
+            disk::rename(&self.unfinished, &self.to)
                 .map_err(|error| StateError::io_write(&self.to, &error))?;
             open::sync_folder(&self.to)?;
         } else {

@@ -29,8 +29,12 @@
 
 mod activity;
 mod backup;
+#[cfg(test)]
+mod crash;
 mod db;
+mod disk;
 mod error;
+mod keep;
 mod kv;
 mod migrations;
 mod open;

@@ -8,12 +8,9 @@
 //! the lock of the state directory cannot see, a second name of the file, is refused by it.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, Metadata},
     io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, OpenOptionsExt},
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,7 +18,9 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{
+    disk,
     error::StateError,
+    keep,
     migrations::{self, APPLICATION_ID, schema_version},
 };
 
@@ -199,15 +198,41 @@ pub(crate) fn in_its_folder(path: &Path) -> Result<PathBuf, StateError> {
     Ok(folder.join(name))
 }
 
-/// Finishes what a crash interrupted right after a new file was given its name: it still has its first one too.
+/// Takes away the second name that a crash left to the file: its first one, right after it was given its own; or the
+/// one under which it was to be kept, right before another took its place.
 fn without_second_name(path: &Path, found: Metadata) -> Result<Metadata, StateError> {
-    let new = with_ending(path, NEW);
-    let same = |other: &Metadata| (other.dev(), other.ino()) == (found.dev(), found.ino());
-    if found.nlink() < 2 || !fs::symlink_metadata(&new).is_ok_and(|other| same(&other)) {
+    let same = |other: &PathBuf| {
+        fs::symlink_metadata(other)
+            .is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
+    };
+    if found.nlink() != 2 {
         return Ok(found);
     }
-    fs::remove_file(&new).map_err(|error| StateError::io_write(&new, &error))?;
+    let new = with_ending(path, NEW);
+    if same(&new) {
+        disk::remove(&new).map_err(|error| StateError::io_write(&new, &error))?;
+    } else if let Some(kept) = kept_names(path).into_iter().find(same) {
+        keep::undo(path, &kept).map_err(|error| StateError::io_write(&kept, &error))?;
+    } else {
+        return Ok(found);
+    }
     fs::symlink_metadata(path).map_err(|error| StateError::io_read(path, &error))
+}
+
+/// The names beside it under which databases are kept that were replaced.
+fn kept_names(path: &Path) -> Vec<PathBuf> {
+    let kept = with_ending(path, keep::BEFORE);
+    let kept = kept.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_kept = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let number = name.as_encoded_bytes().strip_prefix(kept);
+        number.is_some_and(|number| {
+            !number.is_empty() && number.iter().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().flatten().filter(is_kept);
+    entries.map(|entry| entry.path()).collect()
 }
 
 fn must_be_plain(path: &Path, found: &Metadata) -> Result<(), StateError> {
@@ -266,22 +291,17 @@ fn create(path: &Path) -> Result<(), StateError> {
 
 /// Makes an empty file that only this user may read.
 pub(crate) fn make_file(path: &Path) -> Result<File, StateError> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => StateError::Exists {
-                path: path.to_owned(),
-            },
-            _ => StateError::io_write(path, &error),
-        })
+    disk::create(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => StateError::Exists {
+            path: path.to_owned(),
+        },
+        _ => StateError::io_write(path, &error),
+    })
 }
 
 pub(crate) fn remove_unfinished(path: &Path) -> Result<(), StateError> {
     for file in beside(path).into_iter().chain([path.to_owned()]) {
-        match fs::remove_file(&file) {
+        match disk::remove(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StateError::io_write(&file, &error));
             }
@@ -295,30 +315,23 @@ pub(crate) fn remove_unfinished(path: &Path) -> Result<(), StateError> {
 pub(crate) fn put_in_place(new: &Path, path: &Path) -> Result<(), StateError> {
     let write = |error: io::Error| StateError::io_write(path, &error);
     sync(new)?;
-    match fs::hard_link(new, path) {
-        Ok(()) => fs::remove_file(new).map_err(write)?,
+    match disk::link(new, path) {
+        Ok(()) => disk::remove(new).map_err(write)?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(StateError::Exists {
                 path: path.to_owned(),
             });
         }
         // A file system without links.
-        Err(_) => fs::rename(new, path).map_err(write)?,
+        Err(_) => disk::rename(new, path).map_err(write)?,
     }
     sync_folder(path)
 }
 
 pub(crate) fn sync(path: &Path) -> Result<(), StateError> {
-    OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| StateError::io_write(path, &error))
+    disk::sync(path).map_err(|error| StateError::io_write(path, &error))
 }
 
 pub(crate) fn sync_folder(path: &Path) -> Result<(), StateError> {
-    let folder = path.parent().unwrap_or(path);
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| StateError::io_write(path, &error))
+    disk::sync_folder(path).map_err(|error| StateError::io_write(path, &error))
 }

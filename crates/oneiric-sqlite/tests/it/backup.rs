@@ -154,3 +154,23 @@ fn what_is_no_backup_is_not_restored() {
     assert_eq!(fs::read(place.path()).unwrap(), before);
     assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 2);
 }
+
+#[test]
+fn a_log_without_its_database_is_not_taken_for_that_of_the_restored_one() {
+    let place = Place::new();
+    let db = place.open();
+    let backup = place.dir.path().join("copy.db");
+    db.backup(&backup).unwrap();
+    SelectionStore::append(&db, &revision(1, "a/b", Some("later"))).unwrap();
+    let log = place.dir.path().join("state.db-wal");
+    let left = fs::read(&log).unwrap();
+    drop(db);
+    fs::remove_file(place.path()).unwrap();
+    std::io::Write::write_all(&mut fs::File::create(&log).unwrap(), &left).unwrap();
+    let restored = restore(&backup, &place.path()).unwrap();
+    assert_eq!(restored.kept, None);
+    assert!(!log.exists());
+    let kept = place.dir.path().join("state.db.before-restore-1-wal");
+    assert_eq!(fs::read(kept).unwrap(), left);
+    assert_eq!(SelectionStore::load(&place.open()).unwrap().last, 0);
+}
