@@ -8,6 +8,10 @@ pub(crate) fn of(code: &str) -> Option<&'static str> {
             "start it with `oneiric run --config FILE`, or say where it runs with --state-dir or \
              --socket"
         }
+        "runtime.answer_late" => {
+            "the process is there and does not answer: look whether it is stopped (state T in `ps \
+             -o pid,stat,args -C oneiric`), busy, or waits for a disk; its log says what it did last"
+        }
         "runtime.settings_not_found" => {
             "name the settings file with --config FILE, or write one with `oneiric init`"
         }

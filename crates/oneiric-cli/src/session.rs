@@ -5,9 +5,9 @@ use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use oneiric_runtime::{Client, ClientError, Sources};
+use oneiric_runtime::{Client, ClientBuilder, ClientError, Sources};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,6 +17,13 @@ use crate::failure::Failure;
 use crate::paint::Paint;
 use crate::remote::Remote;
 use crate::settings::{self, Whereabouts};
+
+/// For the answer to what changes nothing. A process that is stopped or hangs still has its connections accepted.
+const PATIENCE: Duration = if cfg!(test) {
+    Duration::from_millis(100)
+} else {
+    Duration::from_secs(30)
+};
 
 /// Asks one running process.
 #[derive(Debug)]
@@ -54,13 +61,15 @@ impl Session {
     /// Connects to the process.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         if let Some(remote) = &self.remote {
-            return remote.builder()?.connect().await.map_err(failure);
+            let builder = remote.builder()?.read_timeout(PATIENCE);
+            return builder.connect().await.map_err(failure);
         }
         // A file that was named and cannot be read says nothing about where the process is.
         if let Some(doubt) = self.doubt.as_ref().filter(|doubt| doubt.details.is_none()) {
             return Err(doubt.clone());
         }
-        let error = match Client::connect(&self.socket).await {
+        let builder = ClientBuilder::socket(&self.socket).read_timeout(PATIENCE);
+        let error = match builder.connect().await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
@@ -145,7 +154,7 @@ pub(crate) fn failure(error: ClientError) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn found(
@@ -173,6 +182,43 @@ mod tests {
         );
         assert_eq!(found(None, Some("d"), Some("v")), Path::new("d/admin.sock"));
         assert_eq!(found(Some("s"), Some("d"), Some("v")), Path::new("s"));
+    }
+
+    /// The session of a process that is there and says nothing.
+    pub(crate) fn with_silent_process(
+        asks: impl AsyncFnOnce(Session) -> Option<Failure>,
+    ) -> Option<Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let global = Global {
+            socket: Some(socket),
+            ..Global::default()
+        };
+        let session = Session::new(&global, &Env::default(), Paint::new(false));
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio.block_on(asks(session))
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_is_not_waited_for_for_ever() {
+        let failed = with_silent_process(async |session| {
+            let mut client = session.client().await.unwrap();
+            client.status(None).await.err().map(failure)
+        });
+        let failed = failed.unwrap();
+        assert_eq!(
+            (&*failed.code, failed.exit().number()),
+            ("runtime.answer_late", 8)
+        );
+        let hint = failed.best_hint().unwrap();
+        assert!(
+            hint.contains("does not answer") && hint.contains("`ps"),
+            "{hint}"
+        );
     }
 
     #[test]

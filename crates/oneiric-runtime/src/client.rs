@@ -2,6 +2,8 @@
 //!
 //! A request whose connection breaks is sent again, twice at most: one that only asks because asking twice is
 //! harmless, one that changes something because it carries an `Idempotency-Key`, under which the process does it once.
+//! That holds as long as the process lives: one that is started anew knows nothing of the keys of the one before, so
+//! that a change can be made twice if the process was killed right after it and started again before the second try.
 //!
 //! A client holds no state of the process it talks to and never touches its files: when nothing answers, that is
 //! what it says.
@@ -82,16 +84,42 @@ impl ExplainQuery {
 #[derive(Debug)]
 pub struct Client {
     target: Target,
-    timeout: Option<Duration>,
+    limits: Limits,
     connection: Connection,
     keys: Keys,
 }
 
+/// How long to wait.
+#[derive(Debug, Clone, Copy, Default)]
+struct Limits {
+    /// For any answer.
+    any: Option<Duration>,
+    /// For one to what changes nothing.
+    reads: Option<Duration>,
+}
+
+impl Limits {
+    /// The shorter one for what changes nothing.
+    fn reads(self) -> Option<Duration> {
+        self.any.into_iter().chain(self.reads).min()
+    }
+
+    fn of(self, method: &Method) -> Option<Duration> {
+        if *method == Method::GET {
+            self.reads()
+        } else {
+            self.any
+        }
+    }
+}
+
 impl Client {
-    /// Gives up on an answer after `limit`; without it a request may take as long as the process lets it.
+    /// Gives up on an answer after `limit`, and on a backup or a stream of events when its beginning, and on a backup
+    /// when any further part of it, is not there after that time; without it a request may take as long as the process
+    /// lets it.
     #[must_use]
     pub const fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
+        self.limits.any = Some(limit);
         self
     }
 
@@ -223,15 +251,16 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; `runtime.connection_broken` too when `into` takes no more.
     pub async fn backup(&mut self, into: &mut (impl io::Write + Send)) -> Result<u64, ClientError> {
-        let answer = self
-            .request(Method::GET, "/v1/state/backup", Bytes::new())
-            .await?;
+        let limit = self.limits.any;
+        let asked = self.request(Method::GET, "/v1/state/backup", Bytes::new());
+        let answer = send::within(limit, asked).await?;
         let (status, mut body) = (answer.status().as_u16(), answer.into_body());
         if status != 200 {
-            return Err(refusal(status, &send::collect(body).await?));
+            let refused = send::within(limit, send::collect(body)).await?;
+            return Err(refusal(status, &refused));
         }
         let mut length = 0;
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = send::within(limit, async { Ok(body.frame().await) }).await? {
             let frame = frame.map_err(|error| broken("reading the backup", &error))?;
             if let Ok(chunk) = frame.into_data() {
                 into.write_all(&chunk)

@@ -19,7 +19,7 @@ pub(crate) struct Pause {
     #[command(flatten)]
     pub(crate) scope: Scope,
     /// Why; everybody who is refused reads it
-    #[arg(long, alias = "reason", value_name = "TEXT")]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Resumes by itself after this time, such as 30m or 2h: 1s to 30d
     #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::parse)]
@@ -32,7 +32,7 @@ pub(crate) struct Pause {
 #[command(after_help = "\
 Examples:
   oneiric drain adapter/cache --wait --timeout 60s
-  oneiric drain 'adapter/*' --yes --note 'moving house'
+  oneiric drain 'adapter/*' --yes --note 'moving house' --for 2h
   oneiric drain adapter/cache --wait && ./move && oneiric resume adapter/cache
 
 New calls are refused at once, what runs is finished. With --wait it ends when nothing runs any more;
@@ -41,8 +41,11 @@ pub(crate) struct Drain {
     #[command(flatten)]
     pub(crate) scope: Scope,
     /// Why; everybody who is refused reads it
-    #[arg(long, alias = "reason", value_name = "TEXT")]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT")]
     pub(crate) note: Option<String>,
+    /// Resumes by itself after this time, such as 30m or 2h: 1s to 30d
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::parse)]
+    pub(crate) time: Option<Duration>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     #[command(flatten)]
@@ -61,7 +64,7 @@ pub(crate) struct Resume {
     #[command(flatten)]
     pub(crate) scope: Scope,
     /// Why, for the log
-    #[arg(long, alias = "reason", value_name = "TEXT")]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT")]
     pub(crate) note: Option<String>,
 }
 

@@ -89,13 +89,21 @@ async fn follow(
             tokio::time::sleep(PAUSE).await;
             match open(slot, last.as_deref(), session).await {
                 Ok(events) => break events,
-                // It is away, which is said already; anything else does not pass by itself.
-                Err(failure) if failure.kind == ErrorKind::Unavailable => {}
+                // It is away, or has no room for another reader yet; anything else does not pass by itself.
+                Err(failure) if passes(failure.kind) => {}
                 Err(failure) => return Err(failure),
             }
         };
         note(io, "the process is there again");
     }
+}
+
+/// Whether what keeps a stream from being opened again may be over in a moment.
+const fn passes(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Unavailable | ErrorKind::Busy | ErrorKind::Timeout
+    )
 }
 
 async fn open(

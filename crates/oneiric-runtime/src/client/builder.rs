@@ -10,7 +10,7 @@ use oneiric_domains::Secret;
 
 #[cfg(feature = "tls")]
 use super::tls::{Pem, Tls};
-use super::{Client, ClientError, connect::Target};
+use super::{Client, ClientError, Limits, connect::Target};
 
 /// Says how a process is reached, and connects to it.
 ///
@@ -51,7 +51,7 @@ pub struct ClientBuilder {
     token: Option<Secret>,
     #[cfg(feature = "tls")]
     pem: Pem,
-    timeout: Option<Duration>,
+    limits: Limits,
 }
 
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ impl ClientBuilder {
             token: None,
             #[cfg(feature = "tls")]
             pem: Pem::default(),
-            timeout: None,
+            limits: Limits::default(),
         }
     }
 
@@ -113,7 +113,15 @@ impl ClientBuilder {
     /// How long an answer is waited for; without it as long as the process lets it take.
     #[must_use]
     pub const fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
+        self.limits.any = Some(limit);
+        self
+    }
+
+    /// How long the answer to what changes nothing is waited for, connecting and the beginning of a stream of events
+    /// among that; a backup and whatever changes something may take longer. Without it as long as any answer.
+    #[must_use]
+    pub const fn read_timeout(mut self, limit: Duration) -> Self {
+        self.limits.reads = Some(limit);
         self
     }
 
@@ -128,7 +136,7 @@ impl ClientBuilder {
             #[cfg(feature = "tls")]
             To::Url(url) => Target::Tls(Box::new(Tls::new(&url, self.token, &self.pem)?)),
         };
-        Client::over(target, self.timeout).await
+        Client::over(target, self.limits).await
     }
 }
 

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use oneiric_core::Slot;
 
-use super::{Client, ClientError, broken, of, refusal};
+use super::{Client, ClientError, broken, of, refusal, send};
 use crate::{
     api::{EventDoc, MissedDoc},
     events::Watched,
@@ -52,10 +52,10 @@ impl Client {
             let answer = connection.send_request(request).await;
             answer.map_err(|error| broken("waiting for the answer", &error))
         };
-        let answer = self.within(open).await?;
+        let answer = send::within(self.limits.reads(), open).await?;
         let status = answer.status().as_u16();
         if status != 200 {
-            let body = super::send::collect(answer.into_body()).await?;
+            let body = send::collect(answer.into_body()).await?;
             return Err(refusal(status, &body));
         }
         Ok(EventSource {

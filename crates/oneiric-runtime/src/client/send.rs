@@ -15,7 +15,7 @@ use hyper::{
 };
 
 use super::{
-    Client, ClientError, MAX_ANSWER_BYTES, broken,
+    Client, ClientError, Limits, MAX_ANSWER_BYTES, broken,
     connect::{Connection, Target},
 };
 
@@ -45,14 +45,11 @@ impl Keys {
 }
 
 impl Client {
-    pub(super) async fn over(
-        target: Target,
-        timeout: Option<Duration>,
-    ) -> Result<Self, ClientError> {
-        let connection = within(timeout, target.open()).await?;
+    pub(super) async fn over(target: Target, limits: Limits) -> Result<Self, ClientError> {
+        let connection = within(limits.reads(), target.open()).await?;
         Ok(Self {
             target,
-            timeout,
+            limits,
             connection,
             keys: Keys::new(),
         })
@@ -64,14 +61,7 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(u16, Bytes), ClientError> {
-        within(self.timeout, self.send(method, path, body)).await
-    }
-
-    pub(super) async fn within<T>(
-        &self,
-        what: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
-        within(self.timeout, what).await
+        within(self.limits.of(&method), self.send(method, path, body)).await
     }
 
     async fn send(
@@ -168,7 +158,7 @@ pub(super) async fn collect(body: Incoming) -> Result<Bytes, ClientError> {
     Ok(body.to_bytes())
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Option<Duration>,
     what: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {

@@ -68,6 +68,16 @@ impl Runtime {
             .since(now);
         rule.note = request.note;
         rule.until = request.for_ms.map(|ms| now + Duration::from_millis(ms));
+        if let Some(held) = self.lifecycle().activity_rule(&request.scope)
+            && held.activity == rule.activity
+            && rule.note.is_none()
+        {
+            // Whoever says it again without a word takes nothing back of what was said before.
+            rule.note.clone_from(&held.note);
+            if rule.until.is_none() && held.until.is_none() {
+                rule = held;
+            }
+        }
         let before = self.change_activity(rule, None).await?;
         Ok(ActivityChangeDoc {
             schema: schema::ACTIVITY_CHANGE.into(),

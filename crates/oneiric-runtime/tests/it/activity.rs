@@ -693,3 +693,31 @@ async fn p69_drain_waits_for_what_runs_and_an_operators_swap_goes_ahead() {
     assert_eq!((doc.scopes[0].in_flight, doc.scopes[0].drained), (0, true));
     scene.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_said_again_without_a_note_keeps_the_note_and_who_said_it() {
+    let scene = Scene::start(CAST).await;
+    let said = async |document: &str, who: &str| {
+        let request = serde_json::from_str(document).unwrap();
+        let done = soon(scene.runtime.set_activity(request, who))
+            .await
+            .unwrap();
+        (
+            done.now.note,
+            done.now.who,
+            done.now.until_unix_ms.is_some(),
+        )
+    };
+    let drain = r#"{"scope": "adapter/cache", "activity": "draining""#;
+    let text = |text: &str| Some(text.to_owned());
+    said(&format!(r#"{drain}, "note": "moving"}}"#), "ann").await;
+    let again = said(&format!("{drain}}}"), "bob").await;
+    assert_eq!(again, (text("moving"), text("ann"), false));
+    let ends = said(&format!(r#"{drain}, "for_ms": 60000}}"#), "bob").await;
+    assert_eq!(ends, (text("moving"), text("bob"), true));
+    let no_end = said(&format!("{drain}}}"), "cid").await;
+    assert_eq!(no_end, (text("moving"), text("cid"), false));
+    let other = r#"{"scope": "adapter/cache", "activity": "paused"}"#;
+    assert_eq!(said(other, "dan").await, (None, text("dan"), false));
+    scene.stop().await;
+}

@@ -1,16 +1,18 @@
 //! `drain`, and waiting for what runs. Whoever stops waiting leaves the scope draining: a drain that
 //! ended with the terminal it was typed at would open the slot in the middle of the night.
 
+use std::future::Future;
 use std::time::Duration;
 
 use oneiric_core::ErrorKind;
 use oneiric_lifecycle::{Activity, ActivityScope};
 use oneiric_runtime::api::slot::SlotStatus;
 use oneiric_runtime::api::{ActivityChangeDoc, ActivityDoc, ActivityRequest};
-use oneiric_runtime::{Client, Reply};
+use oneiric_runtime::{Client, ClientError, Reply};
+use tokio::time::Instant;
 
-use super::{agree, calls, changed, scope, typed};
-use crate::args::Drain;
+use super::{agree, calls, changed, millis, scope, typed};
+use crate::args::{Drain, Waiting};
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::Output;
@@ -20,6 +22,8 @@ use crate::words::Millis;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+/// For the last look, which only says more about what is known already.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 pub(in crate::commands) async fn run(
     args: &Drain,
@@ -27,24 +31,28 @@ pub(in crate::commands) async fn run(
     session: &mut Session,
 ) -> Result<Output, Failure> {
     let scope = scope(&args.scope)?;
-    let mut client = session.client().await?;
+    let end = End::of(&args.waiting);
+    let mut client = end.before(&scope, session.client()).await?;
     if !args.waiting.wait {
         let begun = begin(args, &scope, &mut client, io).await?;
         let text = changed(&begun.doc, session.paint);
         return Ok(Output::new(text, begun.json));
     }
     // One that drains already keeps its note and who wrote it, unless there is a new one.
-    if args.note.is_some() || !drains(&scope, &mut client).await? {
-        begin(args, &scope, &mut client, io).await?;
+    if args.note.is_some()
+        || args.time.is_some()
+        || !end.before(&scope, drains(&scope, &mut client)).await?
+    {
+        end.before(&scope, begin(args, &scope, &mut client, io))
+            .await?;
     }
-    let limit = args.waiting.timeout.unwrap_or(Duration::MAX);
     let mut progress = Progress::new(io);
     let mut in_flight = 0;
     let ended = tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => Ended::Interrupted,
         ended = tokio::time::timeout(
-            limit,
+            end.left(),
             empty(&scope, &mut client, &mut progress, &mut in_flight),
         ) => ended.map_or(Ended::TimedOut, Ended::Answered),
     };
@@ -62,12 +70,54 @@ pub(in crate::commands) async fn run(
             Failure::new("cli.interrupted", ErrorKind::Unavailable, message)
         }
         Ended::TimedOut => {
-            let waited = Millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            let waited = end.limit();
             let message = format!("{scope} is not empty after {waited}; it goes on draining");
             Failure::new("cli.timed_out", ErrorKind::Timeout, message)
         }
     };
     Err(still_runs(failure, &scope, in_flight, session).await)
+}
+
+/// When waiting ends, whatever is waited for.
+struct End {
+    since: Instant,
+    limit: Duration,
+}
+
+impl End {
+    fn of(waiting: &Waiting) -> Self {
+        let limit = waiting.timeout.filter(|_| waiting.wait);
+        Self {
+            since: Instant::now(),
+            limit: limit.unwrap_or(Duration::MAX),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.since.elapsed())
+    }
+
+    fn limit(&self) -> Millis {
+        Millis(u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Does what comes before the waiting, if the time is enough for it.
+    async fn before<T>(
+        &self,
+        scope: &ActivityScope,
+        what: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let done = tokio::time::timeout(self.left(), what).await;
+        done.unwrap_or_else(|_| {
+            let waited = self.limit();
+            let message = format!(
+                "the process did not answer within {waited}; whether {scope} drains is not known"
+            );
+            let failure = Failure::new("cli.timed_out", ErrorKind::Timeout, message);
+            let typed = typed(scope);
+            Err(failure.hint(format!("`oneiric activity {typed}` says how it is")))
+        })
+    }
 }
 
 /// How waiting ended.
@@ -93,6 +143,7 @@ async fn begin(
     agree(scope, "drains", &args.assent, client, io).await?;
     let request = ActivityRequest {
         note: args.note.clone(),
+        for_ms: args.time.map(millis),
         ..ActivityRequest::new(scope.clone(), Activity::Draining)
     };
     let reply = client.set_activity(&request).await;
@@ -107,10 +158,17 @@ async fn empty(
     in_flight: &mut u64,
 ) -> Result<Reply<ActivityDoc>, Failure> {
     loop {
-        let reply = client
-            .activity(Some(scope))
-            .await
-            .map_err(session::failure)?;
+        let reply = match client.activity(Some(scope)).await {
+            Ok(reply) => reply,
+            // Whoever gave no --timeout waits on, and is told for what.
+            Err(ClientError::TimedOut { .. }) => {
+                progress.say(&format!(
+                    "{scope}: waiting for the process, which does not answer"
+                ));
+                continue;
+            }
+            Err(error) => return Err(session::failure(error)),
+        };
         let Some(now) = reply.doc.scopes.first() else {
             let message = "the answer says nothing about the scope";
             let code = "cli.answer_incomplete";
@@ -147,9 +205,8 @@ async fn still_runs(
         .message
         .push_str(&format!(", with {} in flight", calls(in_flight)));
     // Only to say more; the process may be gone by now.
-    if let Ok(mut client) = session.client().await
-        && let Ok(reply) = client.status(None).await
-    {
+    let status = async { session.client().await.ok()?.status(None).await.ok() };
+    if let Ok(Some(reply)) = tokio::time::timeout(LAST_LOOK, status).await {
         for line in reply
             .doc
             .slots
@@ -193,6 +250,39 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_process_that_says_nothing_is_waited_for_no_longer_than_was_said() {
+        let args = Drain {
+            scope: crate::args::Scope {
+                words: vec!["adapter/cache".to_owned()],
+                provider: None,
+            },
+            note: None,
+            time: None,
+            waiting: Waiting {
+                wait: true,
+                timeout: Some(Duration::from_millis(20)),
+            },
+            assent: crate::args::Assent { yes: true },
+        };
+        let failed = session::tests::with_silent_process(async |mut session| {
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            let mut stdin = std::io::empty();
+            let mut io = Io::in_memory(&mut stdin, &mut stdout, &mut stderr);
+            run(&args, &mut io, &mut session).await.err()
+        });
+        let failed = failed.unwrap();
+        assert_eq!(
+            (&*failed.code, failed.exit().number()),
+            ("cli.timed_out", 8)
+        );
+        assert!(
+            failed.message.contains("did not answer"),
+            "{}",
+            failed.message
+        );
+    }
 
     #[test]
     fn what_still_runs_is_told_by_instance_and_only_of_what_is_drained() {
