@@ -31,7 +31,8 @@ fn who_set_what_is_told_by_the_process_and_without_it() {
     let place = Place::with(&format!("{CACHES}\n[run]\ngrace_ms = 5000\n"));
     place.write("oneiric.local.yaml", "run:\n  grace_ms: 6000\n");
     let asked = ["config", "explain", "run.grace_ms", "--json"];
-    let said = place.oneiric(&asked).failed_json(8);
+    assert_eq!(place.oneiric(&asked).json()["value"], 6000);
+    let said = place.oneiric(&["config", "show", "--json"]).failed_json(8);
     assert!(
         said["hint"].as_str().unwrap().contains("--offline"),
         "{said}"

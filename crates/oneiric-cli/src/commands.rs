@@ -80,7 +80,7 @@ pub(crate) fn run(
             Ask::Doctor(_) => doctor::run(env, &session).await,
             Ask::Health(args) => health::run(args, io, &mut session).await,
             Ask::Reload(args) => reload::run(args, &mut session).await,
-            Ask::Config(args) => config::run(args, env, &mut session).await,
+            Ask::Config(args) => config::run(args, env, io, &mut session).await,
             Ask::Secrets(args) => secrets::run(args, &mut session).await,
             Ask::Pause(args) => activity::pause(args, io, &mut session).await,
             Ask::Drain(args) => activity::drain(args, io, &mut session).await,

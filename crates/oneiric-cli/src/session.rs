@@ -32,8 +32,11 @@ pub(crate) struct Session {
     state_dir: PathBuf,
     /// The settings could not be read, so the process may be elsewhere.
     doubt: Option<Failure>,
+    /// If so, what could be read of them says where it should be.
+    settings_found: bool,
     /// The process is elsewhere.
     remote: Option<Remote>,
+    socket_named: bool,
     /// Where settings come from here.
     pub(crate) sources: Sources,
     pub(crate) paint: Paint,
@@ -46,13 +49,16 @@ impl Session {
             socket,
             state_dir,
             doubt,
+            settings_found,
         } = settings::whereabouts(&sources);
         Self {
             socket,
             state_dir,
             // Whoever names the socket need not know the settings.
             doubt: doubt.filter(|_| global.socket.is_none()),
+            settings_found,
             remote: Remote::of(global, env),
+            socket_named: global.socket.is_some(),
             sources,
             paint,
         }
@@ -65,7 +71,7 @@ impl Session {
             return builder.connect().await.map_err(failure);
         }
         // A file that was named and cannot be read says nothing about where the process is.
-        if let Some(doubt) = self.doubt.as_ref().filter(|doubt| doubt.details.is_none()) {
+        if let Some(doubt) = self.doubt.as_ref().filter(|_| !self.settings_found) {
             return Err(doubt.clone());
         }
         let builder = ClientBuilder::socket(&self.socket).read_timeout(PATIENCE);
@@ -93,6 +99,16 @@ impl Session {
             );
         }
         Err(failure)
+    }
+
+    /// Whether the process is asked over TCP: then what is seen here is not about it.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// Whether the socket was named on the command line, and not where `run` would take it from too.
+    pub(crate) const fn is_socket_named(&self) -> bool {
+        self.socket_named
     }
 
     /// Where the process listens, if it runs.

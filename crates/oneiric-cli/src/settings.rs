@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use oneiric_builtins::{EnvSecrets, FileSecrets};
 use oneiric_core::ErrorKind;
 use oneiric_runtime::{
-    Fault, RuntimeBuilder, Settings, SettingsError, SettingsSource, SettingsWarning, Sources,
+    Fault, RuntimeBuilder, RuntimeError, Settings, SettingsError, SettingsSource, SettingsWarning,
+    Sources,
 };
 use serde_json::{Value, json};
 
@@ -117,6 +118,23 @@ pub(crate) fn load_checked(sources: &Sources) -> Result<Settings, Failure> {
         .map_err(|error| failure(&error))
 }
 
+/// Refuses settings that are right one by one and that no process starts with.
+pub(crate) fn check_start(settings: &Settings) -> Result<(), Failure> {
+    let admin = &settings.admin;
+    let nobody_by_certificate = || {
+        let tcp = admin.tcp.as_ref();
+        admin.client_roles.is_empty() || tcp.is_none_or(|tcp| tcp.client_ca.is_none())
+    };
+    if admin.tcp.is_some() && admin.tokens.is_empty() && nobody_by_certificate() {
+        let reasons = Vec::new();
+        let error = RuntimeError::TcpUnguarded { reasons };
+        let mut failure = Failure::of(&error);
+        failure.hint = error.hint();
+        return Err(failure);
+    }
+    Ok(())
+}
+
 /// A runtime with everything that this program brings: factories, and those who keep secrets. A command that only looks
 /// builds the same one as `run`, so that it finds the same.
 pub(crate) fn builder(settings: Settings, env: &Env) -> RuntimeBuilder {
@@ -204,19 +222,22 @@ pub(crate) struct Whereabouts {
     pub(crate) state_dir: PathBuf,
     /// The settings could not be read, so the process may be elsewhere.
     pub(crate) doubt: Option<Failure>,
+    /// Something of them could be read all the same.
+    pub(crate) settings_found: bool,
 }
 
 /// Finds out where a process is. Settings with faults are good enough for that; a file that was named and is not
 /// there is not.
 pub(crate) fn whereabouts(sources: &Sources) -> Whereabouts {
-    let (settings, error) = match sources.load_what_can_be_read() {
-        Ok((settings, error)) => (settings, error),
-        Err(error) => (Settings::default(), Some(error)),
+    let (settings, error, settings_found) = match sources.load_what_can_be_read() {
+        Ok((settings, error)) => (settings, error, true),
+        Err(error) => (Settings::default(), Some(error), false),
     };
     Whereabouts {
         socket: settings.socket_path(),
         state_dir: settings.state_dir,
         doubt: error.as_ref().map(failure),
+        settings_found,
     }
 }
 
@@ -325,7 +346,7 @@ mod tests {
             [
                 "3 faults in the settings",
                 "ONEIRIC_RUN__GRACE_MS: run.grace_ms: expected a whole number, found \"soon\"",
-                "--set run.grace: run.grace: unknown key; did you mean 'grace_ms'?",
+                "--set run.grace: unknown key; did you mean 'grace_ms'?",
                 "--set nothing: expected KEY=VALUE, such as run.grace_ms=1000",
             ]
         );

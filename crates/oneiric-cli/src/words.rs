@@ -11,7 +11,7 @@ impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             micros @ 0..1_000 => write!(f, "{micros} us"),
-            micros @ 1_000..1_000_000 => write!(f, "{} ms", micros / 1_000),
+            micros @ 1_000..999_500 => write!(f, "{} ms", rounded(micros, 1_000)),
             micros => Millis(micros / 1_000).fmt(f),
         }
     }
@@ -22,14 +22,18 @@ pub(crate) struct Millis(pub(crate) u64);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0 / 1_000;
-        match seconds {
-            0..120 => write!(f, "{seconds} s"),
-            120..7_200 => write!(f, "{} min", seconds / 60),
-            7_200..172_800 => write!(f, "{} h", seconds / 3_600),
-            _ => write!(f, "{} days", seconds / 86_400),
+        match self.0 {
+            millis @ 0..119_500 => write!(f, "{} s", rounded(millis, 1_000)),
+            millis @ 119_500..7_170_000 => write!(f, "{} min", rounded(millis, 60_000)),
+            millis @ 7_170_000..171_000_000 => write!(f, "{} h", rounded(millis, 3_600_000)),
+            millis => write!(f, "{} days", rounded(millis, 86_400_000)),
         }
     }
+}
+
+/// To the nearest whole: of half an hour that has just begun 30 minutes are left and not 29.
+const fn rounded(length: u64, unit: u64) -> u64 {
+    length.saturating_add(unit / 2) / unit
 }
 
 /// From `then` to `now`; clocks that went backwards say `0 s`.
@@ -53,10 +57,20 @@ mod tests {
             .into();
         assert_eq!(
             micros,
-            ["0 us", "999 us", "1 ms", "12 ms", "999 ms", "1 s", "2 min"]
+            ["0 us", "999 us", "1 ms", "12 ms", "1 s", "1 s", "3 min"]
         );
-        let millis = [119_999, 7_199_000, 7_200_000, 172_800_000].map(|ms| Millis(ms).to_string());
-        assert_eq!(millis, ["119 s", "119 min", "2 h", "2 days"]);
+        let millis = [
+            1_500,
+            119_499,
+            119_999,
+            1_799_998,
+            7_199_000,
+            7_200_000,
+            172_800_000,
+        ];
+        let millis = millis.map(|ms| Millis(ms).to_string());
+        let said = ["2 s", "119 s", "2 min", "30 min", "2 h", "2 h", "2 days"];
+        assert_eq!(millis, said);
         assert_eq!(since(2_000, 1_000).to_string(), "0 s");
     }
 }

@@ -49,6 +49,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "schema")]
 pub use self::openapi::openapi;
+#[cfg(feature = "tls")]
+pub use self::tls::{certificate_end, check_tls};
 use self::{
     answer::Admin,
     listen::{Reception, Socket},

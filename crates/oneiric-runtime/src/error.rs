@@ -217,6 +217,11 @@ impl RuntimeError {
             Self::TcpUnguarded { .. } => "add `[[admin.tokens]]`, or `admin.tcp.client_ca` with `[admin.client_roles]`; or remove `[admin.tcp]`".to_owned(),
             Self::ListenFailed { .. } => "set `admin.tcp.listen` to another address or port".to_owned(),
             Self::SecretUnused { .. } => "`oneiric secrets list` shows those that settings name".to_owned(),
+            Self::Socket { path, .. } => format!(
+                "move away what is at {}, or set `admin.socket` to another path",
+                path.display()
+            ),
+            Self::TlsUnusable { path, .. } => format!("correct {}, or name another file in `[admin.tcp]`", path.display()),
             Self::SocketInUse { .. } => "set `admin.socket` to another path".to_owned(),
             Self::StateDir { .. } => "choose another state directory (`state_dir`, ONEIRIC_STATE_DIR)".to_owned(),
             Self::StateDirOpen { path, .. } => {

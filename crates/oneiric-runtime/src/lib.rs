@@ -107,5 +107,7 @@ pub use crate::{
 };
 #[cfg(feature = "schema")]
 pub use admin::openapi;
+#[cfg(all(feature = "admin", feature = "tls"))]
+pub use admin::{certificate_end, check_tls};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, ClientError, EventSource, ExplainQuery, Reply};

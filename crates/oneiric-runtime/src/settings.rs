@@ -108,6 +108,8 @@ pub struct Settings {
     pub(crate) stamps: BTreeMap<PathBuf, Stamp>,
     /// Those of them in which nothing stands.
     pub(crate) blank: Vec<PathBuf>,
+    /// Files that may be there or not, in directories that this user may not look into.
+    pub(crate) unseen: Vec<PathBuf>,
     pub(crate) layers: Layers,
     /// All layers merged, with what each value replaced.
     pub(crate) tree: Arc<Node>,
@@ -180,6 +182,7 @@ impl Default for Settings {
             files: Vec::new(),
             stamps: BTreeMap::new(),
             blank: Vec::new(),
+            unseen: Vec::new(),
             layers: Layers::default(),
             tree: Arc::new(Node::empty()),
             candidates: Vec::new(),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::args::{Config, ConfigCheck, ConfigCommand};
 use crate::env_vars::Env;
 use crate::failure::Failure;
+use crate::io::Io;
 use crate::output::Output;
 use crate::session::Session;
 use crate::settings;
@@ -16,11 +17,12 @@ use crate::settings;
 pub(super) async fn run(
     args: &Config,
     env: &Env,
+    io: &mut Io<'_>,
     session: &mut Session,
 ) -> Result<Output, Failure> {
     match &args.command {
         ConfigCommand::Show(args) => show::run(args, session).await,
-        ConfigCommand::Explain(args) => explain::run(args, session).await,
+        ConfigCommand::Explain(args) => explain::run(args, io, session).await,
         ConfigCommand::Check(args) => check(args, env, session),
         ConfigCommand::Schema(args) => Ok(if args.reference {
             Output::new(settings_reference(), Value::Null)
@@ -40,6 +42,7 @@ fn check(args: &ConfigCheck, env: &Env, session: &Session) -> Result<Output, Fai
             env.unknown().map(str::to_owned).collect(),
         ),
     };
+    settings::check_start(&settings)?;
     let warnings = settings.warnings();
     let files: Vec<String> = settings
         .files()

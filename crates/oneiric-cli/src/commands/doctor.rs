@@ -1,6 +1,7 @@
 //! `doctor`: looks at everything that keeps a process from starting or serving, before it does or while
 //! it does, and says what to do about each. It changes nothing, and what it cannot look at it says.
 
+mod doors;
 mod here;
 mod process;
 

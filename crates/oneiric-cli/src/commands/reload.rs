@@ -13,12 +13,22 @@ use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::words::Micros;
 
+/// The code of a settings file that is not there.
+const GONE: &str = "runtime.settings_not_found";
+
 pub(super) async fn run(args: &Reload, session: &mut Session) -> Result<Output, Failure> {
     let request = ReloadRequest {
         dry_run: args.dry_run,
     };
     let mut client = session.client().await?;
-    let reply = client.reload(&request).await.map_err(session::failure)?;
+    let reply = client.reload(&request).await.map_err(|error| {
+        let failure = session::failure(error);
+        match failure.code.as_str() {
+            GONE => failure
+                .hint("put the file back; the settings in force stay until it is there again"),
+            _ => failure,
+        }
+    })?;
     answer(reply, args.dry_run, session.paint)
 }
 

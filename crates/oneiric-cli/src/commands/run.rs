@@ -276,6 +276,11 @@ impl Said<'_> {
                 one.slot, one.layer, one.provider
             ));
         }
+        if known == 0 {
+            text.push_str(
+                "  hint: [[candidates]] in the settings say who fills a slot; `oneiric init` writes some as comments\n",
+            );
+        }
         text.push_str("  look at it with `oneiric status`");
         if let Some(socket) = &started.socket {
             text.push_str(&format!(", socket {}", socket.display()));

@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
+    time::SystemTime,
 };
 
 use rustix::process::geteuid;
@@ -24,6 +25,21 @@ use crate::{error::RuntimeError, settings::TcpSettings};
 
 /// The longest file of certificates: 1 MiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Checks what a process that serves TCP reads when it starts: certificate, key and authorities. Blocks.
+///
+/// # Errors
+/// `runtime.tls_unusable`, naming the file.
+pub fn check_tls(settings: &TcpSettings) -> Result<(), RuntimeError> {
+    acceptor(settings).map(drop)
+}
+
+/// Returns the last moment at which the first certificate of a file holds; `None` where that cannot be read. Blocks.
+#[must_use]
+pub fn certificate_end(path: &Path) -> Option<SystemTime> {
+    let chain = certificates(path).ok()?;
+    super::cert_names::not_after(chain.first()?)
+}
 
 /// Reads certificate, key and authorities. Blocks.
 ///

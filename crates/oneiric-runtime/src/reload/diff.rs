@@ -66,6 +66,7 @@ fn all(settings: &Settings) -> Vec<Key> {
         files: _,
         stamps: _,
         blank: _,
+        unseen: _,
         layers: _,
         tree: _,
     } = settings;

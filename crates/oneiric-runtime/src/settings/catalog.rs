@@ -96,6 +96,14 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|section| section.keys)
 }
 
+/// The whole key that is meant by the last name of one, where there is only one of that name: `grace_ms` is
+/// `run.grace_ms`.
+pub(super) fn whole(name: &str) -> Option<&'static str> {
+    let mut found = keys().filter(|key| key.name() == name && !key.path.contains(['<', '[']));
+    let first = found.next()?;
+    found.next().is_none().then_some(first.path)
+}
+
 impl Key {
     const fn new(path: &'static str, kind: Kind, field: Field, doc: &'static str) -> Self {
         Self {

@@ -89,10 +89,13 @@ impl Check<'_> {
             }
             let key = joined(section, &name);
             let Some(inner) = shape.below(&name) else {
-                let help = nearest(&name, shape.known()).unwrap_or_else(|| {
-                    let known: Vec<_> = shape.known().collect();
-                    format!("known here: {}", known.join(", "))
-                });
+                let moved = || Some(format!("did you mean '{}'?", catalog::whole(&name)?));
+                let help = nearest(&name, shape.known())
+                    .or_else(moved)
+                    .unwrap_or_else(|| {
+                        let known: Vec<_> = shape.known().collect();
+                        format!("known here: {}", known.join(", "))
+                    });
                 let fault = Fault::new(entry.name, &key, INVALID, "unknown key");
                 self.faults.push(fault.help(Some(help)));
                 continue;

@@ -261,7 +261,9 @@ fn find<'t>(steps: &[Step], tree: &'t Node) -> Result<Found<'t>, UnknownKey> {
                 key = joined(&key, name);
                 let Some(next) = shape.below(name) else {
                     let near = nearest(name, shape.known());
-                    return Err(unknown(&key, near.or_else(|| known(&section, shape))));
+                    let moved = || Some(format!("did you mean '{}'?", catalog::whole(name)?));
+                    let help = near.or_else(moved).or_else(|| known(&section, shape));
+                    return Err(unknown(&key, help));
                 };
                 (next, node.and_then(|node| node.at([name.as_str()])))
             }
@@ -273,7 +275,9 @@ fn find<'t>(steps: &[Step], tree: &'t Node) -> Result<Found<'t>, UnknownKey> {
         Shape::Leaf(leaf) => Ok(Found { leaf, node, key }),
         _ => Err(UnknownKey {
             message: format!("{key} is a section"),
-            help: known(&key, shape).or_else(|| entries(&key, node)),
+            help: known(&key, shape)
+                .or_else(|| entries(&key, node))
+                .or_else(|| forms(&key)),
         }),
     }
 }
@@ -322,6 +326,19 @@ fn entries(section: &str, node: Option<&Node>) -> Option<String> {
         _ => Vec::new(),
     };
     (!names.is_empty()).then(|| format!("it has {}", names.join(", ")))
+}
+
+/// How the keys of a section with free names are written, where there are none yet.
+fn forms(section: &str) -> Option<String> {
+    let is_in = |path: &str| {
+        let rest = path.strip_prefix(section);
+        rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+    };
+    let forms: Vec<_> = catalog::keys()
+        .map(|key| key.path)
+        .filter(|path| is_in(path))
+        .collect();
+    (!forms.is_empty()).then(|| format!("known here: {}", forms.join(", ")))
 }
 
 fn last(steps: &[Step]) -> String {

@@ -58,7 +58,10 @@ fn check(
         let fault = at_factory("lifecycle.factory_unknown", message);
         return Some(fault.help(nearest(path.as_str(), known)));
     };
-    let refused = |message: String| format!("'{path}' does not take these settings: {message}");
+    let refused = |message: String| {
+        let message = in_words(&message);
+        format!("'{path}' does not take these settings: {message}")
+    };
     let code = "lifecycle.settings_invalid";
     match configured {
         // Settings that are missing altogether are missed where the candidate is declared.
@@ -84,6 +87,26 @@ fn check(
             Some(Fault::new(configured.place, &configured.key, code, message))
         }
     }
+}
+
+/// A refusal without the names of Rust's types: `expected a nonzero usize` says nothing to whoever writes settings.
+fn in_words(message: &str) -> String {
+    let Some((said, expected)) = message.rsplit_once("expected ") else {
+        return message.to_owned();
+    };
+    let range = match expected {
+        "a nonzero usize" | "a nonzero u64" | "a nonzero u32" => "a whole number of 1 or more",
+        "a nonzero u16" => "a whole number from 1 to 65535",
+        "a nonzero u8" => "a whole number from 1 to 255",
+        "usize" | "u64" => "a whole number of 0 or more",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u16" => "a whole number from 0 to 65535",
+        "u8" => "a whole number from 0 to 255",
+        "isize" | "i64" | "i32" => "a whole number",
+        "f64" | "f32" => "a number",
+        _ => return message.to_owned(),
+    };
+    format!("{said}expected {range}")
 }
 
 /// Whether a refusal is about a field that is not there or should not be, in the words of serde.

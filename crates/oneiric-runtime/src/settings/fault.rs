@@ -77,17 +77,30 @@ impl Fault {
 impl fmt::Display for Fault {
     /// Without its place: see [`Fault::place`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        Said { fault: self, key }.fmt(f)
+    }
+}
+
+/// A fault as it is said, with its key or without.
+struct Said<'f> {
+    fault: &'f Fault,
+    key: &'f str,
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
-        f.write_str(&self.message)?;
-        if let Some(help) = &self.help {
+        f.write_str(&self.fault.message)?;
+        if let Some(help) = &self.fault.help {
             write!(f, "; {help}")?;
         }
-        if self.code == "runtime.settings_invalid" {
+        if self.fault.code == "runtime.settings_invalid" {
             Ok(())
         } else {
-            write!(f, " ({})", self.code)
+            write!(f, " ({})", self.fault.code)
         }
     }
 }
@@ -240,7 +253,11 @@ impl fmt::Display for SettingsError {
         }
         for fault in &faults.kept {
             f.write_str(if several { "\n  " } else { "" })?;
-            write!(f, "{}: {fault}", fault.place())?;
+            let place = fault.place();
+            // An option names its key already: `--set run.grace_ms`.
+            let is_named = place.rsplit(' ').next() == Some(&fault.key);
+            let key = if is_named { "" } else { &fault.key };
+            write!(f, "{place}: {}", Said { fault, key })?;
         }
         if faults.more > 0 {
             write!(f, "\n  and {} more", faults.more)?;

@@ -39,6 +39,8 @@ pub(super) struct Found {
     pub(super) first: Option<(PathBuf, Contents)>,
     /// Another one, in another format.
     pub(super) second: Option<PathBuf>,
+    /// The first that may be there or not: nobody lets us look.
+    pub(super) unseen: Option<PathBuf>,
 }
 
 /// The files that a path without an ending may stand for.
@@ -53,6 +55,7 @@ pub(super) fn found(stem: &Path) -> Result<Found, (PathBuf, io::Error)> {
     let mut found = Found {
         first: None,
         second: None,
+        unseen: None,
     };
     for path in names(stem) {
         match read_found(&path) {
@@ -61,6 +64,9 @@ pub(super) fn found(stem: &Path) -> Result<Found, (PathBuf, io::Error)> {
                 found.second.get_or_insert(path);
             }
             Err(error) if is_absent(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_known(&path) => {
+                found.unseen.get_or_insert(path);
+            }
             Err(error) => return Err((path, error)),
         }
     }
@@ -73,6 +79,14 @@ fn is_absent(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
+}
+
+/// Whether it is known that settings are meant to be read there: the file can be seen, or the directory of ours that
+/// it lies in. A home that is closed to this user says nothing about either; a directory of ours that is closed does.
+fn is_known(path: &Path) -> bool {
+    let directory = path.parent().filter(|above| !above.as_os_str().is_empty());
+    path.symlink_metadata().is_ok()
+        || directory.is_some_and(|above| above.symlink_metadata().is_ok())
 }
 
 /// Reads a file that somebody named. A directory or a device that never ends is no danger; a pipe is waited for, as

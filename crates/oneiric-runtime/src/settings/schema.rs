@@ -16,7 +16,7 @@ pub fn settings_schema() -> Value {
         "title": "Oneiric settings",
         "description": "One layer of settings, as TOML, YAML or JSON.",
     });
-    if let (Value::Object(schema), Value::Object(root)) = (&mut schema, of(catalog::root())) {
+    if let (Value::Object(schema), Value::Object(root)) = (&mut schema, of(catalog::root(), "")) {
         schema.extend(root);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             let named =
@@ -27,13 +27,29 @@ pub fn settings_schema() -> Value {
     schema
 }
 
-fn of(shape: &Shape) -> Value {
+/// The schema of what stands at `path`, with what the catalog says of that section.
+fn of(shape: &Shape, path: &str) -> Value {
+    let mut schema = bare(shape, path);
+    let section = catalog::sections().iter();
+    let mut section = section.filter(|section| !path.is_empty() && section.path == path);
+    if let Some(section) = section.next() {
+        let description = format!("{}. {}", section.title, section.doc);
+        put(&mut schema, "description", description.into());
+    }
+    schema
+}
+
+fn bare(shape: &Shape, path: &str) -> Value {
+    let within = |name: &str| match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    };
     match shape {
         Shape::Leaf(key) => leaf(key),
         Shape::Table(children) => {
             let properties = children
                 .iter()
-                .map(|(name, child)| ((*name).to_owned(), of(child)));
+                .map(|(name, child)| ((*name).to_owned(), below(child, &within(name))));
             json!({
                 "type": "object",
                 "properties": properties.collect::<Map<_, _>>(),
@@ -41,7 +57,7 @@ fn of(shape: &Shape) -> Value {
             })
         }
         Shape::Map(names, inner) => {
-            let mut schema = json!({"type": "object", "additionalProperties": of(inner)});
+            let mut schema = json!({"type": "object", "additionalProperties": of(inner, "<>")});
             let pattern = match names {
                 Names::Slots => Some(SLOT),
                 Names::Providers => Some(NAME),
@@ -53,10 +69,18 @@ fn of(shape: &Shape) -> Value {
             schema
         }
         Shape::List(identity, inner) => {
-            let mut items = of(inner);
+            let mut items = of(inner, "<>");
             put(&mut items, "required", json!(identity));
             json!({"type": "array", "items": items})
         }
+    }
+}
+
+/// A list has its section in the catalog with brackets behind its name.
+fn below(shape: &Shape, path: &str) -> Value {
+    match shape {
+        Shape::List(..) => of(shape, &format!("{path}[]")),
+        _ => of(shape, path),
     }
 }
 
@@ -82,7 +106,9 @@ fn leaf(key: &Key) -> Value {
         Kind::Factory => json!({"type": "string", "pattern": "^[^:]+:[^:]+$"}),
         Kind::Free => json!({"type": "object"}),
     };
-    put(&mut schema, "description", key.doc.into());
+    let unit = key.kind.unit().map(|unit| format!(" In {unit}."));
+    let description = format!("{}{}", key.doc, unit.unwrap_or_default());
+    put(&mut schema, "description", description.into());
     if let Some(default) = key.default() {
         put(&mut schema, "default", default);
     }

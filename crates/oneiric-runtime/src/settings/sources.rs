@@ -198,7 +198,7 @@ impl Sources {
     /// found. What was wrong comes with it.
     ///
     /// # Errors
-    /// As [`Sources::load`] for files that cannot be read at all.
+    /// As [`Sources::load`] for files that were named and cannot be read at all.
     pub fn load_what_can_be_read(
         &self,
     ) -> Result<(Settings, Option<SettingsError>), SettingsError> {
@@ -210,10 +210,21 @@ impl Sources {
         let mut layers = Vec::new();
         let (mut texts, mut faults) = (Vec::new(), Faults::default());
         let (mut files, mut blank, mut stamps) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut unseen, mut unreadable) = (Vec::new(), None);
         for input in &self.inputs {
             // Nobody has more, and if they had, the last ones could not be told apart.
             let number = u16::try_from(layers.len()).unwrap_or(u16::MAX);
-            let (layer, unread) = self.open(input, number, &mut faults)?;
+            let (layer, unread) = match self.open(input, number, &mut faults, &mut unseen) {
+                Ok(opened) => opened,
+                // Somebody who only wants to find a process can do without a file that nobody named.
+                Err((source @ SettingsSource::File(_), error))
+                    if matches!(input, Input::Maybe(_)) =>
+                {
+                    unreadable.get_or_insert(error);
+                    (source, None)
+                }
+                Err((_, error)) => return Err(error),
+            };
             if let (
                 Input::File(_) | Input::Maybe(_),
                 SettingsSource::File(path),
@@ -230,7 +241,7 @@ impl Sources {
             texts.extend(unread.map(|unread| (number, unread)));
         }
         let mut nodes = Vec::new();
-        let mut is_whole = faults.is_empty();
+        let mut is_whole = faults.is_empty() && unreadable.is_none();
         for (number, unread) in texts {
             match unread.parse(number) {
                 Ok(node) => nodes.push(node),
@@ -258,9 +269,11 @@ impl Sources {
         settings.files = files;
         settings.stamps = stamps;
         settings.blank = blank;
+        settings.unseen = unseen;
         settings.tree = std::sync::Arc::new(tree);
         settings.layers = layers;
-        let error = (!faults.is_empty()).then(|| SettingsError::listed(&settings.layers, faults));
+        let listed = (!faults.is_empty()).then(|| SettingsError::listed(&settings.layers, faults));
+        let error = unreadable.or(listed);
         Ok(Reading { settings, error })
     }
 
@@ -269,7 +282,15 @@ impl Sources {
         input: &Input,
         number: u16,
         faults: &mut Faults,
-    ) -> Result<(SettingsSource, Option<Unread>), SettingsError> {
+        unseen: &mut Vec<PathBuf>,
+    ) -> Result<(SettingsSource, Option<Unread>), (SettingsSource, SettingsError)> {
+        let unreadable = |path: &Path, error| {
+            let source = SettingsSource::File(path.to_owned());
+            (
+                source,
+                SettingsError::unreadable(&path.display().to_string(), error),
+            )
+        };
         let of_file = |path: &Path, contents| match contents {
             Contents::Text(text) => Ok(Unread::Text(Format::of(path), text)),
             Contents::Wrong(at, message) => {
@@ -281,15 +302,12 @@ impl Sources {
         };
         let (source, unread) = match input {
             Input::File(path) => {
-                let contents = file::read(path).map_err(|error| {
-                    SettingsError::unreadable(&path.display().to_string(), error)
-                })?;
+                let contents = file::read(path).map_err(|error| unreadable(path, error))?;
                 (SettingsSource::File(path.clone()), of_file(path, contents))
             }
             Input::Maybe(stem) => {
-                let found = file::found(stem).map_err(|(path, error)| {
-                    SettingsError::unreadable(&path.display().to_string(), error)
-                })?;
+                let found = file::found(stem).map_err(|(path, error)| unreadable(&path, error))?;
+                unseen.extend(found.unseen);
                 let Some((path, contents)) = found.first else {
                     let source = SettingsSource::File(stem.with_added_extension("toml"));
                     return Ok((source, None));
@@ -361,9 +379,9 @@ fn written(key: &str) -> Result<Vec<String>, String> {
         .into_iter()
         .map(|step| match step {
             Step::Name(name) => Ok(name),
-            Step::Index(_) => Err(format!(
-                "{key}: entries of a list cannot be set one by one; set the list, as in `--set 'candidates=[{{ .. }}]'`"
-            )),
+            Step::Index(_) => Err(
+                "entries of a list cannot be set one by one; set the list, as in `--set 'candidates=[{ .. }]'`".to_owned(),
+            ),
         })
         .collect()
 }

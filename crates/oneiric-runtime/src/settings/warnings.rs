@@ -2,7 +2,7 @@
 //! almost a reference to a secret. Candidates may come from elsewhere later, so none of it keeps a process from
 //! starting; silent it must not be either.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use oneiric_core::{Provider, Slot};
 use oneiric_domains::SecretRef;
@@ -106,15 +106,19 @@ impl Settings {
                 found.add(node.place, key, message, Some(help));
             }
         });
+        for path in &self.unseen {
+            found.unseen(path);
+        }
         let mut warnings = found.warnings;
         warnings.sort_by_key(|(place, _)| *place);
-        let located = warnings
-            .into_iter()
-            .map(|(place, warning)| SettingsWarning {
+        let located = warnings.into_iter().map(|(place, warning)| match place {
+            None => warning,
+            Some(place) => SettingsWarning {
                 source: self.layers.source(place),
                 at: self.layers.line_and_column(place),
                 ..warning
-            });
+            },
+        });
         located.collect()
     }
 
@@ -141,7 +145,8 @@ impl Settings {
 struct Found<'s> {
     /// Every slot that has candidates, and whose they are.
     known: BTreeMap<&'s Slot, Vec<&'s Provider>>,
-    warnings: Vec<(Place, SettingsWarning)>,
+    /// Each with its place; one about a file that is no layer has its source already.
+    warnings: Vec<(Option<Place>, SettingsWarning)>,
 }
 
 impl Found<'_> {
@@ -177,7 +182,21 @@ impl Found<'_> {
             message: message.to_owned(),
             help,
         };
-        self.warnings.push((place, warning));
+        self.warnings.push((Some(place), warning));
+    }
+
+    /// Notes a file that nobody lets us look for.
+    fn unseen(&mut self, path: &Path) {
+        let message = "this user may not look whether it is there, so nothing is read from it";
+        let help = "--config names the file to be read in place of all";
+        let warning = SettingsWarning {
+            source: SettingsSource::File(path.to_owned()),
+            at: None,
+            key: String::new(),
+            message: message.to_owned(),
+            help: Some(help.to_owned()),
+        };
+        self.warnings.push((None, warning));
     }
 }
 

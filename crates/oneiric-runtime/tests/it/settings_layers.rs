@@ -156,9 +156,9 @@ fn p80_faults_of_every_layer_and_format_are_told_with_their_places() {
   here.json:3:2: lifecycle.drian_ms: unknown key; did you mean 'drain_ms'?
   ONEIRIC_ADMIN__SOKET: admin.soket: unknown key; did you mean 'socket'?
   ONEIRIC_ADMIN__TCP__LISTEN: admin.tcp.listen: expected an address and a port such as \"127.0.0.1:8443\", found \"here\"
-  --set log.format: log.format: expected one of 'human', 'json', found 'jsn'; did you mean 'json'?
+  --set log.format: expected one of 'human', 'json', found 'jsn'; did you mean 'json'?
   --set a..b: a name in the key is empty
-  --set candidates[0].slot: candidates[0].slot: entries of a list cannot be set one by one; set the list, as in \
+  --set candidates[0].slot: entries of a list cannot be set one by one; set the list, as in \
 `--set 'candidates=[{ .. }]'`";
     assert_eq!(said(&case), expected);
 }

@@ -1,11 +1,13 @@
 //! `config explain`: one setting and everybody who set it, the one that holds first.
 
 use oneiric_core::ErrorKind;
+use oneiric_runtime::Client;
 use oneiric_runtime::api::ConfigExplainDoc;
 
 use super::show::who;
 use crate::args::ConfigExplain;
 use crate::failure::Failure;
+use crate::io::Io;
 use crate::offline::{OFFLINE, or_offline};
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
@@ -13,18 +15,17 @@ use crate::session::{self, Session};
 use crate::settings;
 use crate::words;
 
-pub(super) async fn run(args: &ConfigExplain, session: &mut Session) -> Result<Output, Failure> {
-    let (doc, document) = if args.offline {
-        let settings = settings::load(&session.sources)?;
-        let doc = settings.explain(&args.key).map_err(|error| {
-            let mut failure = Failure::of(&error);
-            failure.hint = error.help().map(str::to_owned);
-            failure
-        })?;
-        let document = session::document(&doc);
-        (doc, document)
-    } else {
-        let mut client = session.client().await.map_err(or_offline)?;
+pub(super) async fn run(
+    args: &ConfigExplain,
+    io: &mut Io<'_>,
+    session: &mut Session,
+) -> Result<Output, Failure> {
+    let client = match args.offline {
+        true => None,
+        false => client_or_nobody(io, session).await?,
+    };
+    let offline = client.is_none();
+    let (doc, document) = if let Some(mut client) = client {
         let reply = client.config_explain(&args.key).await;
         let reply = reply.map_err(|error| {
             let is_key = error.kind() == ErrorKind::NotFound;
@@ -35,9 +36,38 @@ pub(super) async fn run(args: &ConfigExplain, session: &mut Session) -> Result<O
             failure
         })?;
         (reply.doc, reply.json)
+    } else {
+        let settings = settings::load(&session.sources)?;
+        let doc = settings.explain(&args.key).map_err(|error| {
+            let mut failure = Failure::of(&error);
+            failure.hint = error.help().map(str::to_owned);
+            failure
+        })?;
+        let document = session::document(&doc);
+        (doc, document)
     };
-    let text = shown(&doc, args.offline, Session::now_unix_ms(), session.paint);
+    let text = shown(&doc, offline, Session::now_unix_ms(), session.paint);
     Ok(Output::new(text, document))
+}
+
+/// The process, or nobody if none runs here: what a key means can be told without one, and whoever writes their first
+/// settings has none. That it was not asked is said.
+async fn client_or_nobody(io: &mut Io<'_>, session: &Session) -> Result<Option<Client>, Failure> {
+    let failure = match session.client().await {
+        Ok(client) => return Ok(Some(client)),
+        Err(failure) => failure,
+    };
+    let nobody = failure.code == "runtime.not_running"
+        && !session.is_elsewhere()
+        && session::holder(session.state_dir()).is_none();
+    if !nobody {
+        return Err(or_offline(failure));
+    }
+    let socket = session.socket().display().to_string();
+    let note = format!("note: nothing serves {socket}; {OFFLINE}\n");
+    // An answer is worth more than the note about it.
+    drop(io.stderr.write_all(harmless(&note).as_bytes()));
+    Ok(None)
 }
 
 fn shown(doc: &ConfigExplainDoc, offline: bool, now_unix_ms: u64, paint: Paint) -> String {

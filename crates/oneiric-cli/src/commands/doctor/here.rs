@@ -10,7 +10,7 @@ use oneiric_runtime::{Runtime, Settings};
 use oneiric_sqlite::FILE_NAME as DATABASE;
 use rustix::process::{Resource, geteuid, getrlimit};
 
-use super::Finding;
+use super::{Finding, doors};
 use crate::env_vars::Env;
 use crate::session::{self, Session};
 use crate::{offline, settings};
@@ -29,6 +29,10 @@ const BEFORE_US: u64 = 1_767_225_600;
 const SLACK: u64 = 300;
 
 pub(super) fn findings(env: &Env, session: &Session) -> Vec<Finding> {
+    if session.is_elsewhere() {
+        let says = "--url names a process elsewhere: settings, files and limits of this machine are not looked at";
+        return vec![Finding::unknown("here", says)];
+    }
     let mut findings = Vec::new();
     let checked = settings::load_checked(&session.sources);
     findings.push(match &checked {
@@ -46,6 +50,7 @@ pub(super) fn findings(env: &Env, session: &Session) -> Vec<Finding> {
                 secrets(&settings),
             ]);
             findings.extend(key(&settings));
+            findings.extend(doors::tcp(&settings, session));
         }
         Err(_) => {
             for check in ["factories", "selections", "dependencies", "secret_files"] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use oneiric_runtime::Client;
 use oneiric_runtime::api::StatusDoc;
 
-use super::Finding;
+use super::{Finding, doors};
 use crate::session::{self, Session};
 use crate::words;
 
@@ -15,8 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn findings(session: &Session) -> Vec<Finding> {
     let asked = async {
         match session.client().await {
-            Ok(client) => ask(client).await,
-            Err(failure) if failure.code == "runtime.not_running" => nobody(session),
+            Ok(client) => ask(client, session).await,
+            Err(failure) if failure.code == "runtime.not_running" && !session.is_elsewhere() => {
+                nobody(session)
+            }
             Err(failure) => vec![Finding::failed("process", &failure)],
         }
     };
@@ -41,6 +43,7 @@ fn nobody(session: &Session) -> Vec<Finding> {
             let fix = "it is starting or stopping, or serves another socket: --socket PATH";
             vec![Finding::bad("process", says).fix(fix)]
         }
+        None if let Some(finding) = doors::blocked(session.socket()) => vec![finding],
         None if session.socket().exists() => {
             let says = format!(
                 "none runs; one that ended without a farewell left {}",
@@ -56,7 +59,7 @@ fn nobody(session: &Session) -> Vec<Finding> {
     findings
 }
 
-async fn ask(mut client: Client) -> Vec<Finding> {
+async fn ask(mut client: Client, session: &Session) -> Vec<Finding> {
     let mut findings = Vec::new();
     let status = match client.status(None).await {
         Ok(reply) => reply.doc,
@@ -72,6 +75,7 @@ async fn ask(mut client: Client) -> Vec<Finding> {
             words::since(status.process.since_unix_ms, now)
         ),
     ));
+    findings.extend(doors::others_socket(&status, session));
     findings.push(match client.ready().await {
         Ok(reply) if reply.doc.ready => Finding::good("ready", "every slot serves that should"),
         Ok(reply) => {
