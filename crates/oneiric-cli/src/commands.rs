@@ -31,6 +31,7 @@ use crate::complete;
 use crate::env_vars::Env;
 use crate::failure::Failure;
 use crate::input;
+use crate::interrupt::shielded;
 use crate::io::Io;
 use crate::output::Output;
 use crate::paint::Paint;
@@ -49,13 +50,13 @@ pub(crate) fn run(
     let Cli { global, command } = cli;
     let ask = match command {
         Command::Run(_) => return run::run(&global, env, stderr),
-        Command::Init(args) => return init::run(&args),
+        Command::Init(args) => return shielded(|| init::run(&args)),
         Command::Ask(ask) => ask,
         Command::Completions(args) => {
             let script = complete::script(args.shell).to_owned();
             return Ok(Output::new(script, Value::Null));
         }
-        Command::Man(args) => return man::run(&args),
+        Command::Man(args) => return shielded(|| man::run(&args)),
         Command::Complete(args) => {
             return Ok(Output::new(complete::answer(&args, env), Value::Null));
         }
@@ -126,7 +127,7 @@ async fn misspelt(failure: Failure, typed: Option<&str>, session: &Session) -> F
 }
 
 /// The threads or timers of the async runtime cannot be had.
-fn cannot_start(error: &std::io::Error) -> Failure {
+pub(crate) fn cannot_start(error: &std::io::Error) -> Failure {
     let message = format!("the system gives no threads or timers: {error}");
     Failure::new("cli.no_resources", ErrorKind::Unavailable, message)
 }

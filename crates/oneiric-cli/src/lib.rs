@@ -17,6 +17,7 @@ mod failure;
 mod help;
 mod hint;
 mod input;
+mod interrupt;
 mod io;
 mod notify;
 mod offline;
@@ -27,6 +28,7 @@ mod remote;
 mod session;
 mod settings;
 mod table;
+mod whole_file;
 mod words;
 
 use std::ffi::OsString;

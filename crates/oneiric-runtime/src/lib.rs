@@ -60,6 +60,8 @@ mod builder;
 mod client;
 #[cfg(feature = "admin")]
 mod conceal;
+#[cfg(all(feature = "admin", feature = "sqlite"))]
+mod copies;
 mod encode;
 mod error;
 mod events;

@@ -153,6 +153,8 @@ impl State {
     ) -> Result<(Stores, Kept), StoreError> {
         use oneiric_sqlite::{FILE_NAME, StateDb};
 
+        #[cfg(feature = "admin")]
+        crate::copies::sweep(state_dir);
         let db = StateDb::open(&state_dir.join(FILE_NAME), clock)?;
         let stores = Stores {
             selections: Arc::new(db.clone()),

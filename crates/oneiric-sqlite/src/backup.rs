@@ -18,17 +18,19 @@ use crate::{
     keep,
     open::{self, Look},
     selections, status,
+    unfinished::{sweep_unfinished, unfinished_name},
 };
 
 /// Pages of 4 KiB copied at a time: a writer waits for one such step at the most.
 const PAGES: std::ffi::c_int = 64;
 
-/// Copies what `from` holds into the file `to`, which is there and empty; `between` is called after every step.
+/// Copies what `from` holds into the file `to`, which is there and empty; `between` is called after every step, and
+/// says whether to go on.
 pub(crate) fn copy(
     from: &Connection,
     path: &Path,
     to: &Path,
-    mut between: impl FnMut(),
+    mut between: impl FnMut() -> bool,
 ) -> Result<(), StateError> {
     let target = |error: rusqlite::Error| StateError::of(to, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -42,7 +44,8 @@ pub(crate) fn copy(
     loop {
         match backup.step(PAGES) {
             Ok(StepResult::Done) => break,
-            Ok(StepResult::More) => between(),
+            Ok(StepResult::More) if between() => {}
+            Ok(StepResult::More) => return Err(StateError::interrupted(path)),
             Ok(_) => {
                 return Err(StateError::Locked {
                     path: path.to_owned(),
@@ -88,21 +91,29 @@ pub struct Restored {
 /// Puts a copy of `backup` in the place of the database at `path`, and keeps that beside it as
 /// `state.db.before-restore-N`. At no moment is there no database, or half of one. Blocks.
 ///
-/// Only for whoever holds the lock of the state directory.
+/// Only for whoever holds the lock of the state directory. `go_on` is asked between steps; once it says no, what was
+/// done is undone. It is not asked any more when the exchange itself begins.
 ///
 /// # Errors
-/// What [`check`] says about `backup`; `sqlite.locked`, `sqlite.unwritable` and `sqlite.disk_full` about `path`, which
-/// is then as it was.
-pub fn restore(backup: &Path, path: &Path) -> Result<Restored, StateError> {
+/// What [`check`] says about `backup`; `sqlite.interrupted`, `sqlite.locked`, `sqlite.unwritable` and
+/// `sqlite.disk_full` about `path`, which is then as it was.
+pub fn restore(
+    backup: &Path,
+    path: &Path,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Restored, StateError> {
     let path = &open::in_its_folder(path)?;
     let backup = backup
         .canonicalize()
         .map_err(|error| StateError::io_read(backup, &error))?;
     check(&backup)?;
-    let new = open::with_ending(path, ".restored");
+    let new = open::with_ending(path, open::RESTORED);
     open::remove_unfinished(&new)?;
-    let placed = copy_file(&backup, &new).and_then(|()| {
+    let placed = copy_file(&backup, &new, go_on).and_then(|()| {
         let summary = check(&new)?;
+        if !go_on() {
+            return Err(StateError::interrupted(path));
+        }
         let kept = keep::keep(path)?;
         if let Err(error) = disk::rename(&new, path) {
             kept.give_back(false);
@@ -125,10 +136,10 @@ pub fn restore(backup: &Path, path: &Path) -> Result<Restored, StateError> {
     placed
 }
 
-fn copy_file(from: &Path, to: &Path) -> Result<(), StateError> {
+fn copy_file(from: &Path, to: &Path, go_on: &dyn Fn() -> bool) -> Result<(), StateError> {
     open::make_file(to)?;
     let connection = open::inspect(from, Look::Whole)?;
-    copy(&connection, from, to, || {})
+    copy(&connection, from, to, go_on)
 }
 
 /// A database that is received piece by piece, such as a backup from a running process. It gets its name when it is
@@ -143,7 +154,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Begins to write what is to become `to`.
+    /// Begins to write what is to become `to`. What killed processes left of earlier attempts is removed.
     ///
     /// # Errors
     /// `sqlite.exists` if there is such a file and it is not to be replaced; `sqlite.unwritable`, `sqlite.unreadable`.
@@ -159,8 +170,8 @@ impl Incoming {
             }
             _ => {}
         }
-        let ending = format!(".unfinished-{}", std::process::id());
-        let unfinished = open::with_ending(&to, &ending);
+        sweep_unfinished(&to);
+        let unfinished = unfinished_name(&to);
         open::remove_unfinished(&unfinished)?;
         let file = open::make_file(&unfinished)?;
         Ok(Self {

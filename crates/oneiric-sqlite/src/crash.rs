@@ -206,7 +206,7 @@ fn a_restore_leaves_the_one_or_the_other_after_a_power_cut() {
     let backup = backup.path().join(NAME);
     let dir = tempfile::tempdir().unwrap();
     database(dir.path(), 1);
-    let put_back = |folder: &Path| drop(restore(&backup, &folder.join(NAME)).unwrap());
+    let put_back = |folder: &Path| drop(restore(&backup, &folder.join(NAME), &|| true).unwrap());
     with_power_cuts(dir.path(), put_back, |left, done| {
         let found = keys(&left.join(NAME));
         assert!(found == 3 || (!done && found == 1), "{found}");
@@ -227,7 +227,7 @@ fn a_database_that_cannot_be_used_keeps_its_log_through_a_power_cut() {
     let path = dir.path().join(NAME);
     let newer = fs::read(&path).unwrap();
     let log = fs::read(open::with_ending(&path, "-wal")).unwrap();
-    let put_back = |folder: &Path| drop(restore(&backup, &folder.join(NAME)).unwrap());
+    let put_back = |folder: &Path| drop(restore(&backup, &folder.join(NAME), &|| true).unwrap());
     with_power_cuts(dir.path(), put_back, |left, done| {
         let path = left.join(NAME);
         let old = match open::open(&path) {

@@ -63,11 +63,14 @@ impl StateDb {
     ///
     /// What is not ours, newer than this program, damaged, or no plain file is refused and left as it is.
     ///
+    /// What a restore that was killed left beside it is removed.
+    ///
     /// # Errors
     /// `sqlite.corrupt`, `sqlite.foreign`, `sqlite.newer`, `sqlite.locked`, `sqlite.unsafe_file`,
     /// `sqlite.unreadable`, `sqlite.unwritable`, `sqlite.disk_full`.
     pub fn open(path: &Path, clock: Arc<dyn WallClock>) -> Result<Self, StateError> {
         let (connection, path) = open::open(path)?;
+        open::sweep(&path);
         let of = |error: rusqlite::Error| StateError::of(&path, &error);
         let run = number(&connection, "SELECT max(run) FROM runs").map_err(of)? + 1;
         let worker = Arc::new(Worker::start(connection, &path)?);

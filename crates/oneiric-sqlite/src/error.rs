@@ -87,6 +87,12 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// Whoever asked for it does not want it any more.
+    #[error("interrupted; {} is as it was", path.display())]
+    Interrupted {
+        /// The file that was to be replaced.
+        path: PathBuf,
+    },
     /// A text is too long to be kept.
     #[error("{what} is {bytes} bytes long, at most {most} are kept")]
     TooLarge {
@@ -163,6 +169,12 @@ impl StateError {
         }
     }
 
+    pub(crate) fn interrupted(path: &Path) -> Self {
+        Self::Interrupted {
+            path: path.to_owned(),
+        }
+    }
+
     pub(crate) fn corrupt(path: &Path, message: impl Into<String>) -> Self {
         Self::Corrupt {
             path: path.to_owned(),
@@ -189,6 +201,7 @@ impl StateError {
             Self::Locked { .. } => "stop the process that uses it; for a look while it runs, `oneiric state show` and `oneiric state backup FILE`".to_owned(),
             Self::UnsafeFile { .. } => "put the file itself there; if it has two names, copy it and remove one of them".to_owned(),
             Self::Exists { .. } => "name another file, or remove it first".to_owned(),
+            Self::Interrupted { .. } => "nothing was changed; say it again when you want it".to_owned(),
             Self::TooLarge { .. } => "say it in fewer words".to_owned(),
             Self::Rule(error) => return error.hint().map(str::to_owned),
             Self::Internal { .. } => return None,
@@ -212,6 +225,7 @@ impl Coded for StateError {
             Self::Locked { .. } => "sqlite.locked",
             Self::UnsafeFile { .. } => "sqlite.unsafe_file",
             Self::Exists { .. } => "sqlite.exists",
+            Self::Interrupted { .. } => "sqlite.interrupted",
             Self::TooLarge { .. } => "sqlite.too_large",
             Self::Rule(error) => error.code(),
             Self::Internal { .. } => "sqlite.internal",
@@ -220,7 +234,9 @@ impl Coded for StateError {
 
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unwritable { .. } | Self::DiskFull { .. } => ErrorKind::Unavailable,
+            Self::Unwritable { .. } | Self::DiskFull { .. } | Self::Interrupted { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Unreadable { .. }
             | Self::Corrupt { .. }
             | Self::Foreign { .. }

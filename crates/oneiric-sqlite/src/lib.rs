@@ -40,9 +40,11 @@ mod migrations;
 mod open;
 mod selections;
 mod status;
+mod unfinished;
 mod worker;
 
 pub use backup::{Incoming, Restored, check, restore};
 pub use db::{FILE_NAME, MAX_TEXT_BYTES, StateDb, Summary};
 pub use error::StateError;
 pub use migrations::{APPLICATION_ID, schema_version};
+pub use unfinished::{sweep_unfinished, unfinished_name};

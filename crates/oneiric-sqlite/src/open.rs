@@ -30,6 +30,9 @@ const BUSY_LIMIT: Duration = Duration::from_millis(500);
 /// What a file is called while it is made.
 const NEW: &str = ".new";
 
+/// What a copy is called until it takes the place of the database.
+pub(crate) const RESTORED: &str = ".restored";
+
 /// The smallest page that a database can have.
 const SMALLEST: u64 = 512;
 
@@ -233,6 +236,21 @@ fn kept_names(path: &Path) -> Vec<PathBuf> {
     let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
     let entries = entries.into_iter().flatten().flatten().filter(is_kept);
     entries.map(|entry| entry.path()).collect()
+}
+
+/// Removes what processes left that were killed while they made the database, or another that was to take its place.
+/// Whoever calls it has the database for itself, so nobody is at it now.
+pub(crate) fn sweep(path: &Path) {
+    for ending in [NEW, RESTORED] {
+        let left = with_ending(path, ending);
+        let is_left = fs::symlink_metadata(&left).is_ok_and(|found| found.is_file());
+        if is_left && let Err(error) = remove_unfinished(&left) {
+            tracing::warn!(
+                reason = error.to_string(),
+                "what a process left that was killed could not be removed"
+            );
+        }
+    }
 }
 
 fn must_be_plain(path: &Path, found: &Metadata) -> Result<(), StateError> {

@@ -140,6 +140,7 @@ fn serve(connection: Connection, path: &Path, jobs: &Receiver<Job>) {
                         Job::Backup(another) => waiting.push_back(another),
                     }
                 }
+                true
             });
             let _taken = done.send(copied);
             continue;

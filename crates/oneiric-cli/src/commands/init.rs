@@ -1,9 +1,7 @@
 //! `init`: a settings file to begin with. It is whole or not there, and a file that is there is nobody's to replace but
 //! the person's who says so.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind as IoKind, Write};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind as IoKind;
 
 use oneiric_core::ErrorKind;
 use oneiric_runtime::settings_sample;
@@ -13,6 +11,7 @@ use crate::args::Init;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::paint::harmless;
+use crate::whole_file::{Taken, write};
 
 pub(super) fn run(args: &Init) -> Result<Output, Failure> {
     let file = &args.file;
@@ -23,7 +22,12 @@ pub(super) fn run(args: &Init) -> Result<Output, Failure> {
         );
         return Err(Failure::new("cli.init_refused", ErrorKind::Usage, message));
     }
-    match write(file, &settings_sample(), args.force) {
+    let taken = if args.force {
+        Taken::Replace
+    } else {
+        Taken::Refuse
+    };
+    match write(file, settings_sample().as_bytes(), taken) {
         Ok(()) => {
             let shown = file.display().to_string();
             let text = format!(
@@ -50,37 +54,12 @@ pub(super) fn run(args: &Init) -> Result<Output, Failure> {
     }
 }
 
-/// Writes a whole file under another name and then gives it its own: nobody sees half of it, and without `force` the
-/// system itself refuses a name that is taken.
-fn write(file: &Path, text: &str, force: bool) -> io::Result<()> {
-    let unfinished = beside(file);
-    let written = write_new(&unfinished, text).and_then(|()| {
-        if force {
-            fs::rename(&unfinished, file)
-        } else {
-            fs::hard_link(&unfinished, file)
-        }
-    });
-    // After a rename it is gone already; otherwise it is of no use to anybody.
-    drop(fs::remove_file(&unfinished));
-    written
-}
-
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-/// A name beside the file that no other process uses.
-fn beside(file: &Path) -> PathBuf {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.unfinished", std::process::id()));
-    file.with_file_name(name)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::path::Path;
+
     use super::*;
 
     fn init(file: &Path, force: bool) -> Result<Output, Failure> {

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::args::{Cli, Man};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::whole_file::{self, Taken};
 
 pub(super) fn run(args: &Man) -> Result<Output, Failure> {
     let mut cli = Cli::command().disable_help_subcommand(true);
@@ -35,7 +36,7 @@ fn write(command: &Command, directory: &Path, files: &mut Vec<String>) -> Result
     let name = command.get_display_name().unwrap_or(command.get_name());
     let path = directory.join(format!("{name}.1"));
     let page = page(command).map_err(|error| unwritten(&error, &path))?;
-    replace(&path, &page).map_err(|error| unwritten(&error, &path))?;
+    whole_file::write(&path, &page, Taken::Replace).map_err(|error| unwritten(&error, &path))?;
     files.push(path.display().to_string());
     for below in command
         .get_subcommands()
@@ -52,15 +53,6 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     let title = name.to_uppercase();
     Page::new(command.clone()).title(title).render(&mut page)?;
     Ok(page)
-}
-
-/// Puts a file in place whole, or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let mut file = std::fs::File::create(&beside)?;
-    io::Write::write_all(&mut file, bytes)?;
-    std::fs::rename(&beside, path)
 }
 
 fn unwritten(error: &io::Error, path: &Path) -> Failure {

@@ -1,14 +1,19 @@
 //! `state`: what is remembered, and copies of it. `show` and `backup` ask the running process, whose
 //! the database is; `check` and `restore` are for when nothing runs, and take the lock to be sure.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use oneiric_runtime::api::{DatabaseDoc, StateDoc};
 use oneiric_runtime::{RuntimeError, StateDir};
-use oneiric_sqlite::{FILE_NAME, Incoming, StateError, check, restore};
+use oneiric_sqlite::{FILE_NAME, Incoming, Restored, StateError, check, restore};
 use serde_json::json;
 
 use crate::args::{Backup, Check, Restore, State, StateAction};
 use crate::confirm::confirm;
 use crate::failure::Failure;
+use crate::interrupt::{Interrupts, interrupted};
 use crate::io::Io;
 use crate::output::Output;
 use crate::paint::harmless;
@@ -24,7 +29,7 @@ pub(super) async fn run(
         StateAction::Show => show(session).await,
         StateAction::Backup(args) => backup(args, session).await,
         StateAction::Check(args) => checked(args, session),
-        StateAction::Restore(args) => restored(args, io, session),
+        StateAction::Restore(args) => restored(args, io, session).await,
     }
 }
 
@@ -36,6 +41,17 @@ async fn show(session: &Session) -> Result<Output, Failure> {
 }
 
 async fn backup(args: &Backup, session: &Session) -> Result<Output, Failure> {
+    let mut interrupts = Interrupts::install()?;
+    let file = args.file.display();
+    tokio::select! {
+        biased;
+        // What was received is dropped, and its file with it.
+        () = interrupts.next() => Err(interrupted(&format!("{file} was not written"))),
+        taken = take(args, session) => taken,
+    }
+}
+
+async fn take(args: &Backup, session: &Session) -> Result<Output, Failure> {
     // Before the process is asked: a name that is taken needs no copy.
     let mut incoming = Incoming::begin(&args.file, args.force).map_err(|error| failure(&error))?;
     let mut client = session.client().await?;
@@ -75,7 +91,7 @@ fn checked(args: &Check, session: &Session) -> Result<Output, Failure> {
     Ok(Output::new(text, document))
 }
 
-fn restored(args: &Restore, io: &mut Io<'_>, session: &Session) -> Result<Output, Failure> {
+async fn restored(args: &Restore, io: &mut Io<'_>, session: &Session) -> Result<Output, Failure> {
     let state_dir = session.state_dir();
     let found = check(&args.file).map_err(|error| failure(&error))?;
     let found = DatabaseDoc::from(found);
@@ -88,7 +104,7 @@ fn restored(args: &Restore, io: &mut Io<'_>, session: &Session) -> Result<Output
         place.display()
     );
     confirm(&effect, args.assent.yes, io)?;
-    let restored = restore(&args.file, &place).map_err(|error| failure(&error))?;
+    let restored = put_back(args.file.clone(), place).await?;
     let kept = restored.kept.map(|kept| kept.display().to_string());
     let database = DatabaseDoc::from(restored.summary);
     let before = kept.as_ref().map_or_else(String::new, |kept| {
@@ -101,6 +117,32 @@ fn restored(args: &Restore, io: &mut Io<'_>, session: &Session) -> Result<Output
     );
     let document = json!({"schema": "oneiric.restore/1", "database": database, "kept": kept});
     Ok(Output::new(text, document))
+}
+
+/// Restores, unless a signal comes before the exchange itself; then it is undone.
+async fn put_back(file: PathBuf, place: PathBuf) -> Result<Restored, Failure> {
+    let mut interrupts = Interrupts::install()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut work = tokio::task::spawn_blocking(move || {
+        restore(&file, &place, &|| !stopped.load(Ordering::Relaxed))
+    });
+    let done = tokio::select! {
+        done = &mut work => done,
+        () = interrupts.next() => {
+            stop.store(true, Ordering::Relaxed);
+            work.await
+        }
+    };
+    match done {
+        Ok(Ok(restored)) => Ok(restored),
+        Ok(Err(StateError::Interrupted { path })) => {
+            Err(interrupted(&format!("{} is as it was", path.display())))
+        }
+        Ok(Err(error)) => Err(failure(&error)),
+        // It is never aborted, so it panicked.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 fn failure(error: &StateError) -> Failure {

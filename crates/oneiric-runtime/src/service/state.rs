@@ -119,6 +119,28 @@ impl Runtime {
     }
 }
 
+#[cfg(feature = "admin")]
+impl Runtime {
+    /// As [`Runtime::backup`], into a file without a name: whoever goes away meanwhile leaves nothing behind.
+    pub(crate) async fn backup_without_name(&self) -> Result<std::fs::File, RuntimeError> {
+        self.inner.history.offered().await;
+        match self.inner.state.kept() {
+            #[cfg(feature = "sqlite")]
+            Kept::File(db) => {
+                let directory = self.settings().state_dir.clone();
+                let copy = move || crate::copies::nameless(&db, &directory);
+                let copied = tokio::task::spawn_blocking(copy).await;
+                copied.unwrap_or_else(|error| {
+                    Err(RuntimeError::Internal {
+                        message: error.to_string(),
+                    })
+                })
+            }
+            _ => Err(RuntimeError::StateNotKept),
+        }
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, RuntimeError> {

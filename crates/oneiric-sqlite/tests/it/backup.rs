@@ -1,6 +1,7 @@
 //! Backups while everybody goes on, and putting them back.
 
 use std::{
+    cell::Cell,
     fs,
     os::unix::fs::MetadataExt,
     sync::atomic::{AtomicBool, Ordering},
@@ -106,11 +107,14 @@ fn what_is_restored_is_what_was_backed_up_and_what_was_there_is_kept() {
     let backup = place.dir.path().join("copy.db");
     db.backup(&backup).unwrap();
     SelectionStore::append(&db, &revision(2, "a/b", Some("later"))).unwrap();
-    assert_eq!(code(restore(&backup, &place.path())), "sqlite.locked");
+    assert_eq!(
+        code(restore(&backup, &place.path(), &|| true)),
+        "sqlite.locked"
+    );
     assert_eq!(SelectionStore::load(&db).unwrap().last, 2);
     drop(db);
     for round in 1..=2 {
-        let restored = restore(&backup, &place.path()).unwrap();
+        let restored = restore(&backup, &place.path(), &|| true).unwrap();
         assert_eq!(restored.summary.last_revision, 1);
         let kept = restored.kept.unwrap();
         assert!(kept.ends_with(format!("state.db.before-restore-{round}")));
@@ -131,7 +135,7 @@ fn a_damaged_database_can_be_replaced_with_its_log_kept_beside_it() {
     drop(db);
     fs::copy("Cargo.toml", place.path()).unwrap();
     fs::copy("Cargo.toml", place.dir.path().join("state.db-wal")).unwrap();
-    let restored = restore(&backup, &place.path()).unwrap();
+    let restored = restore(&backup, &place.path(), &|| true).unwrap();
     let kept = restored.kept.unwrap();
     let lies_there =
         |path: std::path::PathBuf| fs::read(path).unwrap() == fs::read("Cargo.toml").unwrap();
@@ -148,9 +152,15 @@ fn what_is_no_backup_is_not_restored() {
     drop(place.open());
     let before = fs::read(place.path()).unwrap();
     let wrong = place.dir.path().join("wrong.db");
-    assert_eq!(code(restore(&wrong, &place.path())), "sqlite.unreadable");
+    assert_eq!(
+        code(restore(&wrong, &place.path(), &|| true)),
+        "sqlite.unreadable"
+    );
     fs::copy("Cargo.toml", &wrong).unwrap();
-    assert_eq!(code(restore(&wrong, &place.path())), "sqlite.corrupt");
+    assert_eq!(
+        code(restore(&wrong, &place.path(), &|| true)),
+        "sqlite.corrupt"
+    );
     assert_eq!(fs::read(place.path()).unwrap(), before);
     assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 2);
 }
@@ -167,10 +177,65 @@ fn a_log_without_its_database_is_not_taken_for_that_of_the_restored_one() {
     drop(db);
     fs::remove_file(place.path()).unwrap();
     std::io::Write::write_all(&mut fs::File::create(&log).unwrap(), &left).unwrap();
-    let restored = restore(&backup, &place.path()).unwrap();
+    let restored = restore(&backup, &place.path(), &|| true).unwrap();
     assert_eq!(restored.kept, None);
     assert!(!log.exists());
     let kept = place.dir.path().join("state.db.before-restore-1-wal");
     assert_eq!(fs::read(kept).unwrap(), left);
     assert_eq!(SelectionStore::load(&place.open()).unwrap().last, 0);
+}
+
+#[test]
+fn a_restore_that_is_interrupted_anywhere_leaves_everything_as_it_was() {
+    let place = Place::new();
+    let db = place.open();
+    for number in 0..40 {
+        db.put("bulk", &number.to_string(), &[7; 20_000], None)
+            .unwrap();
+    }
+    let backup = place.dir.path().join("copy.db");
+    db.backup(&backup).unwrap();
+    SelectionStore::append(&db, &revision(1, "a/b", Some("later"))).unwrap();
+    drop(db);
+    let before = fs::read(place.path()).unwrap();
+    let mut asked_most = 0;
+    loop {
+        let asked = Cell::new(0);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            asked.get() <= asked_most
+        };
+        match restore(&backup, &place.path(), &go_on) {
+            Ok(_) => break,
+            Err(error) => assert_eq!(code(Err::<(), _>(error)), "sqlite.interrupted"),
+        }
+        assert_eq!(fs::read(place.path()).unwrap(), before);
+        assert_eq!(fs::metadata(place.path()).unwrap().nlink(), 1);
+        assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 2);
+        asked_most += 1;
+    }
+    assert!(asked_most > 2, "it was asked in between: {asked_most}");
+    assert_eq!(check(&place.path()).unwrap().last_revision, 0);
+}
+
+#[test]
+fn what_a_killed_restore_left_does_not_stay() {
+    let place = Place::new();
+    drop(place.open());
+    let beside = |ending: &str| place.dir.path().join(format!("state.db{ending}"));
+    for ending in [".restored", ".restored-journal", ".new"] {
+        fs::copy("Cargo.toml", beside(ending)).unwrap();
+    }
+    // Killed between giving what was there its second name and the exchange.
+    fs::hard_link(place.path(), beside(".before-restore-2")).unwrap();
+    fs::copy("Cargo.toml", beside(".before-restore-1")).unwrap();
+    let db = place.open();
+    assert_eq!(fs::metadata(place.path()).unwrap().nlink(), 1);
+    db.close();
+    let mut names: Vec<_> = fs::read_dir(place.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["state.db", "state.db.before-restore-1"]);
 }

@@ -4,10 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,14 +12,11 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
-use crate::{
-    admin::{
-        answer::Admin,
-        asked::Asked,
-        problem::{Answer, Problem},
-        table::{Access, Gives, Handler, Param, Row, Verb, document},
-    },
-    error::RuntimeError,
+use crate::admin::{
+    answer::Admin,
+    asked::Asked,
+    problem::{Answer, Problem},
+    table::{Access, Gives, Handler, Param, Row, Verb, document},
 };
 
 /// What a backup is sent as.
@@ -72,24 +66,8 @@ async fn state(admin: Arc<Admin>) -> Result<Answer, Problem> {
     Answer::json(200, &admin.runtime.state().await?)
 }
 
-/// The copy lies in the state directory while it is sent, without a name: nothing is left of it, however this ends.
 async fn backup(admin: Arc<Admin>) -> Result<Answer, Problem> {
-    static COPIES: AtomicU64 = AtomicU64::new(0);
-    let number = COPIES.fetch_add(1, Ordering::Relaxed);
-    let name = format!("backup.{}.{number}", std::process::id());
-    let path = admin.runtime.settings().state_dir.join(name);
-    admin.runtime.backup(&path).await?;
-    let opened = tokio::task::spawn_blocking(move || {
-        let file = File::open(&path);
-        std::fs::remove_file(&path).and(file)
-    });
-    let file = opened
-        .await
-        .map_err(io::Error::other)
-        .and_then(|opened| opened)
-        .map_err(|error| RuntimeError::Internal {
-            message: format!("the copy is not there: {error}"),
-        })?;
+    let file = admin.runtime.backup_without_name().await?;
     Ok(Answer::stream(DATABASE, FileBody::of(file)))
 }
 
