@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use oneiric_core::{Registered, Slot};
+use oneiric_core::{Provider, Registered, Slot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -88,22 +88,29 @@ impl Inner {
                 term.over().await;
             }
         };
-        let ended = tokio::time::timeout(limit, over).await;
-        running.revoke();
+        if tokio::time::timeout(limit, over).await.is_ok() {
+            running.revoke();
+            cell.ledger().drained(running.number);
+            return None;
+        }
+        self.abandon(cell, &running)
+    }
+
+    /// Waits no longer for the work of an instance that nobody enters any more; says what of it was still running.
+    pub(crate) fn abandon(&self, cell: &SlotCell, running: &Running) -> Option<Failure> {
         let mut ledger = cell.ledger();
+        // Before those who hold leases are told: some give them back at once.
         let in_flight = ledger.in_flight_of(running.number);
         ledger.drained(running.number);
         drop(ledger);
-        if ended.is_ok() {
+        running.revoke();
+        // The last came back in this very moment.
+        if in_flight == 0 {
             return None;
         }
         let provider = running.candidate.provider().clone();
-        let failure = Failure::new(
-            Stage::Drain,
-            "lifecycle.drain_abandoned",
-            format_args!("{in_flight} call(s) on {provider} were not done in time"),
-        );
         let instance = running.number;
+        let failure = abandoned(in_flight, &provider, instance);
         let what = Happening::DrainAbandoned {
             provider,
             instance,
@@ -181,4 +188,18 @@ impl Inner {
             what,
         });
     }
+}
+
+/// Work that nobody waits for any more.
+pub(crate) fn abandoned(in_flight: u64, provider: &Provider, instance: u64) -> Failure {
+    let calls = if in_flight == 1 {
+        "call was"
+    } else {
+        "calls were"
+    };
+    Failure::new(
+        Stage::Drain,
+        "lifecycle.drain_abandoned",
+        format_args!("{in_flight} {calls} not done in time on {provider} (instance {instance})"),
+    )
 }

@@ -3,13 +3,13 @@
 //! Written by transitions and probes only, never by calls.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Candidate, Provider};
 
 use crate::error::{Failure, LifecycleError};
-use crate::running::{Published, Tally, Term};
+use crate::running::{Published, Running, Tally, Term};
 use crate::state::{Move, SlotState};
 use crate::status::{HealthReport, LastError, Percentiles, SwapCounts};
 
@@ -43,6 +43,8 @@ pub(crate) struct Draining {
     pub(crate) provider: Provider,
     pub(crate) tally: Tally,
     pub(crate) term: Arc<Term>,
+    /// Gone when whoever drains it and everybody who has a lease are done with it.
+    running: Weak<Running>,
 }
 
 impl Draining {
@@ -52,6 +54,7 @@ impl Draining {
             provider: published.running.candidate.provider().clone(),
             tally: published.tally(),
             term: Arc::clone(&published.term),
+            running: Arc::downgrade(&published.running),
         }
     }
 }
@@ -124,6 +127,31 @@ impl Ledger {
             .iter()
             .filter(|draining| draining.instance == instance);
         of_it.map(|draining| draining.tally.in_flight()).sum()
+    }
+
+    /// The instances that were exchanged and whose work is still waited for.
+    pub(crate) fn finishing(&self) -> Vec<Arc<Running>> {
+        let mut running: Vec<_> = self
+            .draining
+            .iter()
+            .filter_map(|draining| draining.running.upgrade())
+            .collect();
+        running.dedup_by_key(|running| running.number);
+        running
+    }
+
+    /// The instances that were retired under their leases, with how many of those are out.
+    pub(crate) fn left_behind(&self) -> Vec<(Provider, u64, u64)> {
+        let mut left: Vec<(Provider, u64, u64)> = Vec::new();
+        for draining in &self.abandoned {
+            let in_flight = draining.tally.in_flight();
+            match left.iter_mut().find(|(_, of, _)| *of == draining.instance) {
+                Some((_, _, sum)) => *sum += in_flight,
+                None => left.push((draining.provider.clone(), draining.instance, in_flight)),
+            }
+        }
+        left.retain(|(_, _, in_flight)| *in_flight > 0);
+        left
     }
 
     /// All terms in which work may still run but none begins.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::care::abandoned;
 use crate::cell::SlotCell;
 use crate::error::{Failure, Stage};
 use crate::inner::Inner;
@@ -47,7 +48,8 @@ pub struct Unfinished {
 impl Lifecycle {
     /// Refuses new work, lets running work finish, and retires every instance, dependents before
     /// what they depend on, all within `grace`. Whatever is not done by then is told to retire all
-    /// the same and reported. Final: nothing can be activated afterwards.
+    /// the same and reported, and so are calls on instances that were exchanged before. Final: nothing
+    /// can be activated afterwards.
     ///
     /// Not cancel-safe: dropped half-way, some instances stay up. A second call finishes the work.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
@@ -92,11 +94,26 @@ async fn stop(
     deadline: Instant,
 ) -> (Slot, bool, Vec<Failure>) {
     let mut failures = Vec::new();
+    let left = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
     cell.ledger().step(Move::Stop, inner.clock.now());
     cell.stop();
     // A transition under way ends by itself: it finds the slot stopped and takes back what it built.
     let turn = tokio::time::timeout_at(deadline, cell.turn.lock()).await;
-    if turn.is_err() {
+    // Of earlier swaps: instances that were retired under their leases, and those whose work is waited for by a swap
+    // that has not ended. The latter are retired here, because nobody waits for that swap any more.
+    let left_behind = cell.ledger().left_behind();
+    for (provider, instance, in_flight) in left_behind {
+        failures.push(abandoned(in_flight, &provider, instance));
+    }
+    let active = cell.published().map(|published| published.running.number);
+    let mut finishing = cell.ledger().finishing();
+    finishing.retain(|running| Some(running.number) != active);
+    for running in &finishing {
+        failures.extend(inner.abandon(&cell, running));
+        let retired = inner.retire_within(running, left(inner.limits().retire));
+        failures.extend(retired.await.err());
+    }
+    if turn.is_err() && finishing.is_empty() {
         failures.push(Failure::new(
             Stage::Publish,
             "lifecycle.timed_out",
@@ -120,7 +137,6 @@ async fn stop(
     let retired = published.is_some();
     if let Some(published) = published {
         let running = Arc::clone(&published.running);
-        let left = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
         failures.extend(
             inner
                 .drain(&cell, published, left(inner.limits().drain))

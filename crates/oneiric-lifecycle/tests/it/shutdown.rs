@@ -1,10 +1,15 @@
 //! Shutdown: everything goes, who uses before what is used.
 
+use std::future::Future;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use oneiric_core::Coded;
-use oneiric_lifecycle::{ActivityRule, Limits, SwapRequest};
+use oneiric_lifecycle::{
+    ActivityRule, Lease, Limits, ShutdownReport, Stage, SwapRequest, Unfinished,
+};
 
 use crate::support::{Act, Lab, Script, provider, slot, soon, until};
 
@@ -238,4 +243,118 @@ async fn p19_an_activation_under_way_is_taken_back() {
     assert_eq!(lab.book.all().len(), 0, "its factory still blocks a thread");
     drop(open);
     until(|| lab.book.retirements() == ["web"]).await;
+}
+
+/// Two providers of one slot, the first of which serves.
+const PAIR: [(&str, &str, i64, &[&str]); 2] = [
+    ("service/web", "old", 2, &[]),
+    ("service/web", "new", 1, &[]),
+];
+
+fn drain_ms(ms: u64) -> Limits {
+    serde_json::from_value(serde_json::json!({"drain_ms": ms})).unwrap()
+}
+
+fn to_new() -> SwapRequest {
+    SwapRequest::to_provider(slot("service/web"), provider("new"))
+}
+
+/// `slot code message` of everything that did not finish.
+fn unfinished(report: &ShutdownReport) -> Vec<String> {
+    let line = |one: &Unfinished| {
+        let (code, message) = (one.failure.code, &one.failure.message);
+        format!("{} {code} {message}", one.slot)
+    };
+    report.unfinished.iter().map(line).collect()
+}
+
+const OLD_IS_HELD: &str =
+    "service/web lifecycle.drain_abandoned 2 calls were not done in time on old (instance 1)";
+
+#[tokio::test(start_paused = true)]
+async fn p19_an_old_instance_that_still_finishes_its_work_is_retired_and_reported() {
+    let lab = Lab::with(&PAIR, |builder| builder.limits(patient()));
+    let first = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let second = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let swap = tokio::spawn({
+        let lifecycle = lab.lifecycle.clone();
+        async move { lifecycle.swap(to_new()).await.unwrap() }
+    });
+    let drains = || {
+        let status = lab.lifecycle.status(&slot("service/web")).unwrap();
+        status.draining.len() == 1
+    };
+    until(drains).await;
+    let report = soon(lab.lifecycle.shutdown(Duration::from_secs(1))).await;
+    assert_eq!(unfinished(&report)[0], OLD_IS_HELD);
+    let others = &report.unfinished[1..];
+    assert!(
+        others.iter().all(
+            |one| one.failure.stage == Stage::Retire && one.failure.code.ends_with("timed_out")
+        ),
+        "no time was left for them: {report:?}"
+    );
+    until(|| lab.book.retirements() == ["old", "new"]).await;
+    assert!(first.is_retired() && second.is_retired());
+    drop((first, second));
+    // It was told of already.
+    assert_eq!(soon(swap).await.unwrap().warnings, []);
+    let status = lab.lifecycle.status(&slot("service/web")).unwrap();
+    assert_eq!(status.swaps.retired, 2, "each once");
+}
+
+#[tokio::test]
+async fn p19_calls_that_outlived_an_earlier_swap_are_reported_if_they_still_run() {
+    let lab = Lab::with(&PAIR, |builder| builder.limits(drain_ms(1)));
+    let first = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let second = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let third = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let swapped = lab.lifecycle.swap(to_new()).await.unwrap();
+    assert_eq!(
+        swapped.warnings[0].message,
+        "3 calls were not done in time on old (instance 1)"
+    );
+    drop(third);
+    let report = soon(lab.lifecycle.shutdown(GRACE)).await;
+    assert_eq!(unfinished(&report), [OLD_IS_HELD]);
+    drop((first, second));
+}
+
+#[tokio::test]
+async fn p19_calls_that_came_back_by_then_are_not_reported() {
+    let lab = Lab::with(&PAIR, |builder| builder.limits(drain_ms(1)));
+    let lease = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let swapped = lab.lifecycle.swap(to_new()).await.unwrap();
+    assert_eq!(
+        swapped.warnings[0].message,
+        "1 call was not done in time on old (instance 1)"
+    );
+    drop(lease);
+    let report = soon(lab.lifecycle.shutdown(GRACE)).await;
+    assert!(report.is_clean(), "{report:?}");
+}
+
+/// Gives a lease back in the moment in which its holder is told that the instance is retired.
+struct GivesBack(Mutex<Option<Lease>>);
+
+impl Wake for GivesBack {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_as_abandoned_is_what_was_held_before_anybody_was_told() {
+    let lab = Lab::with(&PAIR, |builder| builder.limits(drain_ms(1)));
+    let held = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let other = lab.lifecycle.lease(&slot("service/web")).await.unwrap();
+    let waker = Waker::from(Arc::new(GivesBack(Mutex::new(Some(other)))));
+    let mut told = Box::pin(held.retired());
+    let poll = told.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll.is_pending());
+    let report = lab.lifecycle.swap(to_new()).await.unwrap();
+    assert_eq!(
+        report.warnings[0].message,
+        "2 calls were not done in time on old (instance 1)"
+    );
 }
