@@ -43,6 +43,11 @@ impl Activities {
         Arc::clone(&self.turn).lock_owned().await
     }
 
+    /// Waits until the change under way is kept and in force, so that the store can be closed. Cancel-safe.
+    pub(crate) async fn settled(&self) {
+        drop(self.turn.lock().await);
+    }
+
     fn ended(&self) -> MutexGuard<'_, BTreeSet<ActivityScope>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }

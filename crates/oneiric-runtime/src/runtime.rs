@@ -184,10 +184,11 @@ impl Runtime {
         let path = settings.state_dir.clone();
         let state_dir = blocking(move || StateDir::enter(&path)).await?;
         self.open_state().await?;
-        let _timer = self.spawn_activity_timer();
+        let timer = self.spawn_activity_timer();
         let operators = match Operators::admit(self, &settings).await {
             Ok(operators) => operators,
             Err(error) => {
+                timer.stop().await;
                 self.close_state().await;
                 return Err(error);
             }
@@ -211,6 +212,8 @@ impl Runtime {
         }
         tracing::info!("shutting down");
         keeper.stop().await;
+        // What ends from now on is lifted by the next start: nothing runs that it would open the way to.
+        timer.stop().await;
         operators.stop_admitting();
         let report = self.inner.lifecycle.shutdown(self.settings().grace).await;
         for unfinished in &report.unfinished {

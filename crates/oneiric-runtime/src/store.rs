@@ -238,6 +238,7 @@ impl Runtime {
 
     /// Writes what is still to be written, and closes the file.
     pub(crate) async fn close_state(&self) {
+        self.inner.activity.settled().await;
         self.inner.history.end().await;
         close(self.inner.state.kept()).await;
     }

@@ -25,11 +25,28 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What is to be lifted: the rule, and when enough time has passed.
 type Ends = BTreeMap<ActivityScope, (ActivityRule, Instant)>;
 
+/// The task that does it, until this is dropped.
+pub(crate) struct Timer(AbortOnDropHandle<()>);
+
+impl Timer {
+    /// Ends it: from here on nothing is lifted by itself. What it has begun goes on; see
+    /// [`Activities::settled`](super::Activities::settled).
+    pub(crate) async fn stop(self) {
+        self.0.abort();
+        if let Err(error) = self.0.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "the timer of activity panicked");
+        }
+    }
+}
+
 impl Runtime {
-    /// Runs until the handle is dropped.
-    pub(crate) fn spawn_activity_timer(&self) -> AbortOnDropHandle<()> {
+    pub(crate) fn spawn_activity_timer(&self) -> Timer {
         let runtime = self.clone();
-        AbortOnDropHandle::new(tokio::spawn(async move { runtime.time_activity().await }))
+        Timer(AbortOnDropHandle::new(tokio::spawn(async move {
+            runtime.time_activity().await;
+        })))
     }
 
     async fn time_activity(&self) {

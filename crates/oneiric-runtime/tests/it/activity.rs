@@ -639,6 +639,75 @@ async fn what_is_paused_until_a_time_resumes_when_the_clock_is_there_however_it_
     run.await.unwrap().unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_ends_while_the_process_stops_is_left_to_the_next_start() {
+    let (kept, clock) = (Arc::new(Kept::default()), Still::at(HOUR));
+    let dir = tempfile::tempdir().unwrap();
+    let (stage, runtime) = build(
+        CAST,
+        dir.path(),
+        &kept,
+        Arc::clone(&clock) as Arc<dyn WallClock>,
+    );
+    let mut scene = Scene::run(stage, runtime, dir).await;
+    // No call: that holds a thread of its own, and so the clock.
+    let lifecycle = scene.runtime.lifecycle().clone();
+    let lease = lifecycle.lease(&slot("adapter/cache")).await.unwrap();
+    scene
+        .runtime
+        .set_activity(for_ms(pause("service/*"), 2_000), "ann")
+        .await
+        .unwrap();
+    scene.tell_to_stop();
+    let stopped = || {
+        let lease = scene
+            .runtime
+            .lifecycle()
+            .slot(&slot("adapter/cache"))
+            .lease();
+        lease.is_err_and(|error| error.code() == "lifecycle.stopped")
+    };
+    while !stopped() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Its time is up long before the work that is waited for ends; time passes in an instant here.
+    clock.set(2 * HOUR);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    drop(lease);
+    assert!(scene.stop().await.is_clean());
+    let scopes: Vec<String> = kept.records().into_iter().map(|one| one.scope).collect();
+    assert_eq!(scopes, ["service/*"], "nothing was written any more");
+}
+
+#[tokio::test]
+async fn changes_that_were_begun_are_kept_before_the_store_is_closed() {
+    let mut scene = Scene::start(CAST).await;
+    let runtime = scene.runtime.clone();
+    let changes: Vec<_> = (0..100)
+        .map(|number| {
+            let mut change = pause("service/*");
+            change.note = Some(number.to_string());
+            let runtime = runtime.clone();
+            tokio::spawn(async move { runtime.set_activity(change, "ann").await })
+        })
+        .collect();
+    // One is under way, and all others wait in line: each had its first turn on this one thread.
+    while runtime.activity(None).unwrap().scopes.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    scene.tell_to_stop();
+    for change in changes {
+        soon(change).await.unwrap().unwrap();
+    }
+    let dir = scene.stop_in_place().await;
+    let stage = Stage::new();
+    let again = crate::support::build(&stage, CAST, dir.path());
+    let scene = Scene::run(stage, again, dir).await;
+    let kept = scene.runtime.activity(None).unwrap().scopes;
+    assert_eq!(kept[0].note.as_deref(), Some("99"));
+    scene.stop().await;
+}
+
 #[tokio::test]
 async fn p69_drain_waits_for_what_runs_and_an_operators_swap_goes_ahead() {
     let scene = scene(&Arc::default(), Still::at(5)).await;

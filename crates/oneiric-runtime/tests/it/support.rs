@@ -80,7 +80,7 @@ impl SecretProvider for Safe {
 pub(crate) struct Door(Arc<(Mutex<bool>, Condvar)>);
 
 impl Door {
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let (open, opened) = &*self.0;
         drop(
             opened
