@@ -125,6 +125,9 @@ pub trait SecretProvider: Send + Sync {
     /// Fetches the secret called `name` from where it is kept, not from a cache. Must be cancel-safe;
     /// is asked by one caller at a time for each name, however many want it. Must not block.
     ///
+    /// A panic is that fetch's error. Its message goes to the program's panic hook and nowhere else, so it
+    /// must not quote the secret either, unless that hook is one that knows.
+    ///
     /// # Errors
     /// [`SecretError`], which must not quote the secret.
     fn fetch<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Secret, SecretError>>;

@@ -100,6 +100,9 @@ impl RuntimeBuilder {
 
     /// Somebody who keeps secrets that settings may name, as `secret://NAME/...` with the name that it gives itself.
     /// Of two with one name the later is taken. Without any, a reference is a fault of the settings.
+    ///
+    /// If it panics, that is an error of the fetch (`domains.secret_provider_panicked`), and what it said is dropped. The
+    /// program's panic hook sees it before; it can ask [`asking_for_secret`](crate::asking_for_secret), and leave it out.
     #[must_use]
     pub fn secret_provider(mut self, provider: impl SecretProvider + 'static) -> Self {
         let name = provider.name().to_owned();

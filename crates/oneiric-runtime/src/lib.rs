@@ -97,6 +97,7 @@ pub use crate::{
     redact::{MIN_REDACTED_BYTES, RedactingWriter, Redactor},
     reload::{ReloadEvent, ReloadObserver},
     runtime::{Runtime, Started},
+    secrets::asking_for_secret,
     settings::{
         Activate, AdminSettings, ErrorMode, Fault, LogFormat, LogSettings, ReloadSettings, Role,
         SecretsSettings, Settings, SettingsError, SettingsSource, SettingsWarning, Sources,

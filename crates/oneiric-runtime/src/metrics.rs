@@ -185,6 +185,7 @@ impl Metrics {
         let failing = count(|secret| secret.error.is_some());
         self.gauge(Metric::SecretsFailing, Vec::new(), failing);
         let fetches = runtime.inner.secrets.fetches();
+        let fetches = fetches.iter().map(|(_, count)| count).sum();
         self.counter(Metric::SecretFetchesTotal, Vec::new(), fetches);
     }
 

@@ -6,23 +6,29 @@
 //! value ([`users`]), so that it can be told when there is a newer one ([`watch`]). What is kept, and what happens
 //! when whoever keeps it does not answer, is in [`store`]. Normative text: docs/spec/secrets.md.
 
+mod asking;
 mod references;
 mod resolve;
 mod store;
 mod users;
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use oneiric_core::{Provider, Slot, WallClock};
 use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
 use oneiric_lifecycle::SwapEvent;
 use serde_json::Value;
 
+pub use self::asking::asking_for_secret;
 pub(crate) use self::{
     references::named,
     resolve::Resolved,
     store::View,
+    users::{How, Reached},
     watch::{Renewed, Told},
 };
 use self::{store::Store, users::Users};
@@ -46,6 +52,15 @@ pub(crate) struct Secrets {
     settings: Current,
     /// Held by whoever tells components, so that none is told the same thing twice.
     telling: Arc<tokio::sync::Mutex<()>>,
+    /// How secrets came out that somebody had fetched anew, for the metrics.
+    rotations: Arc<Rotations>,
+}
+
+#[derive(Default)]
+struct Rotations {
+    changed: AtomicU64,
+    unchanged: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Secrets {
@@ -60,6 +75,7 @@ impl Secrets {
             users: Arc::default(),
             settings,
             telling: Arc::default(),
+            rotations: Arc::default(),
         };
         // There may be no runtime yet to do it elsewhere, and nobody who would have to wait.
         let found = standing_in(&secrets.settings.load());
@@ -95,10 +111,21 @@ impl Secrets {
         self.users.handed(slot, provider)
     }
 
-    /// How many fetches have ended.
+    /// How many fetches have ended, by how they did.
     #[cfg(feature = "metrics")]
-    pub(crate) fn fetches(&self) -> u64 {
+    pub(crate) fn fetches(&self) -> [(&'static str, u64); 3] {
         self.store.fetches()
+    }
+
+    /// How many secrets somebody had fetched anew, by what came of it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn rotations(&self) -> [(&'static str, u64); 3] {
+        let count = |count: &AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
+        [
+            ("changed", count(&self.rotations.changed)),
+            ("unchanged", count(&self.rotations.unchanged)),
+            ("failed", count(&self.rotations.failed)),
+        ]
     }
 
     pub(crate) fn providers(&self) -> impl Iterator<Item = &str> {

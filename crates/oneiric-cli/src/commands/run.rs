@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use oneiric_core::{Coded, ErrorKind, StackOrder};
 use oneiric_lifecycle::{ShutdownReport, SystemWallClock};
-use oneiric_runtime::{Log, LogSettings, Redactor, Runtime, RuntimeError, Started};
+use oneiric_runtime::{
+    Log, LogSettings, Redactor, Runtime, RuntimeError, Started, asking_for_secret,
+};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -115,7 +117,11 @@ fn log_to_stderr(
 /// may have the process to itself, so the line is not left waiting for others.
 fn log_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let message = if asking_for_secret() {
+            "not shown, because whoever keeps secrets said it"
+        } else {
+            panic.payload_as_str().unwrap_or("no message")
+        };
         let place = panic.location().map(ToString::to_string);
         let trace = Backtrace::capture();
         let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
@@ -327,7 +333,9 @@ fn failure(error: &RuntimeError) -> Failure {
 mod tests {
     use std::ffi::OsString;
 
-    use oneiric_runtime::DEFAULT_FILTER;
+    use oneiric_core::BoxFuture;
+    use oneiric_domains::{Secret, SecretError, SecretProvider};
+    use oneiric_runtime::{DEFAULT_FILTER, RuntimeBuilder};
 
     use super::*;
 
@@ -351,5 +359,73 @@ mod tests {
             (failure.code.as_str(), failure.exit()),
             ("cli.invalid_variable", Exit::CONFIG)
         );
+    }
+
+    /// A keeper of secrets that panics over what it keeps.
+    struct Careless;
+
+    impl SecretProvider for Careless {
+        fn name(&self) -> &'static str {
+            "careless"
+        }
+
+        fn fetch<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Secret, SecretError>> {
+            assert_ne!(name, "now", "hunter2-at-once");
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                panic!("hunter2-later, {name}")
+            })
+        }
+    }
+
+    /// What a log was given.
+    #[derive(Clone, Default)]
+    struct Written(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn p86_what_a_keeper_says_when_it_panics_is_not_repeated() {
+        let written = Written::default();
+        let clock = Arc::new(SystemWallClock::new());
+        let settings = oneiric_runtime::Settings::parse("", "oneiric.toml").unwrap();
+        let begun = Log::begin(
+            written.clone(),
+            &settings.log,
+            Some("trace"),
+            false,
+            Redactor::new(),
+            clock,
+        );
+        let (subscriber, log) = begun.unwrap();
+        let _subscribed = tracing::subscriber::set_default(subscriber);
+        let hook = std::panic::take_hook();
+        log_panics(log.clone());
+        let builder = RuntimeBuilder::new(settings).secret_provider(Careless);
+        let runtime = builder.build().unwrap();
+        let mut said = String::new();
+        for name in ["now", "later"] {
+            let reference = format!("secret://careless/{name}").parse().unwrap();
+            let error = runtime.secret(&reference).await.unwrap_err();
+            assert_eq!(error.code(), "domains.secret_provider_panicked");
+            said.push_str(&format!("{error} {error:?}"));
+        }
+        // Others still say what they have to.
+        drop(tokio::spawn(async { panic!("told") }).await);
+        std::panic::set_hook(hook);
+        log.flush(LAST_FLUSH);
+        said.push_str(&String::from_utf8(written.0.lock().unwrap().clone()).unwrap());
+        assert!(!said.contains("hunter2"), "{said}");
+        assert_eq!(said.matches("whoever keeps secrets said it").count(), 2);
+        assert!(said.contains("reason=\"told\""), "{said}");
     }
 }

@@ -56,13 +56,19 @@ pub enum SecretError {
         /// Why.
         message: String,
     },
+    /// Whoever keeps it panicked. What the panic said is not here: it may hold the secret.
+    #[error("'{name}' cannot be had now: whoever keeps it panicked")]
+    Panicked {
+        /// The name.
+        name: String,
+    },
 }
 
 impl SecretError {
     /// Whether it says nothing about the secret itself: what was known of it may still hold.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Panicked { .. })
     }
 }
 
@@ -83,6 +89,7 @@ impl Coded for SecretError {
             Self::Unsafe { .. } => "domains.secret_unsafe",
             Self::Unusable { .. } => "domains.secret_unusable",
             Self::Unavailable { .. } => "domains.secret_unavailable",
+            Self::Panicked { .. } => "domains.secret_provider_panicked",
         }
     }
 
@@ -93,7 +100,7 @@ impl Coded for SecretError {
             }
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Unsafe { .. } => ErrorKind::Denied,
-            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Unavailable { .. } | Self::Panicked { .. } => ErrorKind::Unavailable,
         }
     }
 }

@@ -23,7 +23,7 @@ use oneiric_core::{Coded as _, WallClock};
 use oneiric_domains::{MAX_SECRET_BYTES, Secret, SecretError, SecretProvider, SecretRef};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Providers, references::known};
+use super::{Providers, asking, references::known};
 use crate::redact::Redactor;
 
 /// How long a fetch may take.
@@ -44,7 +44,7 @@ pub(super) struct Store {
     pub(super) redactor: Redactor,
     clock: Arc<dyn WallClock>,
     /// Fetches of all of them that ended, for the metrics.
-    fetches: AtomicU64,
+    fetches: Fetches,
     /// Values of all of them that there were. One that is fetched again after it was thrown out is then newer than all
     /// that anybody was given.
     versions: AtomicU64,
@@ -69,6 +69,26 @@ struct Kept {
     failed: Option<(Instant, SecretError)>,
     /// Fetches that ended.
     fetches: u64,
+}
+
+/// How often which answer came.
+#[derive(Default)]
+struct Fetches {
+    fetched: AtomicU64,
+    /// It says nothing about the secret itself.
+    unavailable: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Fetches {
+    fn count(&self, answer: &Result<Secret, SecretError>) {
+        let counter = match answer {
+            Ok(_) => &self.fetched,
+            Err(error) if error.is_passing() => &self.unavailable,
+            Err(_) => &self.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A value and its number.
@@ -104,7 +124,7 @@ impl Store {
             entries: Mutex::default(),
             redactor,
             clock,
-            fetches: AtomicU64::new(0),
+            fetches: Fetches::default(),
             versions: AtomicU64::new(0),
             changed: Notify::new(),
         }
@@ -137,21 +157,17 @@ impl Store {
         entry.kept().answer(reference)
     }
 
-    /// Fetches now, whatever is here; tells whether the value is another one than before.
-    pub(super) async fn renew(
-        self: &Arc<Self>,
-        reference: &SecretRef,
-    ) -> Result<bool, SecretError> {
+    /// Fetches now, whatever is here.
+    pub(super) async fn renew(self: &Arc<Self>, reference: &SecretRef) -> Result<(), SecretError> {
         let provider = Arc::clone(known(reference, &self.providers)?);
         let entry = self.entry(reference);
         // A fetch under way may have read the old one, so one is begun after it in any case.
         let turn = Arc::clone(&entry.turn).lock_owned().await;
-        let before = entry.kept().version;
         self.fetch(reference, &entry, provider, turn).await;
         let kept = entry.kept();
         match &kept.failed {
             Some((_, error)) => Err(error.clone()),
-            None => Ok(kept.version > before && before > 0),
+            None => Ok(()),
         }
     }
 
@@ -167,7 +183,8 @@ impl Store {
             let asked = {
                 let reference = reference.clone();
                 tokio::spawn(async move {
-                    tokio::time::timeout(FETCH_LIMIT, provider.fetch(reference.name())).await
+                    let asked = asking::marked(|| provider.fetch(reference.name()));
+                    tokio::time::timeout(FETCH_LIMIT, asked).await
                 })
             };
             let unavailable = |message: String| SecretError::Unavailable {
@@ -181,7 +198,9 @@ impl Store {
                     FETCH_LIMIT.as_secs()
                 ))),
                 // Without the panic's message, which may have the secret in it.
-                Err(_panic) => Err(unavailable("the provider panicked".to_owned())),
+                Err(_panic) => Err(SecretError::Panicked {
+                    name: reference.name().to_owned(),
+                }),
             };
             let answer = store.covered(&reference, &entry, answer).await;
             store.record(&reference, &entry, answer);
@@ -221,7 +240,7 @@ impl Store {
         let now = Instant::now();
         let mut kept = entry.kept();
         kept.fetches += 1;
-        self.fetches.fetch_add(1, Ordering::Relaxed);
+        self.fetches.count(&answer);
         match answer {
             Ok(secret) => {
                 kept.fetched = Some((now, self.clock.now()));
@@ -269,10 +288,15 @@ impl Store {
         }
     }
 
-    /// How many fetches have ended.
+    /// How many fetches have ended, by how they did.
     #[cfg(feature = "metrics")]
-    pub(super) fn fetches(&self) -> u64 {
-        self.fetches.load(Ordering::Relaxed)
+    pub(super) fn fetches(&self) -> [(&'static str, u64); 3] {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [
+            ("fetched", count(&self.fetches.fetched)),
+            ("unavailable", count(&self.fetches.unavailable)),
+            ("refused", count(&self.fetches.refused)),
+        ]
     }
 
     pub(super) fn view(&self, reference: &SecretRef, ttl: Duration) -> View {

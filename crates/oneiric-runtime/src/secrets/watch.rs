@@ -5,9 +5,9 @@
 //! (the slot is paused, the new instance was rolled back) is still to be done next time.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use oneiric_lifecycle::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    Secrets,
+    Reached, Rotations, Secrets,
     references::{meant, named},
     store::Due,
 };
@@ -30,6 +30,9 @@ use crate::{settings::Settings, turns::Turns};
 const IDLE: Duration = Duration::from_secs(60);
 /// What could not be done is tried again after this time.
 const AGAIN: Duration = Duration::from_secs(300);
+
+/// For how long a rotation waits for those who were given an old value and do not serve with it yet.
+const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Who wants components told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +52,18 @@ struct Outdated {
     newest: u64,
 }
 
-/// A secret that was fetched anew, and whether it is another one than before.
+/// A secret that was fetched anew, and whether it is another one than when that was asked for.
 pub(crate) type Renewed = (SecretRef, Result<bool, SecretError>);
+
+/// What came of a rotation.
+#[derive(Debug)]
+pub(crate) struct Rotated {
+    pub(crate) renewed: Vec<Renewed>,
+    /// Who was told by it.
+    pub(crate) told: Vec<Told>,
+    /// Who got a newer value since it was asked for, from whomever.
+    pub(crate) reached: Vec<Reached>,
+}
 
 /// What came of telling one slot.
 #[derive(Debug)]
@@ -64,17 +77,27 @@ impl Secrets {
     /// Gives every instance that serves with an old value the newest. Cancel-safe: what was begun goes on.
     async fn tell(&self, lifecycle: &Lifecycle, turns: &Turns, telling: Telling) {
         let _turn = self.telling.lock().await;
-        self.tell_in_turn(lifecycle, turns, telling).await;
+        let these = self.to_tell(lifecycle, telling);
+        self.tell_these(lifecycle, turns, telling, these).await;
     }
 
-    /// Fetches secrets now, and gives what changed to whoever uses it. Nobody else tells anybody meanwhile, so what was
-    /// told is all here. Cancel-safe: what was begun goes on.
+    /// Fetches secrets now, and gives what changed to whoever uses it.
+    ///
+    /// Others may notice a change meanwhile and tell of it first; whoever asked hears of all that happened since, so
+    /// that a secret which is told as changed always comes with those whom the change reached. Somebody who is being
+    /// built with the old value is waited for, and told then. Cancel-safe: what was begun goes on.
     pub(crate) async fn rotate(
         &self,
         lifecycle: &Lifecycle,
         turns: &Turns,
         references: Vec<SecretRef>,
-    ) -> (Vec<Renewed>, Vec<Told>) {
+    ) -> Rotated {
+        // In this order: a change that comes in between counts as older, and who it reached is told all the same.
+        let mark = self.users.mark();
+        let before: BTreeMap<SecretRef, u64> = references
+            .iter()
+            .map(|reference| (reference.clone(), self.store.version(reference)))
+            .collect();
         let _turn = self.telling.lock().await;
         let mut renewals = JoinSet::new();
         for reference in references {
@@ -86,18 +109,59 @@ impl Secrets {
         }
         let mut renewed = renewals.join_all().await;
         renewed.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let told = self.tell_in_turn(lifecycle, turns, Telling::Asked).await;
-        (renewed, told)
+        let renewed = renewed.into_iter().map(|(reference, renewed)| {
+            let was = before.get(&reference).copied().unwrap_or_default();
+            let changed = was > 0 && self.store.version(&reference) > was;
+            (reference, renewed.map(|_| changed))
+        });
+        let renewed: Vec<Renewed> = renewed.collect();
+        for (_, renewed) in &renewed {
+            self.rotations.count(renewed);
+        }
+        let told = self.tell_everybody(lifecycle, turns).await;
+        let reached = self.users.since(mark);
+        Rotated {
+            renewed,
+            told,
+            reached,
+        }
     }
 
-    async fn tell_in_turn(
+    /// Tells whoever serves with an old value, and whoever is about to. Each once.
+    async fn tell_everybody(&self, lifecycle: &Lifecycle, turns: &Turns) -> Vec<Told> {
+        let mut events = lifecycle.events();
+        let until = Instant::now() + ATTEMPT;
+        let mut all: Vec<Told> = Vec::new();
+        loop {
+            // First this: whoever is not about to serve with an old value by now either does so, or never will.
+            let more_may_come = self.users.is_tried_with_old(&self.store);
+            let mut outdated = self.to_tell(lifecycle, Telling::Asked);
+            outdated.retain(|one| all.iter().all(|told| told.slot != one.slot));
+            all.extend(
+                self.tell_these(lifecycle, turns, Telling::Asked, outdated)
+                    .await,
+            );
+            if !more_may_come {
+                break;
+            }
+            let Ok(Some(_)) = tokio::time::timeout_at(until, events.next()).await else {
+                break;
+            };
+        }
+        all.sort_by(|left, right| left.slot.cmp(&right.slot));
+        all
+    }
+
+    /// Tells these, each in its slot's turn.
+    async fn tell_these(
         &self,
         lifecycle: &Lifecycle,
         turns: &Turns,
         telling: Telling,
+        these: Vec<Outdated>,
     ) -> Vec<Told> {
         let mut tellings = Vec::new();
-        for Outdated { slot, .. } in self.to_tell(lifecycle, telling) {
+        for Outdated { slot, .. } in these {
             let (secrets, lifecycle) = (self.clone(), lifecycle.clone());
             let turn = turns.of(&slot);
             tellings.push(tokio::spawn(async move {
@@ -273,6 +337,17 @@ fn named_by(settings: &Settings, slot: &Slot, provider: &Provider) -> BTreeSet<S
         .into_iter()
         .filter_map(|meant| meant.text.parse().ok())
         .collect()
+}
+
+impl Rotations {
+    fn count(&self, renewed: &Result<bool, SecretError>) {
+        let counter = match renewed {
+            Ok(true) => &self.changed,
+            Ok(false) => &self.unchanged,
+            Err(_) => &self.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Up to a tenth of `ttl`, another each time.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oneiric_core::Coded;
+use oneiric_core::{Coded, Slot};
 use oneiric_domains::{Secret, SecretError, SecretRef};
 use oneiric_lifecycle::{Outcome, Reconfigured};
 
@@ -14,7 +14,7 @@ use crate::{
     },
     error::RuntimeError,
     runtime::Runtime,
-    secrets::{Renewed, Told, named},
+    secrets::{How, Reached, Renewed, Told, named},
 };
 
 impl Runtime {
@@ -79,9 +79,10 @@ impl Runtime {
             "secrets are fetched anew"
         );
         let (lifecycle, turns) = (self.lifecycle(), self.inner.revisions.turns());
-        let (renewed, told) = self.inner.secrets.rotate(lifecycle, turns, wanted).await;
-        let secrets: Vec<_> = renewed.into_iter().map(|one| self.renewed(one)).collect();
-        let slots: Vec<_> = told.into_iter().map(told_doc).collect();
+        let rotated = self.inner.secrets.rotate(lifecycle, turns, wanted).await;
+        let secrets = rotated.renewed.into_iter();
+        let secrets: Vec<_> = secrets.map(|one| self.renewed(one)).collect();
+        let slots = slot_docs(rotated.told, rotated.reached);
         Ok(RotateDoc {
             schema: schema::ROTATE.into(),
             complete: secrets.iter().all(|one| one.error.is_none())
@@ -125,6 +126,32 @@ impl Runtime {
             message: self.inner.redactor.redact(&error.to_string()).into_owned(),
         }
     }
+}
+
+/// A document for each slot: what this rotation came to there, or else what others had done meanwhile.
+fn slot_docs(told: Vec<Told>, reached: Vec<Reached>) -> Vec<SecretToldDoc> {
+    let mut docs: BTreeMap<Slot, SecretToldDoc> = BTreeMap::new();
+    for one in reached {
+        let outcome = match one.how {
+            How::Told => "told",
+            How::Exchanged => "exchanged",
+        };
+        let doc = SecretToldDoc {
+            slot: one.slot.clone(),
+            provider: one.provider,
+            outcome: outcome.to_owned(),
+            error: None,
+        };
+        docs.insert(one.slot, doc);
+    }
+    for one in told {
+        let doc = told_doc(one);
+        // Nothing serves any more, but something did with the new value.
+        if doc.outcome != "inactive" || !docs.contains_key(&doc.slot) {
+            docs.insert(doc.slot.clone(), doc);
+        }
+    }
+    docs.into_values().collect()
 }
 
 fn told_doc(told: Told) -> SecretToldDoc {

@@ -14,11 +14,11 @@ use oneiric_core::{BoxFuture, Coded};
 use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
 use oneiric_lifecycle::{
     Activity, ActivityRule, ActivityScope, BuildError, CallError, FactoryTable, Health, Instance,
-    Invoke, Payload, Probe, Reconfigure, factory_fn,
+    Invoke, Payload, Probe, Reconfigure, SwapRequest, factory_fn,
 };
 use oneiric_runtime::{
     Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, Sources,
-    api::{CallRequest, RotateRequest},
+    api::{CallRequest, RotateDoc, RotateRequest},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -371,7 +371,7 @@ async fn a_keeper_that_hangs_or_panics_is_an_error_and_nothing_of_it_is_repeated
     let bench = Bench::new(Vault::with("token", "first"));
     let runtime = bench.runtime("");
     let error = runtime.secret(&reference("panics")).await.unwrap_err();
-    assert_eq!(error.code(), "domains.secret_unavailable");
+    assert_eq!(error.code(), "domains.secret_provider_panicked");
     assert!(!error.to_string().contains("hunter2"), "{error}");
     bench.vault.close();
     let error = runtime.secret(&reference("token")).await.unwrap_err();
@@ -513,6 +513,151 @@ async fn rotation_under_load_reaches_everybody_and_fails_no_call() {
     let doc = soon(runtime.rotate_secrets(all(), "test")).await.unwrap();
     assert_eq!(doc.secrets[0].outcome, "unchanged");
     assert!(doc.complete && doc.slots.is_empty(), "{doc:?}");
+}
+
+/// That whoever was told of a change was told whom it reached: both components use the one secret.
+#[track_caller]
+fn says_whom(doc: &RotateDoc) -> bool {
+    assert!(doc.complete, "{doc:?}");
+    let changed = doc.secrets[0].outcome == "changed";
+    let slots: Vec<&str> = doc.slots.iter().map(|told| told.slot.as_str()).collect();
+    if changed {
+        assert_eq!(slots, ["adapter/exchanged", "adapter/told"], "{doc:?}");
+    }
+    changed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_tells_of_a_change_tells_whom_it_reached_whoever_told_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "0"));
+    let text = format!(
+        "state_dir = {:?}\n{}[secrets]\nttl_ms = 1000\n",
+        dir.path().join("state"),
+        settings(&[("adapter/exchanged", ""), ("adapter/told", "told = true")]),
+    );
+    let runtime = bench.runtime(&text);
+    while_running(&runtime, async {
+        let over = Arc::new(AtomicBool::new(false));
+        // The value changes with every fetch or two; others swap, and look at what is too old.
+        let others: Vec<_> = ["adapter/exchanged", "adapter/told"]
+            .into_iter()
+            .map(|name| {
+                let (runtime, over) = (runtime.clone(), over.clone());
+                tokio::spawn(async move {
+                    while !over.load(Ordering::SeqCst) {
+                        let swap = SwapRequest::to_winner(slot(name)).rebuild(true);
+                        runtime.lifecycle().swap(swap).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        let rotators: Vec<_> = (0..4)
+            .map(|number| {
+                let (runtime, vault) = (runtime.clone(), bench.vault.clone());
+                tokio::spawn(async move {
+                    let mut changes = 0;
+                    for round in 0..40 {
+                        vault.set("token", &format!("{number}-{round}"));
+                        let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+                        changes += u32::from(says_whom(&doc));
+                    }
+                    changes
+                })
+            })
+            .collect();
+        let mut changes = 0;
+        for rotator in rotators {
+            changes += soon(rotator).await.unwrap();
+        }
+        over.store(true, Ordering::SeqCst);
+        for other in others {
+            soon(other).await.unwrap();
+        }
+        assert!(changes > 100, "{changes} of 160");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_joins_a_change_others_noticed_tells_whom_it_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "0"));
+    let text = format!(
+        "state_dir = {:?}\n{}[secrets]\nttl_ms = 60000\n",
+        dir.path().join("state"),
+        settings(&[("adapter/exchanged", ""), ("adapter/told", "told = true")]),
+    );
+    let runtime = bench.runtime(&text);
+    while_running(&runtime, async {
+        // The process itself looks at what is too old, and is kept waiting for the answer.
+        let gate = bench.vault.close();
+        bench.vault.set("token", "1");
+        bench.vault.begun.notified().await;
+        bench.vault.begun.notified().await;
+        let rotations: Vec<_> = (0..3)
+            .map(|_| {
+                let runtime = runtime.clone();
+                tokio::spawn(async move { runtime.rotate_secrets(all(), "test").await.unwrap() })
+            })
+            .collect();
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1_000);
+        for rotation in rotations {
+            let doc = soon(rotation).await.unwrap();
+            assert!(says_whom(&doc), "each asked before there was another value");
+        }
+        let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+        assert!(!says_whom(&doc) && doc.slots.is_empty(), "{doc:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rotation_waits_for_who_is_being_built_with_the_old_value() {
+    let bench = Bench::new(Vault::with("token", "first"));
+    let runtime = bench.runtime(&settings(&[
+        ("adapter/exchanged", ""),
+        ("adapter/told", ""),
+    ]));
+    for name in ["adapter/exchanged", "adapter/told"] {
+        runtime.call(call(name, "length")).await.unwrap();
+    }
+    let (hold, held) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let swap = tokio::spawn({
+        let (lifecycle, hold, held) = (runtime.lifecycle().clone(), hold.clone(), held.clone());
+        let record = move || {
+            let (hold, held) = (hold.clone(), held.clone());
+            let record: BoxFuture<'static, Result<(), (&'static str, String)>> =
+                Box::pin(async move {
+                    held.add_permits(1);
+                    hold.acquire().await.unwrap().forget();
+                    Ok(())
+                });
+            record
+        };
+        let swap = SwapRequest::to_winner(slot("adapter/told")).rebuild(true);
+        async move { lifecycle.swap(swap.record(record)).await.unwrap() }
+    });
+    // Built with the old value, and not in service yet.
+    soon(held.acquire()).await.unwrap().forget();
+    bench.vault.set("token", "second");
+    let rotation = tokio::spawn({
+        let runtime = runtime.clone();
+        async move { runtime.rotate_secrets(all(), "test").await.unwrap() }
+    });
+    while bench.builds.load(Ordering::SeqCst) < 4 {
+        tokio::task::yield_now().await;
+    }
+    hold.add_permits(1);
+    assert!(soon(swap).await.unwrap().serves());
+    assert!(says_whom(&soon(rotation).await.unwrap()));
+    for name in ["adapter/exchanged", "adapter/told"] {
+        let answer = runtime.call(call(name, "length")).await.unwrap();
+        assert_eq!(answer.output, 6, "{name}");
+    }
 }
 
 #[tokio::test]
