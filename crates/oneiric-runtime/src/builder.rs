@@ -227,6 +227,13 @@ impl RuntimeBuilder {
             .observer(move |event: &SwapEvent| noting.note(event))
             .observer(move |event: &SwapEvent| held.observe(event))
             .observer(move |event: &SwapEvent| observing.observe(event));
+        #[cfg(feature = "metrics")]
+        let (lifecycle, probes) = {
+            let probes = crate::metrics::Probes::default();
+            let observing = probes.clone();
+            let observe = move |event: &SwapEvent| observing.observe(event);
+            (lifecycle.observer(observe), probes)
+        };
         let lifecycle = extend
             .into_iter()
             .fold(lifecycle, |lifecycle, step| step(lifecycle));
@@ -247,6 +254,8 @@ impl RuntimeBuilder {
             history,
             state,
             seams,
+            #[cfg(feature = "metrics")]
+            probes,
         }))
     }
 }

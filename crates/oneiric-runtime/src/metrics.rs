@@ -4,6 +4,7 @@
 //! Whatever the lifecycle counts already is copied when somebody scrapes instead of being counted twice; labels are
 //! slots, outcomes, routes and statuses, all of them bounded.
 
+mod probes;
 mod table;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use metrics::{KeyName, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use oneiric_lifecycle::{Activity, Health, SlotStatus};
 
+pub(crate) use self::probes::Probes;
 pub use self::table::metrics_reference;
 use self::table::{Kind, Metric};
 use crate::{
@@ -20,15 +22,36 @@ use crate::{
     service::{serves, unix_ms},
 };
 
+/// How reloads end.
+const RELOADS: [&str; 6] = [
+    "applied",
+    "unchanged",
+    "refused",
+    "restored",
+    "broken",
+    "invalid",
+];
+
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 /// The runtime's recorder.
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
+    probes: Probes,
 }
 
+/// What ends a connection before it asks anything, as reasons of refusals.
+#[cfg(feature = "admin")]
+const ENDED_EARLY: [&str; 5] = [
+    "other_user",
+    "handshake_failed",
+    "handshake_late",
+    "header_late",
+    "place_taken",
+];
+
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(probes: Probes) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         for metric in Metric::ALL {
             let about = metric.about();
@@ -39,7 +62,14 @@ impl Metrics {
                 Kind::Gauge => recorder.describe_gauge(name, unit, says),
             }
         }
-        Self { recorder }
+        let metrics = Self { recorder, probes };
+        // A counter that appears with its first event looks to a scraper as if that had never happened.
+        #[cfg(feature = "admin")]
+        for reason in ENDED_EARLY {
+            let labels = vec![Label::from_static_parts("reason", reason)];
+            metrics.counter(Metric::AdminRefusalsTotal, labels, 0);
+        }
+        metrics
     }
 
     /// Counts a request to the admin API.
@@ -85,7 +115,9 @@ impl Metrics {
 
     fn reloads(&self, runtime: &Runtime) {
         let state = &runtime.inner.reload.state;
-        for (outcome, count) in state.ended() {
+        let ended = state.ended();
+        let never = RELOADS.into_iter().filter(|one| !ended.contains_key(one));
+        for (outcome, count) in never.map(|one| (one, 0)).chain(ended.clone()) {
             let labels = vec![Label::from_static_parts("outcome", outcome)];
             self.counter(Metric::SettingsReloadsTotal, labels, count);
         }
@@ -136,7 +168,13 @@ impl Metrics {
             status.calls.succeeded,
         );
         self.counter(Metric::CallsTotal, outcome("failed"), status.calls.failed);
+        for (result, count) in self.probes.of(&status.slot) {
+            let labels = vec![slot(), Label::from_static_parts("result", result)];
+            self.counter(Metric::ProbesTotal, labels, count);
+        }
         let report = status.health.as_ref();
+        let took = report.map_or(0.0, |report| report.took.as_secs_f64());
+        self.gauge(Metric::ProbeDuration, vec![slot()], took);
         let bad = report.and_then(|report| report.health.as_ref());
         let bad = bad.is_some_and(|health| !matches!(health, Health::Ok | Health::Warn(_)));
         self.gauge(Metric::SlotUnhealthy, vec![slot()], flag(bad));
@@ -184,9 +222,15 @@ impl Metrics {
         );
         let failing = count(|secret| secret.error.is_some());
         self.gauge(Metric::SecretsFailing, Vec::new(), failing);
-        let fetches = runtime.inner.secrets.fetches();
-        let fetches = fetches.iter().map(|(_, count)| count).sum();
-        self.counter(Metric::SecretFetchesTotal, Vec::new(), fetches);
+        let results = |metric, counts: [(&'static str, u64); 3]| {
+            for (result, count) in counts {
+                let labels = vec![Label::from_static_parts("result", result)];
+                self.counter(metric, labels, count);
+            }
+        };
+        let secrets = &runtime.inner.secrets;
+        results(Metric::SecretFetchesTotal, secrets.fetches());
+        results(Metric::SecretRotationsTotal, secrets.rotations());
     }
 
     fn state(&self, runtime: &Runtime) {

@@ -73,6 +73,8 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<Events>,
     pub(crate) history: History,
     pub(crate) state: State,
+    #[cfg(feature = "metrics")]
+    pub(crate) probes: crate::metrics::Probes,
 }
 
 /// A runtime that has begun to run.
@@ -101,6 +103,8 @@ impl Runtime {
             history,
             state,
             seams,
+            #[cfg(feature = "metrics")]
+            probes,
         } = parts;
         let inner = Inner {
             reload: Reloading::new(seams, clock.now()),
@@ -118,7 +122,7 @@ impl Runtime {
             state,
             activity: Activities::default(),
             #[cfg(feature = "metrics")]
-            metrics: crate::metrics::Metrics::new(),
+            metrics: crate::metrics::Metrics::new(probes),
             run: AtomicBool::new(false),
         };
         Self {

@@ -15,6 +15,8 @@ pub(crate) enum Metric {
     SlotPaused,
     SlotInFlight,
     SlotUnhealthy,
+    ProbesTotal,
+    ProbeDuration,
     SlotDraining,
     SwapsTotal,
     SwapDuration,
@@ -34,6 +36,7 @@ pub(crate) enum Metric {
     SecretsStale,
     SecretsFailing,
     SecretFetchesTotal,
+    SecretRotationsTotal,
     StatePersists,
     HistoryWaiting,
     HistoryRefused,
@@ -60,13 +63,15 @@ pub(super) struct About {
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::SelectionsUnknown,
         Self::SlotActive,
         Self::SlotDiffers,
         Self::SlotPaused,
         Self::SlotInFlight,
         Self::SlotUnhealthy,
+        Self::ProbesTotal,
+        Self::ProbeDuration,
         Self::SlotDraining,
         Self::SwapsTotal,
         Self::SwapDuration,
@@ -86,6 +91,7 @@ impl Metric {
         Self::SecretsStale,
         Self::SecretsFailing,
         Self::SecretFetchesTotal,
+        Self::SecretRotationsTotal,
         Self::StatePersists,
         Self::HistoryWaiting,
         Self::HistoryRefused,
@@ -137,6 +143,20 @@ impl Metric {
                 Unit::Count,
                 &["slot"],
                 "1 when the last probe of what serves the slot was bad, 0 when it was good or nobody asked.",
+            ),
+            Self::ProbesTotal => (
+                "oneiric_probes_total",
+                Counter,
+                Unit::Count,
+                &["slot", "result"],
+                "Answers of probes in the slot, by result: ok, warn, temporarily_unavailable, critical, probe_error (it failed, or was late).",
+            ),
+            Self::ProbeDuration => (
+                "oneiric_probe_duration_seconds",
+                Gauge,
+                Unit::Seconds,
+                &["slot"],
+                "How long the last probe of what serves the slot took; 0 before the first.",
             ),
             Self::SlotDraining => (
                 "oneiric_slot_draining",
@@ -268,8 +288,15 @@ impl Metric {
                 "oneiric_secret_fetches_total",
                 Counter,
                 Unit::Count,
-                &[],
-                "Times a secret was fetched, however that ended.",
+                &["result"],
+                "Times a secret was fetched, by result: fetched, unavailable (whoever keeps it does not answer), refused (it is gone, or may not be used).",
+            ),
+            Self::SecretRotationsTotal => (
+                "oneiric_secret_rotations_total",
+                Counter,
+                Unit::Count,
+                &["result"],
+                "Secrets that somebody had fetched anew, by result: changed, unchanged, failed.",
             ),
             Self::StatePersists => (
                 "oneiric_state_persists",
