@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use oneiric_core::{Coded, ErrorKind, Slot};
@@ -13,7 +13,7 @@ use oneiric_lifecycle::{
 };
 use oneiric_runtime::{
     Runtime, RuntimeBuilder, RuntimeError, Settings, Stores,
-    api::{StatusDoc, SwapRequestDoc},
+    api::{HistoryDoc, StatusDoc, SwapRequestDoc},
 };
 
 use crate::support::{CAST, Scene, Stage, slot, soon};
@@ -26,6 +26,12 @@ struct Disk {
     full: AtomicBool,
     /// Takes its time over history.
     slow: AtomicBool,
+    /// While it is set, history that is to be kept waits behind the door.
+    held: OnceLock<crate::support::Door>,
+    /// Told when a batch came to the door.
+    came: tokio::sync::Notify,
+    /// Looks at the history.
+    looks: AtomicU64,
     /// Is shut down by the next revision, before that is written.
     ended: OnceLock<(Runtime, tokio::runtime::Handle)>,
 }
@@ -77,10 +83,15 @@ impl SelectionStore for Shared {
 
 impl StatusStore for Shared {
     fn load(&self, slot: Option<&Slot>) -> Result<Vec<SlotHistory>, StoreError> {
+        self.0.looks.fetch_add(1, Ordering::SeqCst);
         self.0.status.load(slot)
     }
 
     fn append(&self, batch: &[SlotHistory]) -> Result<(), StoreError> {
+        if let Some(door) = self.0.held.get() {
+            self.0.came.notify_one();
+            door.wait();
+        }
         self.0.room()?;
         if self.0.slow.load(Ordering::SeqCst) {
             std::thread::sleep(std::time::Duration::from_millis(100));
@@ -240,7 +251,7 @@ async fn p20_history_waits_for_a_full_disk_and_its_counts_stay_exact() {
         // Rolled back each time, because it cannot be recorded.
         soon(client.swap(&to("second"))).await.unwrap();
     }
-    let counts = |doc: &oneiric_runtime::api::HistoryDoc| {
+    let counts = |doc: &HistoryDoc| {
         let slot = &doc.slots[0];
         (
             slot.counts.activated,
@@ -271,6 +282,39 @@ async fn p20_history_waits_for_a_full_disk_and_its_counts_stay_exact() {
     scene.stop().await;
     let kept = disk.status.load(None).unwrap();
     assert_eq!(kept[0].counts.retired, 152, "the last one too, at the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn p20_no_look_misses_history_that_is_on_its_way_to_the_store() {
+    let disk = Arc::new(Disk::default());
+    disk.is_full(true);
+    let scene = scene(&disk).await;
+    let activated = |doc: &HistoryDoc| {
+        let counts = doc.slots.iter().map(|slot| slot.counts.activated);
+        counts.sum::<u64>()
+    };
+    let known = activated(&soon(scene.runtime.history(None)).await.unwrap());
+    assert!(known > 0);
+    // The store is offered again what it refused, and takes its time. Seconds pass by themselves here.
+    let door = disk.held.get_or_init(Default::default);
+    disk.came.notified().await;
+    let looks = disk.looks.load(Ordering::SeqCst);
+    let looking = tokio::spawn({
+        let runtime = scene.runtime.clone();
+        async move { runtime.history(None).await.unwrap() }
+    });
+    // One that did not wait would have looked into the store long before.
+    for _ in 0..20_000 {
+        tokio::task::yield_now().await;
+        if disk.looks.load(Ordering::SeqCst) > looks {
+            break;
+        }
+    }
+    door.open();
+    let seen = looking.await.unwrap();
+    assert_eq!(activated(&seen), known, "{seen:?}");
+    disk.is_full(false);
+    scene.stop().await;
 }
 
 #[tokio::test]
