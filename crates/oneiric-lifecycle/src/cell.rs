@@ -15,6 +15,9 @@
 //! paused provider opens the slot in the same step in which the other one takes over, and a swap
 //! onto one closes it so; with two fields, one order or the other would leave a moment in between.
 
+#[cfg(all(test, oneiric_loom))]
+mod model;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
