@@ -110,9 +110,15 @@ fn the_schema_says_what_sections_are_and_in_which_unit_numbers_count() {
 
 /// As a user who is not root, to whom nothing is closed.
 fn as_nobody(place: &Place, words: &[&str], home: &str) -> Answer {
-    // Where the binary was built may be closed to them.
+    // Where the binary was built may be closed to them. Copied by a process of its own: what this one writes, a command
+    // that another test starts meanwhile holds open too, and then it is busy.
     let program = place.path().join("program");
-    std::fs::copy(binary::path(), &program).unwrap();
+    let copied = place
+        .command("cp")
+        .arg(binary::path())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     let mut command = place.command(program);
     command
         .args(words)
