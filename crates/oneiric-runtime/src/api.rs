@@ -22,6 +22,7 @@ mod history;
 pub mod kind;
 mod list;
 mod plan;
+mod process_event;
 pub mod query;
 mod ready;
 mod reload;
@@ -42,6 +43,7 @@ pub use self::{
     history::{HistoryDoc, HistoryEntryDoc, PastFailureDoc, SlotHistoryDoc},
     list::{ListDoc, ListedCandidate, ListedSelection, ListedSlot},
     plan::PlanDoc,
+    process_event::ProcessEvent,
     ready::{AliveDoc, NotActiveDoc, ReadyDoc},
     reload::{
         HeldDoc, KeyChange, RefusedSettingsDoc, ReloadDoc, ReloadFailure, ReloadOutcome,

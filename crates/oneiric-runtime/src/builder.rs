@@ -213,6 +213,7 @@ impl RuntimeBuilder {
             current.clone(),
             redactor.clone(),
             Arc::clone(&clock),
+            Arc::clone(&events),
         );
         let observing = secrets.clone();
         let lifecycle = Lifecycle::builder(registry)

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::{
-    api::{EventDoc, schema},
+    api::{EventDoc, ProcessEvent, schema},
     runtime::Runtime,
     service::unix_ms,
 };
@@ -53,7 +53,7 @@ struct Event {
 
 enum What {
     Swap(Box<SwapEvent>),
-    Said(&'static str, Map<String, Value>),
+    Said(Box<ProcessEvent>),
 }
 
 impl Events {
@@ -78,20 +78,12 @@ impl Events {
         });
     }
 
-    /// Notes what another part of the runtime says: a name in snake case and its fields.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for reload, secrets and settings")
-    )]
-    pub(crate) fn say(&self, event: &'static str, slot: Option<&Slot>, fields: Value) {
-        let fields = match fields {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        };
+    /// Notes what another part of the runtime says, of a slot if it is about one.
+    pub(crate) fn say(&self, slot: Option<&Slot>, what: ProcessEvent) {
         self.note(Event {
             at: self.clock.now(),
             slot: slot.cloned(),
-            what: What::Said(event, fields),
+            what: What::Said(Box::new(what)),
         });
     }
 
@@ -139,17 +131,16 @@ impl Events {
     }
 
     fn document(&self, number: u64, event: &Event) -> EventDoc {
-        let (name, mut fields) = match &event.what {
-            What::Said(name, fields) => ((*name).to_owned(), fields.clone()),
-            What::Swap(event) => {
-                let fields = match serde_json::to_value(&event.what) {
-                    Ok(Value::Object(fields)) => fields,
-                    _ => Map::new(),
-                };
-                let name = fields.get("event").and_then(Value::as_str);
-                (name.unwrap_or("unknown").to_owned(), fields)
-            }
+        let fields = match &event.what {
+            What::Said(said) => serde_json::to_value(said),
+            What::Swap(event) => serde_json::to_value(&event.what),
         };
+        let mut fields = match fields {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        let name = fields.get("event").and_then(Value::as_str);
+        let name = name.unwrap_or("unknown").to_owned();
         fields.retain(|name, value| {
             !value.is_null() && !["schema", "id", "event", "slot", "at_unix_ms"].contains(&&**name)
         });
@@ -288,6 +279,15 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// Any event will do; it is known by its number.
+    fn tick(number: u64) -> ProcessEvent {
+        ProcessEvent::SettingsApplied {
+            who: "test".to_owned(),
+            keys: number,
+            slots: Vec::new(),
+        }
+    }
+
     async fn event(stream: &mut EventStream) -> EventDoc {
         match stream.next().await {
             Some(Watched::Event(event)) => event,
@@ -299,18 +299,18 @@ mod tests {
     async fn a_stream_tells_what_happens_after_it_began_and_ends_with_the_runtime() {
         let runtime = runtime();
         let events = &runtime.inner.events;
-        events.say("before", None, json!({}));
+        events.say(None, tick(1));
         let mut all = runtime.events(None, None);
         let mut one = runtime.events(Some(&slot("adapter/b")), None);
-        events.say("reloaded", None, json!({"changed": 2, "id": "forged"}));
-        events.say("told", Some(&slot("adapter/a")), json!({}));
-        events.say("told", Some(&slot("adapter/b")), json!({}));
+        events.say(None, tick(2));
+        events.say(Some(&slot("adapter/a")), tick(3));
+        events.say(Some(&slot("adapter/b")), tick(4));
         let first = event(&mut all).await;
         assert_eq!(
-            (&*first.event, &first.fields["changed"]),
-            ("reloaded", &json!(2))
+            (&*first.event, &first.fields["keys"]),
+            ("settings_applied", &json!(2))
         );
-        assert!(!first.fields.contains_key("id"));
+        assert!(!first.fields.contains_key("event"));
         assert_eq!(event(&mut one).await.slot, Some(slot("adapter/b")));
         events.end();
         assert_eq!(event(&mut all).await.slot, Some(slot("adapter/a")));
@@ -322,14 +322,11 @@ mod tests {
     async fn whoever_is_slow_is_told_how_much_went_by() {
         let runtime = runtime();
         let mut slow = runtime.events(None, None);
-        for number in 0..KEPT + 7 {
-            runtime
-                .inner
-                .events
-                .say("tick", None, json!({"number": number}));
+        for number in 0..KEPT as u64 + 7 {
+            runtime.inner.events.say(None, tick(number));
         }
         assert_eq!(slow.next().await, Some(Watched::Missed(Some(7))));
-        assert_eq!(event(&mut slow).await.fields["number"], 7);
+        assert_eq!(event(&mut slow).await.fields["keys"], 7);
     }
 
     #[tokio::test]
@@ -337,17 +334,17 @@ mod tests {
         let runtime = runtime();
         let events = &runtime.inner.events;
         let mut before = runtime.events(None, None);
-        events.say("one", None, json!({}));
-        events.say("two", None, json!({}));
+        events.say(None, tick(1));
+        events.say(None, tick(2));
         let seen = event(&mut before).await.id;
         let mut back = runtime.events(None, Some(&seen));
-        assert_eq!(event(&mut back).await.event, "two");
+        assert_eq!(event(&mut back).await.fields["keys"], 2);
         // Of another process, or of none.
         for unknown in ["00000000-0", "x", "", &format!("{seen}9")] {
             let mut lost = runtime.events(None, Some(unknown));
             assert_eq!(lost.next().await, Some(Watched::Missed(None)), "{unknown}");
-            events.say("three", None, json!({}));
-            assert_eq!(event(&mut lost).await.event, "three");
+            events.say(None, tick(3));
+            assert_eq!(event(&mut lost).await.fields["keys"], 3);
         }
     }
 }

@@ -9,6 +9,7 @@ mod held;
 mod keeper;
 mod observe;
 mod plan;
+mod say;
 mod state;
 #[cfg(feature = "watch")]
 mod watch;
@@ -44,6 +45,8 @@ use crate::{
     settings::{Settings, SettingsError, Sources},
 };
 
+/// Who asked, where files changed or are tried again.
+const FILE: &str = "file";
 /// The code of settings that change what only a new process can take.
 const REFUSED: &str = "runtime.reload_refused";
 /// The code of settings that failed on the way and of which nothing is in force.
@@ -306,11 +309,13 @@ impl Runtime {
                 .any(|step| step.held.is_some() && step.slot == *slot)
         };
         for slot in held.all().into_keys().filter(|slot| !waits(slot)) {
-            held.release(&slot);
+            self.release(&slot);
         }
         for step in steps.iter().filter(|step| step.held.is_some()) {
             let selected = plan::chosen(old, &step.slot);
-            held.hold(&step.slot, selected, self.inner.clock.now());
+            if held.hold(&step.slot, selected, self.inner.clock.now()) {
+                self.say_held(step);
+            }
         }
     }
 
@@ -327,7 +332,7 @@ impl Runtime {
         let steps = plan::steps(&settings, &settings, &after, &slots);
         for slot in slots.keys() {
             if !steps.iter().any(|step| step.slot == *slot) {
-                held.release(slot);
+                self.release(slot);
             }
         }
         for step in steps.iter().filter(|step| step.held.is_none()) {
@@ -336,9 +341,13 @@ impl Runtime {
                     let (slot, why) = (step.slot.as_str(), step.doc().why.join(", "));
                     tracing::info!(slot, why, "did what waited for the slot to be resumed");
                     held.release(&step.slot);
+                    self.say_applied(step);
                 }
                 // Why is in the log already: each swap that fails says so.
-                Err(failure) => held.failed(&step.slot, failure),
+                Err(failure) => {
+                    self.say_failed(step, &failure);
+                    held.failed(&step.slot, failure);
+                }
             }
         }
     }
@@ -426,6 +435,7 @@ impl Runtime {
     fn conclude(&self, who: &str, result: &Result<ReloadDoc, RuntimeError>) {
         let now = self.inner.clock.now();
         let state = &self.inner.reload.state;
+        let mut is_news = true;
         match result {
             Ok(doc) => {
                 let outcome = doc.outcome.name();
@@ -442,7 +452,8 @@ impl Runtime {
                         }
                     }
                     Some(error) => {
-                        if state.refused(outcome, &error.code, &error.message, now) {
+                        is_news = state.refused(outcome, &error.code, &error.message, now);
+                        if is_news {
                             let (code, reason) = (error.code.as_str(), error.message.as_str());
                             tracing::error!(who, code, reason, "settings not reloaded");
                         }
@@ -451,10 +462,15 @@ impl Runtime {
             }
             Err(error) => {
                 let (code, reason) = (error.code(), error.to_string());
-                if state.refused(UNREADABLE, code, &reason, now) {
+                is_news = state.refused(UNREADABLE, code, &reason, now);
+                if is_news {
                     tracing::error!(who, code, reason, "settings not reloaded");
                 }
             }
+        }
+        // The same files found wrong again, which nobody asked for, would push everything else out of what is kept.
+        if is_news || who != FILE {
+            self.say_outcome(who, result);
         }
         let doc = result.as_ref().ok();
         self.tell(&ReloadEvent::Ended {

@@ -32,7 +32,7 @@ pub(crate) use self::{
     watch::{Renewed, Told},
 };
 use self::{store::Store, users::Users};
-use crate::{redact::Redactor, reload::Current, settings::Settings};
+use crate::{events::Events, redact::Redactor, reload::Current, settings::Settings};
 
 /// The shortest text that is taken for a secret because of what its setting is called, in bytes: `token = "none"` must
 /// not take a word out of every log line.
@@ -69,9 +69,10 @@ impl Secrets {
         settings: Current,
         redactor: Redactor,
         clock: Arc<dyn WallClock>,
+        events: Arc<Events>,
     ) -> Self {
         let secrets = Self {
-            store: Arc::new(Store::new(providers, redactor, clock)),
+            store: Arc::new(Store::new(providers, redactor, clock, events)),
             users: Arc::default(),
             settings,
             telling: Arc::default(),

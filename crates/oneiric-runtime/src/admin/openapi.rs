@@ -6,7 +6,7 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::table::{Access, Gives, Param, Row, Verb, rows};
-use crate::api::{ErrorDoc, EventDoc, MissedDoc};
+use crate::api::{ErrorDoc, EventDoc, MissedDoc, ProcessEvent};
 
 /// What each code means, as the reference says it.
 const CODES: &str = include_str!("../../../../docs/reference/errors.md");
@@ -74,6 +74,7 @@ pub fn openapi() -> Value {
     generator.subschema_for::<Provider>();
     generator.subschema_for::<EventDoc>();
     generator.subschema_for::<MissedDoc>();
+    generator.subschema_for::<ProcessEvent>();
     let mut paths = Map::new();
     for row in rows() {
         let verb = match row.verb {
@@ -416,6 +417,7 @@ mod tests {
             "ErrorDoc",
             "Slot",
             "EventDoc",
+            "ProcessEvent",
         ] {
             assert!(schemas.contains_key(name), "{name}");
         }

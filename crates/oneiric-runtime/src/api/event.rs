@@ -13,8 +13,9 @@ pub struct EventDoc {
     pub schema: String,
     /// Names this event; a stream can go on after it. Differs from process to process.
     pub id: String,
-    /// What: `building`, `probed`, `published`, `drain_abandoned`, `retired`, `rolled_back`, `activation_failed`,
-    /// `warned`, `activity_changed`, and others as they are added.
+    /// What. Of instances and activity: `building`, `probed`, `published`, `drain_abandoned`, `retired`,
+    /// `rolled_back`, `activation_failed`, `warned`, `reconfigured`, `activity_changed`, `drained`. Of the process: those
+    /// of [`ProcessEvent`](super::ProcessEvent). Others as they are added.
     pub event: String,
     /// To which slot; absent where it is about the whole process.
     #[serde(default, skip_serializing_if = "Option::is_none")]

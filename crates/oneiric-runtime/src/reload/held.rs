@@ -70,18 +70,26 @@ impl Held {
         self.slots().contains_key(slot)
     }
 
-    /// Has `slot` wait; since when and for whom stays as it was if it does already.
-    pub(super) fn hold(&self, slot: &Slot, selected: Option<(Provider, bool)>, since: SystemTime) {
+    /// Has `slot` wait; since when and for whom stays as it was if it does already. Whether it is new.
+    pub(super) fn hold(
+        &self,
+        slot: &Slot,
+        selected: Option<(Provider, bool)>,
+        since: SystemTime,
+    ) -> bool {
         let mut slots = self.slots();
+        let is_new = !slots.contains_key(slot);
         slots.entry(slot.clone()).or_insert_with(|| Waiting {
             selected,
             since,
             failed: None,
         });
+        is_new
     }
 
-    pub(crate) fn release(&self, slot: &Slot) {
-        self.slots().remove(slot);
+    /// Whether it waited.
+    pub(crate) fn release(&self, slot: &Slot) -> bool {
+        self.slots().remove(slot).is_some()
     }
 
     pub(super) fn failed(&self, slot: &Slot, failure: ReloadFailure) {

@@ -65,7 +65,7 @@ pub(super) async fn run(runtime: &Runtime, files: Vec<PathBuf>) {
         }
         if eye.changed(settings.debounce).await || failing {
             // What came of it is written down.
-            drop(runtime.reload("file").await);
+            drop(runtime.reload(super::FILE).await);
         }
     }
 }

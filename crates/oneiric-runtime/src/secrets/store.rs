@@ -24,7 +24,7 @@ use oneiric_domains::{MAX_SECRET_BYTES, Secret, SecretError, SecretProvider, Sec
 use tokio::{sync::Notify, time::Instant};
 
 use super::{Providers, asking, references::known};
-use crate::redact::Redactor;
+use crate::{api::ProcessEvent, events::Events, redact::Redactor};
 
 /// How long a fetch may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
@@ -43,6 +43,7 @@ pub(super) struct Store {
     entries: Mutex<BTreeMap<SecretRef, Arc<Entry>>>,
     pub(super) redactor: Redactor,
     clock: Arc<dyn WallClock>,
+    pub(super) events: Arc<Events>,
     /// Fetches of all of them that ended, for the metrics.
     fetches: Fetches,
     /// Values of all of them that there were. One that is fetched again after it was thrown out is then newer than all
@@ -118,12 +119,18 @@ pub(crate) struct View {
 }
 
 impl Store {
-    pub(super) fn new(providers: Providers, redactor: Redactor, clock: Arc<dyn WallClock>) -> Self {
+    pub(super) fn new(
+        providers: Providers,
+        redactor: Redactor,
+        clock: Arc<dyn WallClock>,
+        events: Arc<Events>,
+    ) -> Self {
         Self {
             providers,
             entries: Mutex::default(),
             redactor,
             clock,
+            events,
             fetches: Fetches::default(),
             versions: AtomicU64::new(0),
             changed: Notify::new(),
@@ -246,10 +253,16 @@ impl Store {
                 kept.fetched = Some((now, self.clock.now()));
                 if kept.failed.take().is_some() {
                     tracing::info!(%reference, "the secret can be had again");
+                    let secret = reference.to_string();
+                    self.events
+                        .say(None, ProcessEvent::SecretRecovered { secret });
                 }
                 if kept.value.as_ref() != Some(&secret) {
                     if kept.value.replace(secret).is_some() {
                         tracing::info!(%reference, "the secret has changed");
+                        let secret = reference.to_string();
+                        self.events
+                            .say(None, ProcessEvent::SecretChanged { secret });
                     }
                     kept.version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
                     self.changed.notify_one();
@@ -263,6 +276,15 @@ impl Store {
                     } else {
                         tracing::error!(%reference, code, reason, "a secret in use is not given out any more");
                     }
+                }
+                let known = kept.failed.as_ref().map(|(_, error)| error.code());
+                if known != Some(error.code()) {
+                    let failed = ProcessEvent::SecretFailed {
+                        secret: reference.to_string(),
+                        code: error.code().to_owned(),
+                        stale: kept.value.is_some() && error.is_passing(),
+                    };
+                    self.events.say(None, failed);
                 }
                 kept.failed = Some((now, error));
             }

@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use oneiric_core::{Provider, Slot};
+use oneiric_core::{Coded, Provider, Slot};
 use oneiric_domains::{SecretError, SecretRef};
 use oneiric_lifecycle::{
-    Activity, Happening, Lifecycle, LifecycleError, Reconfigured, SlotState, SlotStatus, Streamed,
-    SwapEvent,
+    Activity, Happening, Lifecycle, LifecycleError, Outcome, Reconfigured, SlotState, SlotStatus,
+    Streamed, SwapEvent,
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -24,7 +24,7 @@ use super::{
     references::{meant, named},
     store::Due,
 };
-use crate::{settings::Settings, turns::Turns};
+use crate::{api::ProcessEvent, settings::Settings, turns::Turns};
 
 /// How long nobody looks where no secret is in use yet.
 const IDLE: Duration = Duration::from_secs(60);
@@ -180,6 +180,9 @@ impl Secrets {
         told.sort_by(|left, right| left.slot.cmp(&right.slot));
         for told in &told {
             told.log();
+            if let Some(event) = told.event() {
+                self.store.events.say(Some(&told.slot), event);
+            }
         }
         told
     }
@@ -365,6 +368,30 @@ impl Told {
             Ok(_) => true,
             Err(_) => false,
         }
+    }
+
+    /// What came of it in one word, and why it failed; nothing where nobody is to be told any more.
+    pub(crate) fn outcome(&self) -> (&'static str, Option<(&'static str, String)>) {
+        match &self.result {
+            Ok(Reconfigured::Told) => ("told", None),
+            Ok(Reconfigured::Swapped(report)) => match &report.outcome {
+                Outcome::RolledBack { failure } => {
+                    ("failed", Some((failure.code, failure.to_string())))
+                }
+                _ => ("exchanged", None),
+            },
+            Ok(_) => ("inactive", None),
+            Err(error) => ("failed", Some((error.code(), error.to_string()))),
+        }
+    }
+
+    fn event(&self) -> Option<ProcessEvent> {
+        let (outcome, error) = self.outcome();
+        (outcome != "inactive").then(|| ProcessEvent::SecretTold {
+            provider: self.provider.clone(),
+            outcome: outcome.to_owned(),
+            code: error.map(|(code, _)| code.to_owned()),
+        })
     }
 
     fn log(&self) {

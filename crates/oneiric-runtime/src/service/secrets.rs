@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use oneiric_core::{Coded, Slot};
 use oneiric_domains::{Secret, SecretError, SecretRef};
-use oneiric_lifecycle::{Outcome, Reconfigured};
 
 use super::unix_ms;
 use crate::{
     api::{
-        RotateDoc, RotateRequest, RotatedDoc, SecretDoc, SecretErrorDoc, SecretToldDoc,
-        SecretUseDoc, SecretsDoc, schema,
+        ProcessEvent, RotateDoc, RotateRequest, RotatedDoc, SecretDoc, SecretErrorDoc,
+        SecretToldDoc, SecretUseDoc, SecretsDoc, schema,
     },
     error::RuntimeError,
     runtime::Runtime,
@@ -83,6 +82,7 @@ impl Runtime {
         let secrets = rotated.renewed.into_iter();
         let secrets: Vec<_> = secrets.map(|one| self.renewed(one)).collect();
         let slots = slot_docs(rotated.told, rotated.reached);
+        self.say_rotated(who, request.reason, &secrets, &slots);
         Ok(RotateDoc {
             schema: schema::ROTATE.into(),
             complete: secrets.iter().all(|one| one.error.is_none())
@@ -90,6 +90,31 @@ impl Runtime {
             secrets,
             slots,
         })
+    }
+
+    fn say_rotated(
+        &self,
+        who: &str,
+        reason: Option<String>,
+        secrets: &[RotatedDoc],
+        slots: &[SecretToldDoc],
+    ) {
+        let count = |outcome: &str| {
+            let such = secrets.iter().filter(|one| one.outcome == outcome);
+            u64::try_from(such.count()).unwrap_or(u64::MAX)
+        };
+        let told = slots
+            .iter()
+            .filter(|one| one.error.is_none() && one.outcome != "inactive");
+        let rotated = ProcessEvent::SecretsRotated {
+            who: who.to_owned(),
+            reason,
+            secrets: secrets.iter().map(|one| one.reference.clone()).collect(),
+            changed: count("changed"),
+            failed: count("failed"),
+            slots: told.map(|one| one.slot.clone()).collect(),
+        };
+        self.inner.events.say(None, rotated);
     }
 
     /// The secrets that settings name, and which settings.
@@ -155,23 +180,14 @@ fn slot_docs(told: Vec<Told>, reached: Vec<Reached>) -> Vec<SecretToldDoc> {
 }
 
 fn told_doc(told: Told) -> SecretToldDoc {
-    let failed = |code: &str, message: String| {
-        let code = code.to_owned();
-        ("failed", Some(SecretErrorDoc { code, message }))
-    };
-    let (outcome, error) = match told.result {
-        Ok(Reconfigured::Told) => ("told", None),
-        Ok(Reconfigured::Swapped(report)) => match report.outcome {
-            Outcome::RolledBack { failure } => failed(failure.code, failure.to_string()),
-            _ => ("exchanged", None),
-        },
-        Ok(_) => ("inactive", None),
-        Err(error) => failed(error.code(), error.to_string()),
-    };
+    let (outcome, error) = told.outcome();
     SecretToldDoc {
+        outcome: outcome.to_owned(),
+        error: error.map(|(code, message)| SecretErrorDoc {
+            code: code.to_owned(),
+            message,
+        }),
         slot: told.slot,
         provider: told.provider,
-        outcome: outcome.to_owned(),
-        error,
     }
 }

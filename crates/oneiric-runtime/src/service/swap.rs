@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::unix_ms;
 
 use crate::{
-    api::{RevisionDoc, SwapDoc, SwapRequestDoc, schema},
+    api::{ProcessEvent, RevisionDoc, SwapDoc, SwapRequestDoc, schema},
     error::RuntimeError,
     revisions::Entry,
     runtime::Runtime,
@@ -290,6 +290,14 @@ impl Runtime {
             reason = revision.reason.as_deref().unwrap_or(""),
             "operator selection"
         );
+        let said = ProcessEvent::SelectionChanged {
+            revision: revision.revision,
+            to: revision.provider.clone(),
+            from: revision.before.clone(),
+            who: revision.who.clone(),
+            reason: revision.reason.clone(),
+        };
+        self.inner.events.say(Some(&revision.slot), said);
         Ok(revision)
     }
 

@@ -31,4 +31,5 @@ mod support;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+mod told;
 mod watch;

@@ -3,7 +3,7 @@
 use oneiric_core::{Coded, Provider};
 use oneiric_lifecycle::{Activity, ActivityRule, Difference};
 use oneiric_runtime::{
-    ReloadEvent, RuntimeBuilder, Settings,
+    ReloadEvent, RuntimeBuilder, Settings, Watched,
     api::{CallRequest, ReloadDoc, ReloadOutcome, SlotAction, SwapRequestDoc},
 };
 
@@ -356,6 +356,7 @@ async fn a_way_back_that_fails_is_said_to_be_broken_and_where() {
     )];
     let settings = cast(&scene, &renamed, &waiting);
     let runtime = scene.runtime.clone();
+    let mut events = scene.runtime.events(None, None);
     let reloading = tokio::spawn(async move { runtime.reload_to(settings, "test").await.unwrap() });
     soon(scene.stage.begun.acquire()).await.unwrap().forget();
     scene.stage.fail_from_now_on();
@@ -375,6 +376,15 @@ async fn a_way_back_that_fails_is_said_to_be_broken_and_where() {
         "renamed",
         "it is still served"
     );
+    let broken = loop {
+        match soon(events.next()).await {
+            Some(Watched::Event(event)) if event.event == "settings_broken" => break event,
+            Some(_) => {}
+            None => panic!("it was not told"),
+        }
+    };
+    assert_eq!(broken.fields["failed_slot"], "task/mail");
+    assert_eq!(broken.fields["left"], serde_json::json!(["adapter/cache"]));
     scene.stop().await;
 }
 

@@ -47,7 +47,9 @@ fn store(length: usize) -> (Arc<Store>, Arc<Notify>, Arc<Semaphore>) {
         gate: gate.clone(),
     });
     let providers = Providers::from([("vault".to_owned(), vault)]);
-    let store = Store::new(providers, Redactor::new(), Arc::new(Midnight));
+    let clock = Arc::new(Midnight);
+    let events = Arc::new(Events::new(clock.clone()));
+    let store = Store::new(providers, Redactor::new(), clock, events);
     (Arc::new(store), begun, gate)
 }
 
