@@ -416,9 +416,10 @@ fn refusal(status: u16, body: &[u8]) -> ClientError {
             code: error.code,
             kind: kind::parse(&error.kind),
             message: error.message,
-            request_id: error.request_id,
-            hint: error.hint,
+            request_id: error.request_id.into(),
+            hint: error.hint.map(Into::into),
             retry_after_ms: error.retry_after_ms,
+            detail: error.detail.map(Into::into),
         },
         Err(_) => ClientError::Unreadable {
             message: format!("status {status} without an error document"),

@@ -214,7 +214,10 @@ impl Runtime {
             .lease(&slot)
             .await
             .map_err(RuntimeError::Lifecycle)?;
+        let underway = self.inner.calls.begin(&lease);
         let call = async move {
+            // With the lease: whoever asked may leave before a component that holds up its thread is done.
+            let _underway = underway;
             let answer = lease.invoke(&operation, Payload::Json(input)).await;
             (lease, operation, answer)
         };

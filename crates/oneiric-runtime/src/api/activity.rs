@@ -44,6 +44,11 @@ pub struct ScopeDoc {
     pub slots: Vec<Slot>,
     /// Leases that are out on its slots or its provider, on instances that finish their work among them.
     pub in_flight: u64,
+    /// For how long the oldest of that has run, in ms: of calls of `POST /v1/call` and
+    /// [`Runtime::call`](crate::Runtime::call) exactly; of what else the program does, at least since nothing new is let
+    /// in. Absent where nothing runs, or nothing is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ms: Option<u64>,
     /// Whether it is draining and nothing runs in it any more.
     #[serde(default)]
     pub drained: bool,

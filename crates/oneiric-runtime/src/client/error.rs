@@ -106,11 +106,13 @@ pub enum ClientError {
         /// What happened.
         message: String,
         /// Finds the request in the process' log.
-        request_id: String,
+        request_id: Box<str>,
         /// A next step.
-        hint: Option<String>,
+        hint: Option<Box<str>>,
         /// After how many milliseconds the same request is going to be taken, where that is known.
         retry_after_ms: Option<u64>,
+        /// What is behind it; only of a process in `run.error_mode = "development"`.
+        detail: Option<Box<str>>,
     },
 }
 
@@ -164,6 +166,15 @@ impl ClientError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Refused { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns what is behind the error, where the process says so: `run.error_mode = "development"`.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Refused { detail, .. } => detail.as_deref(),
             _ => None,
         }
     }

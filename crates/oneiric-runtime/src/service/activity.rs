@@ -90,6 +90,8 @@ impl Runtime {
         let lifecycle = self.lifecycle();
         let rule = lifecycle.activity_rule(scope);
         let rule = rule.unwrap_or_else(|| ActivityRule::resume(scope));
+        let in_flight = lifecycle.in_flight(scope);
+        let oldest_ms = self.oldest(scope, &rule, in_flight);
         ScopeDoc {
             activity: rule.activity,
             note: rule.note,
@@ -97,7 +99,8 @@ impl Runtime {
             since_unix_ms: rule.since.map(unix_ms),
             until_unix_ms: rule.until.map(unix_ms),
             slots: lifecycle.slots_in(scope),
-            in_flight: lifecycle.in_flight(scope),
+            oldest_ms,
+            in_flight,
             drained: lifecycle.is_drained(scope),
             held_by: lifecycle
                 .activity_of(scope)
@@ -105,6 +108,19 @@ impl Runtime {
                 .filter(|held| held != scope),
             scope: rule.scope,
         }
+    }
+
+    /// For how long the oldest work in `scope` runs, as far as that is known: of calls that came in through the runtime
+    /// exactly; of leases that the program itself holds only that none is younger than the rule that lets no more in.
+    fn oldest(&self, scope: &ActivityScope, rule: &ActivityRule, in_flight: u64) -> Option<u64> {
+        if in_flight == 0 {
+            return None;
+        }
+        let closed = rule.since.filter(|_| rule.activity != Activity::Running);
+        let closed = closed.and_then(|since| self.inner.clock.now().duration_since(since).ok());
+        let known = self.inner.calls.oldest(scope);
+        let oldest = known.max(closed)?;
+        Some(u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Refuses what is not there, with what may have been meant. What has a rule can always be asked for and lifted,

@@ -223,6 +223,11 @@ impl SettingsError {
         }
     }
 
+    /// Whether the file is there, whatever is wrong with it.
+    pub(super) const fn is_there(&self) -> bool {
+        !matches!(self.what, What::NotFound(_))
+    }
+
     /// Returns the file or variable, as it was named; where there are several, a word for all of them.
     #[must_use]
     pub fn file(&self) -> &str {

@@ -50,7 +50,10 @@ impl Format {
         // Editors of other systems begin files with a mark that means nothing in UTF-8.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {
-            Self::Toml => toml::parse(text, layer),
+            Self::Toml => match toml::parse(text, layer) {
+                (node, broken) if broken.is_empty() => Ok(node),
+                (_, broken) => Err(broken),
+            },
             Self::Json => json::parse(text, layer).map_err(|broken| vec![broken]),
             #[cfg(feature = "yaml")]
             Self::Yaml => yaml::parse(text, layer).map_err(|broken| vec![broken]),
@@ -61,6 +64,11 @@ impl Format {
             }]),
         }
     }
+}
+
+/// What is left of a text with mistakes in it; only TOML's parser goes on after one.
+pub(super) fn remains(format: Format, text: &str, layer: u16) -> Option<Node> {
+    (format == Format::Toml).then(|| toml::parse(text, layer).0)
 }
 
 /// One value of the command line, written as in TOML: `["a", "b"]`, `{ slot = "adapter/cache" }`.

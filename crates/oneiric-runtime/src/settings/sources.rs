@@ -190,23 +190,33 @@ impl Sources {
     /// `runtime.settings_not_found` for a file that has to be there, `runtime.settings_unreadable`, or
     /// `runtime.settings_invalid` with every fault, its layer, its line and its key.
     pub fn load(&self) -> Result<Settings, SettingsError> {
-        let Reading { settings, error } = self.read()?;
+        let Reading { settings, error } = self.read(Manner::Strict)?;
         error.map_or(Ok(settings), Err)
     }
 
-    /// Reads the settings with what is wrong left out, for somebody who only wants to know where a process can be
-    /// found. What was wrong comes with it.
+    /// Reads the settings with what is wrong left out. What was wrong comes with it.
     ///
     /// # Errors
     /// As [`Sources::load`] for files that were named and cannot be read at all.
     pub fn load_what_can_be_read(
         &self,
     ) -> Result<(Settings, Option<SettingsError>), SettingsError> {
-        let Reading { settings, error } = self.read()?;
+        let Reading { settings, error } = self.read(Manner::Strict)?;
         Ok((settings, error))
     }
 
-    fn read(&self) -> Result<Reading, SettingsError> {
+    /// Reads whatever is left of the settings, for somebody who only wants to know where a process can be found: past a
+    /// file that cannot be read, past values that are none, and of a broken TOML file the lines that are not. What was
+    /// wrong comes with it. Nothing should run with them.
+    ///
+    /// # Errors
+    /// `runtime.settings_not_found` for a file that has to be there.
+    pub fn load_what_is_left(&self) -> Result<(Settings, Option<SettingsError>), SettingsError> {
+        let Reading { settings, error } = self.read(Manner::Lenient)?;
+        Ok((settings, error))
+    }
+
+    fn read(&self, manner: Manner) -> Result<Reading, SettingsError> {
         let mut layers = Vec::new();
         let (mut texts, mut faults) = (Vec::new(), Faults::default());
         let (mut files, mut blank, mut stamps) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -216,9 +226,11 @@ impl Sources {
             let number = u16::try_from(layers.len()).unwrap_or(u16::MAX);
             let (layer, unread) = match self.open(input, number, &mut faults, &mut unseen) {
                 Ok(opened) => opened,
-                // Somebody who only wants to find a process can do without a file that nobody named.
+                // Somebody who only wants to find a process can do without a file that nobody named, and who takes what
+                // is left also without one that is there.
                 Err((source @ SettingsSource::File(_), error))
-                    if matches!(input, Input::Maybe(_)) =>
+                    if matches!(input, Input::Maybe(_))
+                        || (manner == Manner::Lenient && error.is_there()) =>
                 {
                     unreadable.get_or_insert(error);
                     (source, None)
@@ -244,9 +256,12 @@ impl Sources {
         let mut is_whole = faults.is_empty() && unreadable.is_none();
         for (number, unread) in texts {
             match unread.parse(number) {
-                Ok(node) => nodes.push(node),
+                Ok(node) => nodes.push((node, true)),
                 Err(broken) => {
                     is_whole = false;
+                    if manner == Manner::Lenient {
+                        nodes.extend(unread.remains(number).map(|node| (node, false)));
+                    }
                     for broken in broken {
                         faults.push(Fault::of_text(broken.place, broken.message));
                     }
@@ -254,11 +269,15 @@ impl Sources {
             }
         }
         let layers = Layers::new(layers);
-        let nodes: Vec<Node> = nodes
-            .into_iter()
-            .map(|node| check::layer(node, &layers, &mut faults))
-            .collect();
-        let tree = nodes.into_iter().fold(Node::empty(), Node::merge);
+        let nodes = nodes.into_iter().map(|(node, is_sound)| {
+            if is_sound {
+                check::layer(node, &layers, &mut faults)
+            } else {
+                // What is odd about it comes of the mistakes, which are told already.
+                check::layer(node, &layers, &mut Faults::default())
+            }
+        });
+        let tree = nodes.fold(Node::empty(), Node::merge);
         let mut settings = if is_whole {
             fill::settings(&tree, &mut faults)
         } else {
@@ -350,6 +369,15 @@ impl Sources {
 
 const PREFIX: &str = "ONEIRIC_";
 
+/// What is to be made of layers with something wrong in them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// A file that cannot be read is an error, a broken one says nothing.
+    Strict,
+    /// Whatever can be.
+    Lenient,
+}
+
 /// A layer that is there and was not read yet.
 enum Unread {
     Text(Format, String),
@@ -357,6 +385,14 @@ enum Unread {
 }
 
 impl Unread {
+    /// What is left of a text that cannot be parsed.
+    fn remains(&self, layer: u16) -> Option<Node> {
+        match self {
+            Self::Text(format, text) => super::format::remains(*format, text, layer),
+            Self::Value(..) => None,
+        }
+    }
+
     fn parse(&self, layer: u16) -> Result<Node, Vec<super::format::Broken>> {
         match self {
             Self::Text(format, text) => format.parse(text, layer),

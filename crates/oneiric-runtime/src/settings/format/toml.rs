@@ -11,21 +11,22 @@ use crate::settings::{
     tree::{Entry, Item, Node, Table},
 };
 
-pub(super) fn parse(text: &str, layer: u16) -> Result<Node, Vec<Broken>> {
+/// What could be read, and every mistake.
+pub(super) fn parse(text: &str, layer: u16) -> (Node, Vec<Broken>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let reader = Reader {
         places: Some(Places::new(text)),
         layer,
     };
-    if errors.is_empty() {
-        let item = Item::Table(reader.table(table.into_inner()));
-        return Ok(Node::new(item, Place::spot(layer, (1, 1))));
-    }
+    let item = Item::Table(reader.table(table.into_inner()));
     let broken = errors.iter().map(|error| Broken {
         place: reader.place(error.span().map_or(0, |span| span.start)),
         message: error.message().trim().to_owned(),
     });
-    Err(broken.collect())
+    (
+        Node::new(item, Place::spot(layer, (1, 1))),
+        broken.collect(),
+    )
 }
 
 pub(super) fn inline(text: &str, layer: u16) -> Option<Node> {
