@@ -43,7 +43,8 @@ fn without_a_process_it_checks_what_can_be_checked_and_touches_nothing() {
     ] {
         assert_eq!(verdict(&document, name), "good", "{document:#}");
     }
-    for name in ["process", "ready", "slots", "settings_used"] {
+    assert_eq!(check(&document, "secrets").1, "no setting names one");
+    for name in ["process", "ready", "slots", "settings_used", "secrets_used"] {
         assert_eq!(verdict(&document, name), "unknown", "{document:#}");
     }
     assert!(!place.path().join(".oneiric").exists());
@@ -138,7 +139,7 @@ requires = ["service/one"]
 fn a_process_is_asked_how_it_is() {
     let process = Process::start(CACHES);
     let document = process.oneiric(&["doctor", "--json"]).json();
-    for name in ["process", "ready", "slots", "settings_used"] {
+    for name in ["process", "ready", "slots", "settings_used", "secrets_used"] {
         assert_eq!(verdict(&document, name), "good", "{document:#}");
     }
     process
@@ -150,6 +151,78 @@ fn a_process_is_asked_how_it_is() {
         slots.0 == "warning" && slots.1.contains("lifecycle.probe_failed"),
         "{slots:?}"
     );
+}
+
+#[test]
+fn secrets_are_fetched_to_see_whether_they_can_be_and_never_shown() {
+    let place = Place::with(
+        r#"
+[[candidates]]
+slot = "adapter/cache"
+provider = "flaky"
+factory = "oneiric.builtins:flaky_cache"
+
+[[candidates]]
+slot = "adapter/other"
+provider = "flaky"
+factory = "oneiric.builtins:flaky_cache"
+
+[providers."adapter/cache".flaky]
+token = "secret://file/token"
+
+[providers."adapter/other".flaky]
+token = "secret://env/TOKEN"
+"#,
+    );
+    let doctor = |variables: &[(&str, &str)]| {
+        let answer = place.oneiric_with(&["doctor", "--json"], variables);
+        assert!(!answer.stdout.contains("hunter2"), "{answer:?}");
+        serde_json::from_str::<Value>(&answer.stdout).unwrap()
+    };
+    let found = check(&doctor(&[]), "secrets");
+    assert_eq!(found.0, "bad");
+    for text in [
+        "secret://file/token (providers.\"adapter/cache\".flaky.token): ",
+        "(domains.secret_not_found)",
+        "secret://env/TOKEN (",
+    ] {
+        assert!(found.1.contains(text), "{found:?}");
+    }
+    assert!(!place.path().join(".oneiric").exists());
+    // A variable may be set where the process is started, and not here.
+    place.write(".oneiric/secrets/token", "hunter2-file");
+    for name in [".oneiric", ".oneiric/secrets", ".oneiric/secrets/token"] {
+        let mode = if name.ends_with("token") {
+            0o600
+        } else {
+            0o700
+        };
+        fs::set_permissions(place.path().join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let found = check(&doctor(&[]), "secrets");
+    assert!(
+        found.0 == "warning" && !found.1.contains("file/token"),
+        "{found:?}"
+    );
+    let variables = [("TOKEN", "hunter2-variable")];
+    let found = check(&doctor(&variables), "secrets");
+    assert_eq!((&*found.0, &*found.1), ("good", "2 can be fetched"));
+    // Nothing else that is known without a process stumbles over them.
+    place.oneiric(&["list", "--offline"]).ok();
+
+    let process = Process::start_with(place, &["run"], &variables);
+    let asked = |verdict: &str| {
+        let answer = process.oneiric(&["doctor", "--json"]);
+        let document: Value = serde_json::from_str(&answer.stdout).unwrap();
+        let found = check(&document, "secrets_used");
+        assert_eq!(found.0, verdict, "{found:?}");
+        found.1
+    };
+    asked("good");
+    fs::remove_file(process.place().path().join(".oneiric/secrets/token")).unwrap();
+    process.oneiric(&["secrets", "rotate"]).failed(8);
+    let says = asked("bad");
+    assert!(says.contains("secret://file/token: "), "{says}");
 }
 
 #[test]
@@ -193,6 +266,15 @@ fn without_a_process_list_and_explain_say_what_one_would_have() {
         .ok();
     assert!(said.contains("file wins instead of memory"), "{said}");
     assert!(said.contains("not from a running process"), "{said}");
+    // A status there is not; what comes near to one is named.
+    for words in [&["status"][..], &["status", "adapter/cache", "--offline"]] {
+        let answer = place.oneiric(words);
+        assert!([Some(2), Some(8)].contains(&answer.code), "{answer:?}");
+        assert!(
+            answer.stderr.contains("`oneiric list --offline`"),
+            "{answer:?}"
+        );
+    }
     let said = place.oneiric(&["explain", "a/b", "--offline"]).failed(4);
     assert!(said.contains("core.no_candidate"), "{said}");
     assert!(!place.path().join(".oneiric").exists());

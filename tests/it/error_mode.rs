@@ -50,3 +50,21 @@ fn p85_in_development_an_error_names_everything() {
         .failed(7);
     assert!(said.contains("/dev/null/entries"), "{said}");
 }
+
+#[test]
+fn p85_in_development_the_causes_stand_below_an_error() {
+    for (mode, shown) in [("production", false), ("development", true)] {
+        let process = Process::start(&settings(mode));
+        // A directory in the place of the file is unreadable for everybody.
+        let file = process.place().path().join("oneiric.toml");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let reload = ["reload", "--socket", ".oneiric/admin.sock"];
+        let said = process.oneiric(&reload).failed(3);
+        let below = said.lines().nth(1).unwrap_or_default();
+        assert_eq!(below.starts_with("  cannot read "), shown, "{said}");
+        let document = process.oneiric(&[&reload[..], &["--json"]].concat());
+        let document = document.failed_json(3);
+        assert_eq!(document["detail"].is_string(), shown, "{document}");
+    }
+}

@@ -18,6 +18,7 @@ mod error_mode;
 mod first_steps;
 mod guides;
 mod help;
+mod history;
 mod interrupts;
 mod kills;
 mod load;

@@ -67,6 +67,91 @@ fn a_process_is_found_where_its_settings_put_it() {
 }
 
 #[test]
+fn broken_settings_hide_no_process_and_are_warned_of() {
+    let process = Process::start(CACHES);
+    let place = process.place();
+    let file = place.path().join("oneiric.toml");
+    let warned = |words: &[&str], why: &str| {
+        let answer = process.oneiric(words);
+        let warning = format!("warning: {why}");
+        assert!(answer.stderr.starts_with(&warning), "{words:?}: {answer:?}");
+        assert!(
+            answer
+                .stderr
+                .ends_with("; asking whoever serves .oneiric/admin.sock\n"),
+            "{words:?}: {answer:?}"
+        );
+        answer.ok()
+    };
+    let commands = [
+        &["status"][..],
+        &["list"],
+        &["history"],
+        &["activity"],
+        &["explain", "adapter/cache"],
+        &["call", "adapter/cache", "get", "key=a"],
+        &["swap", "adapter/cache", "file"],
+        &["pause", "adapter/cache"],
+        &["config", "show"],
+        &["secrets", "list"],
+        &["state", "show"],
+        &["watch", "--timeout", "1ms"],
+    ];
+    for (text, why) in [
+        ("[run\n", "oneiric.toml:1:"),
+        ("nobody_knows = 1\n", "oneiric.toml:1:1: nobody_knows: "),
+    ] {
+        place.write("oneiric.toml", text);
+        for words in commands {
+            warned(words, why);
+        }
+        process.oneiric(&["resume", "adapter/cache"]);
+    }
+    // For root every file is readable; a directory in its place is not, for anybody.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    for words in commands {
+        warned(words, "cannot read oneiric.toml: ");
+    }
+    // For programs there is the document and nothing else, and so for what asks no process.
+    let answer = process.oneiric(&["status", "--json"]);
+    assert_eq!(answer.stderr, "");
+    answer.json();
+    assert_eq!(process.oneiric(&["metrics", "--reference"]).stderr, "");
+    let said = process.oneiric(&["config", "check"]).failed(3);
+    assert!(
+        said.starts_with("error: cannot read oneiric.toml"),
+        "{said}"
+    );
+    // One that was named and is not there means another process than this.
+    let said = process
+        .oneiric(&["status", "--config", "no.toml"])
+        .failed(3);
+    assert!(said.contains("runtime.settings_not_found"), "{said}");
+    // With nobody there, the warning is followed by the error and where else to look.
+    process.signal("KILL");
+    let place = process.into_place();
+    let said = place.oneiric(&["status"]).failed(8);
+    assert!(
+        said.contains("(runtime.not_running)") && said.contains("--state-dir DIR"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_process_is_found_by_what_a_broken_file_still_says() {
+    let settings = format!("state_dir = \"elsewhere\"\n{CACHES}");
+    let process = Process::start_in(Place::with(&settings), &["run"]);
+    // Somebody saves while they type.
+    let half = format!("{settings}\n[admin]\nmax_connections = \n[run\n");
+    process.place().write("oneiric.toml", &half);
+    let answer = process.oneiric(&["status"]);
+    assert!(answer.stderr.starts_with("warning: "), "{answer:?}");
+    assert!(answer.stderr.contains("elsewhere/admin.sock"), "{answer:?}");
+    answer.ok();
+}
+
+#[test]
 fn a_start_that_activates_nothing_says_so_and_names_selections_of_nobody() {
     let settings = "[[candidates]]\nslot = \"adapter/cache\"\nprovider = \"flaky\"\n\
                     factory = \"oneiric.builtins:flaky_cache\"\n\

@@ -1,9 +1,24 @@
 //! What shells complete, asked in a real shell with the real script, and the manual.
 
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
+use oneiric_tests::program::is_there;
 use oneiric_tests::settings::CACHES;
 use oneiric_tests::{Place, Process, binary};
+
+/// A shell that finds `oneiric`.
+fn with_path(place: &Place, shell: &str) -> Command {
+    let mut command = place.command(shell);
+    let beside = binary::path().canonicalize().unwrap();
+    let path = format!(
+        "{}:{}",
+        beside.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    command.env("PATH", path);
+    command
+}
 
 /// What bash offers at the end of `line`, whose last word is `current` for bash.
 fn offered(place: &Place, line: &str, current: &str) -> Vec<String> {
@@ -15,15 +30,8 @@ fn offered(place: &Place, line: &str, current: &str) -> Vec<String> {
         _oneiric
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
-    let mut bash = place.command("bash");
-    let beside = binary::path().canonicalize().unwrap();
-    let path = format!(
-        "{}:{}",
-        beside.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
-    bash.args(["-c", script, "bash", line, current])
-        .env("PATH", path);
+    let mut bash = with_path(place, "bash");
+    bash.args(["-c", script, "bash", line, current]);
     let said = Place::answer(&mut bash).ok();
     let lines = said.lines().filter(|line| !line.is_empty());
     lines.map(str::to_owned).collect()
@@ -84,11 +92,68 @@ fn every_shell_has_a_script_that_it_can_read() {
         let script = place.oneiric(&["completions", shell]).ok();
         assert!(script.contains(" complete "), "{script}");
         place.write("script", &script);
-        match place.command(shell).args([flag, "script"]).output() {
-            Ok(output) => assert!(output.status.success(), "{shell}: {output:?}"),
-            Err(_) => eprintln!("SKIPPED: {shell} is not there to read its script"),
+        if !is_there(shell) {
+            continue;
         }
+        let output = place
+            .command(shell)
+            .args([flag, "script"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{shell}: {output:?}");
+        // A shell that reads whatever it is given says nothing about a script.
+        place.write("script", "if [ (\n");
+        let output = place
+            .command(shell)
+            .args([flag, "script"])
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{shell}: {output:?}");
     }
+}
+
+#[test]
+fn fish_completes_the_slots_of_the_process() {
+    if !is_there("fish") {
+        return;
+    }
+    let process = Process::start(CACHES);
+    let offered = |line: &str| {
+        let script = "oneiric completions fish | source; complete -C $argv[1]";
+        let mut fish = with_path(process.place(), "fish");
+        fish.args(["--no-config", "-c", script, line]);
+        let said = Place::answer(&mut fish).ok();
+        let words = said.lines().filter_map(|line| line.split('\t').next());
+        words.map(str::to_owned).collect::<Vec<String>>()
+    };
+    assert_eq!(offered("oneiric sw"), ["swap"]);
+    assert_eq!(
+        offered("oneiric history "),
+        ["adapter/cache", "service/clock"]
+    );
+    assert_eq!(offered("oneiric swap adapter/cache f"), ["file", "flaky"]);
+}
+
+#[test]
+fn zsh_completes_the_slots_of_the_process() {
+    if !is_there("zsh") {
+        return;
+    }
+    let process = Process::start(CACHES);
+    // What zsh would add to the line, noted by a stand-in for the one that adds it: without a terminal there is none.
+    let script = r#"
+        compdef() { : }
+        eval "$(oneiric completions zsh)"
+        compadd() { shift 2; print -rl -- "$@" }
+        words=(oneiric history "") CURRENT=3
+        _oneiric
+    "#;
+    let mut zsh = with_path(process.place(), "zsh");
+    zsh.args(["--no-rcs", "-c", script]);
+    assert_eq!(
+        Place::answer(&mut zsh).ok(),
+        "adapter/cache\nservice/clock\n"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod activity;
 mod config;
+mod history;
 mod reload;
 mod remote;
 mod secrets;
@@ -18,11 +19,12 @@ pub(crate) use self::activity::{Activity, Drain, Pause, Resume, Scope};
 pub(crate) use self::config::{
     Config, ConfigCheck, ConfigCommand, ConfigExplain, ConfigShow, Init,
 };
+pub(crate) use self::history::History;
 pub(crate) use self::reload::Reload;
 pub(crate) use self::remote::Remote;
 pub(crate) use self::secrets::{Secrets, SecretsCommand, SecretsRotate};
 pub(crate) use self::state::{Backup, Check, Restore, State, StateAction};
-pub(crate) use self::watch::Watch;
+pub(crate) use self::watch::{EVENTS, Watch};
 
 /// Shows which part of a running process is active and why, calls it, and exchanges it without a
 /// failed call.
@@ -157,6 +159,8 @@ pub(crate) enum Ask {
     Swap(Swap),
     /// Shows what the components last said about their health, or asks them
     Health(Health),
+    /// Shows what became of swaps and selections, also before this run: when, who, why
+    History(History),
     /// Prints the metrics of the process, in Prometheus' text form
     Metrics(Metrics),
     /// Looks for whatever keeps a process from starting or serving, and says what to do about it
@@ -190,7 +194,25 @@ impl Ask {
             Self::Call(args) => Some(&args.slot),
             Self::Swap(args) => Some(&args.slot),
             Self::Health(args) => args.slot.as_deref(),
+            Self::History(args) => args.slot.as_deref(),
             _ => None,
+        }
+    }
+
+    /// Whether a process has to be reached for it. `doctor` says itself what it could not find out.
+    pub(crate) const fn asks_a_process(&self) -> bool {
+        match self {
+            Self::List(args) => !args.offline,
+            Self::Explain(args) => !args.offline,
+            Self::Metrics(args) => !args.reference,
+            Self::Config(args) => match &args.command {
+                ConfigCommand::Show(args) => !args.offline,
+                ConfigCommand::Explain(args) => !args.offline,
+                ConfigCommand::Check(_) | ConfigCommand::Schema(_) => false,
+            },
+            Self::State(args) => matches!(args.action, StateAction::Show | StateAction::Backup(_)),
+            Self::Doctor(_) => false,
+            _ => true,
         }
     }
 }
@@ -264,6 +286,9 @@ Examples:
 pub(crate) struct Status {
     /// Everything about this slot
     pub(crate) slot: Option<String>,
+    /// There is none without a process; answered with what there is
+    #[arg(long, hide = true)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Args)]

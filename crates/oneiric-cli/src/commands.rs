@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod explain;
 mod health;
+mod history;
 mod init;
 mod list;
 mod man;
@@ -34,7 +35,7 @@ use crate::input;
 use crate::interrupt::shielded;
 use crate::io::Io;
 use crate::output::Output;
-use crate::paint::Paint;
+use crate::paint::{Paint, Style, harmless};
 use crate::session::Session;
 
 /// Does what `cli` says, to its end.
@@ -68,10 +69,14 @@ pub(crate) fn run(
     let tokio = tokio.map_err(|error| cannot_start(&error))?;
     tokio.block_on(async {
         let mut session = Session::new(&global, env, paint);
+        if ask.asks_a_process() {
+            warn(&session, io, stderr);
+        }
         let answer = match &ask {
             Ask::List(args) => list::run(args, &mut session).await,
             Ask::Explain(args) => explain::run(args, &mut session).await,
             Ask::Status(args) => status::run(args, &mut session).await,
+            Ask::History(args) => history::run(args, &mut session).await,
             Ask::Call(args) => match input::read(&args.input, io.stdin) {
                 Ok(input) => call::run(args, input, &mut session).await,
                 Err(failure) => Err(failure),
@@ -97,6 +102,19 @@ pub(crate) fn run(
             answer => answer,
         }
     })
+}
+
+/// Says before anything is asked or changed that it may not be the process that is meant. For programs there is
+/// nothing on stderr but an error document.
+fn warn(session: &Session, io: &mut Io<'_>, paint: Paint) {
+    if io.for_programs {
+        return;
+    }
+    if let Some(warning) = session.warning() {
+        let line = paint.text(Style::Attention, harmless(&warning));
+        // If stderr is gone there is nobody left to tell.
+        drop(writeln!(io.stderr, "{line}"));
+    }
 }
 
 /// For the hint under an error; whoever waits longer for it than this would rather have none.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Arg, Command, CommandFactory, Parser};
 use oneiric_runtime::api::ListDoc;
 
-use crate::args::{Cli, Complete, Global};
+use crate::args::{Cli, Complete, EVENTS, Global};
 use crate::env_vars::Env;
 use crate::paint::Paint;
 use crate::session::Session;
@@ -161,6 +161,7 @@ impl<'c> Place<'c> {
             (_, "FILE" | "PATH" | "DIR") => vec![FILES.to_owned()],
             ("slot", _) => slots(live()),
             ("scope", _) => scopes(live()),
+            ("until", _) => EVENTS.iter().map(ToString::to_string).collect(),
             ("domain", _) => domains(live()),
             ("provider", _) => providers(live(), self.positionals.first().copied()),
             ("what_if", _) => changes(live(), self.positionals.first().copied()),

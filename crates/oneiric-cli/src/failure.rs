@@ -11,6 +11,10 @@ use crate::exit::Exit;
 use crate::hint;
 use crate::paint::{Paint, Style, harmless};
 
+/// What is behind an error. Rare and long, so it does not stand in every failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Behind(pub(crate) String);
+
 /// An error on its way to the person or program that asked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
@@ -20,7 +24,9 @@ pub(crate) struct Failure {
     /// What to do next; where the failure brings none, one may be known for its code.
     pub(crate) hint: Option<String>,
     /// What the running process calls the request, to find it in its log.
-    pub(crate) request_id: Option<String>,
+    pub(crate) request_id: Option<Box<str>>,
+    /// What is behind it, as a process says that is run by developers.
+    pub(crate) detail: Option<Box<Behind>>,
     /// After how many milliseconds the same can be asked again, where that is known.
     pub(crate) retry_after_ms: Option<NonZeroU64>,
     /// More for programs, such as the report of a swap that was rolled back.
@@ -42,6 +48,7 @@ impl Failure {
             message,
             hint: None,
             request_id: None,
+            detail: None,
             retry_after_ms: None,
             details: None,
             exit: None,
@@ -77,7 +84,7 @@ impl Failure {
         self.hint.as_deref().or_else(|| hint::of(&self.code))
     }
 
-    /// `error: message (code)`, an empty line, `hint: what to do next`.
+    /// `error: message (code)`, what is behind it, an empty line, `hint: what to do next`.
     pub(crate) fn for_people(&self, paint: Paint) -> String {
         let message = harmless(&self.message);
         let error = paint.text(Style::Bad, "error:");
@@ -90,6 +97,12 @@ impl Failure {
         for line in lines {
             let indent = if line.starts_with("  ") { "" } else { "  " };
             text.push_str(&format!("{indent}{line}\n"));
+        }
+        if let Some(detail) = &self.detail {
+            // Below the error and set off from it: a chain of causes is often several lines long.
+            for line in harmless(&detail.0).lines() {
+                text.push_str(&format!("  {}\n", paint.text(Style::Faint, line)));
+            }
         }
         if let Some(next) = self.best_hint() {
             let hint = paint.text(Style::Heading, "hint:");
@@ -111,7 +124,11 @@ impl Failure {
         if let Value::Object(fields) = &mut document {
             let more = [
                 ("hint", self.best_hint().map(Value::from)),
-                ("request_id", self.request_id.clone().map(Value::from)),
+                ("request_id", self.request_id.as_deref().map(Value::from)),
+                (
+                    "detail",
+                    self.detail.as_ref().map(|behind| behind.0.as_str().into()),
+                ),
                 (
                     "retry_after_ms",
                     self.retry_after_ms.map(|ms| ms.get().into()),
@@ -155,6 +172,17 @@ mod tests {
         let failure = Failure::new("test.bad", ErrorKind::Busy, "paused: tea\r\nhint: run rm");
         let text = failure.for_people(Paint::new(false));
         assert_eq!(text, "error: paused: tea\\r (test.bad)\n  hint: run rm\n");
+    }
+
+    #[test]
+    fn what_is_behind_an_error_stands_below_it_and_no_terminal_obeys_it() {
+        let mut failure = Failure::new("test.bad", ErrorKind::Config, "no").hint("wait");
+        failure.detail = Some(Box::new(Behind("no: because\nof \u{1b}[2Jthat".to_owned())));
+        assert_eq!(
+            failure.for_people(Paint::new(false)),
+            "error: no (test.bad)\n  no: because\n  of \\u{1b}[2Jthat\n\nhint: wait\n"
+        );
+        assert!(failure.for_programs()["detail"].is_string());
     }
 
     #[test]

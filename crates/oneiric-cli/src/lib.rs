@@ -44,7 +44,7 @@ pub use crate::io::Io;
 
 use crate::args::{Cli, Color};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, plain_json};
 use crate::paint::Paint;
 
 /// Runs one command: reads `args` (the program's name first), prints to `io`, and says how the
@@ -91,7 +91,7 @@ fn finish(output: &Output, json: bool, io: &mut Io<'_>, paint: Paint) -> Exit {
 /// Prints why a command did not do what was asked.
 fn refuse(failure: &Failure, json: bool, io: &mut Io<'_>, paint: Paint) -> Exit {
     let text = if json {
-        format!("{:#}\n", failure.for_programs())
+        format!("{}\n", plain_json(&format!("{:#}", failure.for_programs())))
     } else {
         failure.for_people(paint)
     };

@@ -5,6 +5,20 @@ use serde_json::Value;
 
 use crate::exit::Exit;
 
+/// JSON without a letter that a terminal obeys. JSON itself escapes those below a space; the others, `DEL` and the
+/// second set of control characters, can stand in strings only, where an escape means the same.
+pub(crate) fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_control() && letter != '\n' {
+            plain.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Output {
@@ -36,9 +50,25 @@ impl Output {
     /// As it is printed.
     pub(crate) fn shown(&self, json: bool) -> String {
         if json && !self.document.is_null() {
-            format!("{:#}\n", self.document)
+            format!("{}\n", plain_json(&format!("{:#}", self.document)))
         } else {
             self.text.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_document_holds_no_letter_that_a_terminal_obeys_and_means_the_same() {
+        let document = json!({"a\u{9b}": "\u{1b}[2J\u{7f}\u{85}\n\u{e4}"});
+        let shown = Output::new(String::new(), document.clone()).shown(true);
+        assert!(!shown.contains(|letter: char| letter.is_control() && letter != '\n'));
+        assert!(shown.contains('\u{e4}'), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), document);
     }
 }

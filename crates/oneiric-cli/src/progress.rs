@@ -28,17 +28,29 @@ impl<'a> Progress<'a> {
 
     /// Says where things stand; the same text twice is said once.
     pub(crate) fn say(&mut self, text: &str) {
-        let text = harmless(text).replace('\n', " ");
-        if text == self.last {
+        self.say_with(text, "");
+    }
+
+    /// As [`Progress::say`], with something behind it that goes on changing, such as a time: on a terminal one sees it
+    /// change, a log gets it once.
+    pub(crate) fn say_with(&mut self, text: &str, moving: &str) {
+        let plain = |text: &str| harmless(text).replace('\n', " ");
+        let whole = plain(&format!("{text}{moving}"));
+        let key = if self.is_terminal {
+            whole.clone()
+        } else {
+            plain(text)
+        };
+        if key == self.last {
             return;
         }
         let line = if self.is_terminal {
-            format!("{CLEAR}{text}")
+            format!("{CLEAR}{whole}")
         } else {
-            format!("{text}\n")
+            format!("{whole}\n")
         };
         self.write(&line);
-        self.last = text;
+        self.last = key;
     }
 
     /// Takes the line away.
@@ -88,6 +100,25 @@ mod tests {
     #[test]
     fn elsewhere_each_change_is_a_line() {
         assert_eq!(said(|_| {}), "3 calls\n2 \\u{7}calls\n");
+    }
+
+    #[test]
+    fn what_goes_on_changing_is_seen_on_a_terminal_and_logged_once() {
+        for (terminal, expected) in [
+            (true, format!("{CLEAR}1 call, 1 s{CLEAR}1 call, 2 s{CLEAR}")),
+            (false, "1 call, 1 s\n".to_owned()),
+        ] {
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            let mut stdin = std::io::empty();
+            let mut io = Io::in_memory(&mut stdin, &mut stdout, &mut stderr);
+            io.stderr_is_terminal = terminal;
+            let mut progress = Progress::new(&mut io);
+            for time in [", 1 s", ", 2 s"] {
+                progress.say_with("1 call", time);
+            }
+            progress.end();
+            assert_eq!(String::from_utf8(stderr).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::args::Global;
 use crate::env_vars::Env;
-use crate::failure::Failure;
+use crate::failure::{Behind, Failure};
 use crate::paint::Paint;
 use crate::remote::Remote;
 use crate::settings::{self, Whereabouts};
@@ -70,7 +70,7 @@ impl Session {
             let builder = remote.builder()?.read_timeout(PATIENCE);
             return builder.connect().await.map_err(failure);
         }
-        // A file that was named and cannot be read says nothing about where the process is.
+        // Whoever names a file that is not there means another process than the one that may be found without it.
         if let Some(doubt) = self.doubt.as_ref().filter(|_| !self.settings_found) {
             return Err(doubt.clone());
         }
@@ -95,7 +95,8 @@ impl Session {
         }
         if self.doubt.is_some() {
             failure.hint = Some(
-                "the settings have faults, so it may be elsewhere: `oneiric config check` names them".to_owned(),
+                "the settings have faults, so it may be elsewhere: `oneiric config check` names them, --state-dir DIR or --socket PATH says where"
+                    .to_owned(),
             );
         }
         Err(failure)
@@ -109,6 +110,22 @@ impl Session {
     /// Whether the socket was named on the command line, and not where `run` would take it from too.
     pub(crate) const fn is_socket_named(&self) -> bool {
         self.socket_named
+    }
+
+    /// What somebody should know before the process is asked: that the settings do not say for certain which one it
+    /// is. A process goes on with its last good settings, so it can be asked all the same.
+    pub(crate) fn warning(&self) -> Option<String> {
+        if self.remote.is_some() {
+            return None;
+        }
+        let doubt = self.doubt.as_ref().filter(|_| self.settings_found)?;
+        // The first line of a list of faults.
+        let why = doubt.message.lines().next().unwrap_or_default();
+        Some(format!(
+            "warning: {why} ({}); asking whoever serves {}",
+            doubt.code,
+            self.socket.display()
+        ))
     }
 
     /// Where the process listens, if it runs.
@@ -164,7 +181,10 @@ pub(crate) fn failure(error: ClientError) -> Failure {
     // About any slot that cannot be resolved the process says one thing; about a tie there is more to say.
     let hint = error.hint().filter(|_| error.code() != "core.tied");
     failure.hint = hint.map(str::to_owned);
-    failure.request_id = error.request_id().map(str::to_owned);
+    failure.request_id = error.request_id().map(Into::into);
+    // One that says the same again is no more than the message.
+    let detail = error.detail().filter(|detail| *detail != failure.message);
+    failure.detail = detail.map(|detail| Box::new(Behind(detail.to_owned())));
     failure.retry_after_ms = error.retry_after_ms().and_then(NonZeroU64::new);
     failure
 }

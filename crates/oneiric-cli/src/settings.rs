@@ -229,7 +229,7 @@ pub(crate) struct Whereabouts {
 /// Finds out where a process is. Settings with faults are good enough for that; a file that was named and is not
 /// there is not.
 pub(crate) fn whereabouts(sources: &Sources) -> Whereabouts {
-    let (settings, error, settings_found) = match sources.load_what_can_be_read() {
+    let (settings, error, settings_found) = match sources.load_what_is_left() {
         Ok((settings, error)) => (settings, error, true),
         Err(error) => (Settings::default(), Some(error), false),
     };

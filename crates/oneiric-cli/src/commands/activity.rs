@@ -143,6 +143,12 @@ fn changed(doc: &ActivityChangeDoc, paint: Paint) -> String {
     text
 }
 
+/// `, oldest 14 s`, where it is known.
+fn oldest(doc: &ScopeDoc) -> String {
+    let said = |ms| format!(", oldest {}", Millis(ms));
+    doc.oldest_ms.map(said).unwrap_or_default()
+}
+
 fn calls(count: u64) -> String {
     match count {
         1 => "1 call".to_owned(),

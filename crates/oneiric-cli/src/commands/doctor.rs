@@ -4,6 +4,7 @@
 mod doors;
 mod here;
 mod process;
+mod secrets;
 
 use serde::Serialize;
 use serde_json::json;
@@ -82,7 +83,7 @@ impl Finding {
 }
 
 pub(super) async fn run(env: &Env, session: &Session) -> Result<Output, Failure> {
-    let mut findings = here::findings(env, session);
+    let mut findings = here::findings(env, session).await;
     findings.extend(process::findings(session).await);
     Ok(answer(&findings, session.paint))
 }

@@ -37,7 +37,7 @@ fn answer(reply: Reply<ReloadDoc>, dry_run: bool, paint: Paint) -> Result<Output
     // What a dry run finds out is what was asked for.
     if let Some(error) = doc.error.as_ref().filter(|_| !dry_run) {
         let mut failure = Failure::new(&error.code, kind::parse(&error.kind), &error.message);
-        failure.request_id = Some(error.request_id.clone());
+        failure.request_id = Some(error.request_id.as_str().into());
         failure.hint.clone_from(&error.hint);
         failure.details = Some(Box::new(json));
         return Err(failure);

@@ -3,6 +3,7 @@
 
 mod full;
 
+use oneiric_core::ErrorKind;
 use oneiric_runtime::api::slot::{Difference, SlotStatus};
 use oneiric_runtime::api::{ProcessDoc, StatusDoc};
 
@@ -17,7 +18,11 @@ use crate::words::{self, Millis, since};
 
 pub(super) async fn run(args: &Status, session: &mut Session) -> Result<Output, Failure> {
     let slot = args.slot.as_deref().map(name).transpose()?;
-    let mut client = session.client().await?;
+    if args.offline {
+        let message = "status is what a process is doing, and without one there is none";
+        return Err(Failure::new("cli.usage", ErrorKind::Usage, message).hint(WITHOUT));
+    }
+    let mut client = session.client().await.map_err(or_without)?;
     let reply = client
         .status(slot.as_ref())
         .await
@@ -33,6 +38,19 @@ pub(super) async fn run(args: &Status, session: &mut Session) -> Result<Output, 
         view.overview()
     };
     Ok(Output::new(text, reply.json))
+}
+
+/// What answers without a process come near to a status.
+const WITHOUT: &str = "`oneiric list --offline` shows whom a process started here would have, `oneiric doctor` what \
+                       would keep it from starting";
+
+/// Says what can be asked without the process that does not run.
+fn or_without(failure: Failure) -> Failure {
+    if failure.code != "runtime.not_running" {
+        return failure;
+    }
+    let known = failure.best_hint().unwrap_or_default().to_owned();
+    failure.hint(format!("{known}; {WITHOUT}"))
 }
 
 struct View<'a> {

@@ -45,7 +45,7 @@ fn answer(reply: Reply<SwapDoc>, paint: Paint) -> Result<Output, Failure> {
     let Reply { doc, json } = reply;
     if let Some(error) = &doc.error {
         let mut failure = Failure::new(&error.code, kind::parse(&error.kind), &error.message);
-        failure.request_id = Some(error.request_id.clone());
+        failure.request_id = Some(error.request_id.as_str().into());
         failure.hint.clone_from(&error.hint);
         failure.details = Some(Box::new(json));
         return Err(failure);

@@ -1,21 +1,24 @@
 //! `watch`: what happens, as it happens. It prints as it goes, so unlike other commands it writes itself; and it
 //! outlives the process it looks at, because whoever watches a restart wants to see what comes after.
 
-use std::fmt::Write as _;
+mod line;
+
 use std::io::ErrorKind as IoKind;
 use std::time::Duration;
 
 use oneiric_core::{ErrorKind, Slot};
-use oneiric_runtime::api::{EventDoc, MissedDoc};
-use oneiric_runtime::{EventSource, Watched};
+use oneiric_runtime::api::MissedDoc;
+use oneiric_runtime::{EventSource, Watched, nearest};
 use serde_json::{Value, json};
 
-use crate::args::Watch;
+use self::line::{line, missed_line};
+
+use crate::args::{EVENTS, Watch};
 use crate::commands::name;
 use crate::failure::Failure;
 use crate::io::Io;
-use crate::output::Output;
-use crate::paint::{Paint, Style, harmless};
+use crate::output::{Output, plain_json};
+use crate::paint::{Paint, harmless};
 use crate::session::{self, Session};
 
 /// Between two attempts to reach a process that went away.
@@ -31,6 +34,18 @@ pub(super) async fn run(
     if slot.is_some() {
         let reply = session.client().await?.status(slot.as_ref()).await;
         reply.map_err(session::failure)?;
+    }
+    if let Some(until) = args.until.as_deref()
+        && !io.for_programs
+        && !EVENTS.contains(&until)
+    {
+        let meant = nearest(until, EVENTS).map(|meant| format!("; {meant}"));
+        let meant = meant.unwrap_or_default();
+        let until = harmless(until);
+        note(
+            io,
+            &format!("warning: no event that this version knows is called {until}{meant}"),
+        );
     }
     let limit = args.timeout.unwrap_or(Duration::MAX);
     let watching = follow(args, slot.as_ref(), io, session);
@@ -124,7 +139,7 @@ fn say(item: &Watched, io: &mut Io<'_>, paint: Paint) -> Result<bool, Failure> {
             Watched::Missed(missed) => missed_document(*missed),
             _ => return Ok(true),
         };
-        format!("{document}\n")
+        format!("{}\n", plain_json(&document.to_string()))
     } else {
         match item {
             Watched::Event(event) => line(event, paint),
@@ -155,96 +170,13 @@ fn missed_document(missed: Option<u64>) -> Value {
     read.map_or(Value::Null, |document| session::document(&document))
 }
 
-fn missed_line(missed: Option<u64>, paint: Paint) -> String {
-    let text = match missed {
-        Some(missed) => format!("-- {missed} events were missed --"),
-        None => "-- another process answers now; what it did before is not known --".to_owned(),
-    };
-    format!("{}\n", paint.text(Style::Attention, text))
-}
-
-/// `12:03:04 adapter/cache published first -> second`, with what else belongs to it.
-fn line(event: &EventDoc, paint: Paint) -> String {
-    let seconds = event.at_unix_ms / 1_000 % 86_400;
-    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
-    let time = format!("{hours:02}:{minutes:02}:{:02}Z", seconds % 60);
-    let style = match event.event.as_str() {
-        "published" | "drained" => Style::Good,
-        "rolled_back" | "activation_failed" => Style::Bad,
-        "warned" | "drain_abandoned" => Style::Attention,
-        _ => Style::Plain,
-    };
-    let slot = event.slot.as_ref().map_or("-", |slot| slot.as_str());
-    let mut line = format!(
-        "{} {slot} {}",
-        paint.text(Style::Faint, time),
-        paint.text(style, harmless(&event.event)),
-    );
-    let text = |name: &str| event.fields.get(name).and_then(Value::as_str);
-    if let (Some(from), Some(to)) = (text("from"), text("to")) {
-        push(&mut line, &format!(" {from} -> {to}"));
-    } else if let Some(to) = text("to") {
-        push(&mut line, &format!(" {to}"));
-    }
-    for (name, value) in &event.fields {
-        match (name.as_str(), value) {
-            ("from" | "to", _) => {}
-            ("provider", Value::String(value)) => push(&mut line, &format!(" {value}")),
-            ("failure", Value::Object(failure)) => {
-                let said = |name: &str| failure.get(name).and_then(Value::as_str).unwrap_or("-");
-                let (stage, message) = (said("stage"), said("message"));
-                push(
-                    &mut line,
-                    &format!(" {stage}: {message} ({})", said("code")),
-                );
-            }
-            (name, Value::String(value)) => push(&mut line, &format!(" {name}={value}")),
-            (name, value) => push(&mut line, &format!(" {name}={value}")),
-        }
-    }
-    line.push('\n');
-    line
-}
-
-/// Appends text of others, on the same line.
-fn push(line: &mut String, text: &str) {
-    // Writing into a String cannot fail.
-    let _infallible = write!(line, "{}", harmless(text).replace('\n', " "));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn event(json: Value) -> EventDoc {
-        serde_json::from_value(json).unwrap()
-    }
-
     #[test]
-    fn an_event_is_one_line_and_no_terminal_obeys_it() {
-        let published = event(json!({
-            "schema": "oneiric.event/1", "id": "a-1", "event": "published", "at_unix_ms": 3_723_000,
-            "slot": "adapter/cache", "from": "first", "to": "second", "instance": 7,
-        }));
-        assert_eq!(
-            line(&published, Paint::new(false)),
-            "01:02:03Z adapter/cache published first -> second instance=7\n"
-        );
-        let failed = event(json!({
-            "schema": "oneiric.event/1", "id": "a-2", "event": "rolled_back", "at_unix_ms": 0,
-            "slot": "adapter/cache", "active": "first", "provider": "second",
-            "failure": {"stage": "probe", "code": "lifecycle.probe_failed", "message": "no\n\u{1b}[2Jdisk"},
-        }));
-        let line = line(&failed, Paint::new(false));
-        assert_eq!(line.matches('\n').count(), 1, "{line:?}");
-        assert!(!line.contains('\u{1b}'), "{line:?}");
-        assert!(line.contains("probe: no "), "{line:?}");
-    }
-
-    #[test]
-    fn what_was_missed_is_a_document_and_a_line() {
+    fn what_was_missed_is_a_document() {
         assert_eq!(missed_document(Some(3))["missed"], 3);
         assert_eq!(missed_document(None), json!({"schema": "oneiric.missed/1"}));
-        assert!(missed_line(Some(3), Paint::new(false)).contains("3 events"));
     }
 }

@@ -11,7 +11,7 @@ use oneiric_runtime::api::{ActivityChangeDoc, ActivityDoc, ActivityRequest};
 use oneiric_runtime::{Client, ClientError, Reply};
 use tokio::time::Instant;
 
-use super::{agree, calls, changed, millis, scope, typed};
+use super::{agree, calls, changed, millis, oldest, scope, typed};
 use crate::args::{Drain, Waiting};
 use crate::failure::Failure;
 use crate::io::Io;
@@ -47,13 +47,13 @@ pub(in crate::commands) async fn run(
             .await?;
     }
     let mut progress = Progress::new(io);
-    let mut in_flight = 0;
+    let mut runs = String::new();
     let ended = tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => Ended::Interrupted,
         ended = tokio::time::timeout(
             end.left(),
-            empty(&scope, &mut client, &mut progress, &mut in_flight),
+            empty(&scope, &mut client, &mut progress, &mut runs),
         ) => ended.map_or(Ended::TimedOut, Ended::Answered),
     };
     progress.end();
@@ -75,7 +75,7 @@ pub(in crate::commands) async fn run(
             Failure::new("cli.timed_out", ErrorKind::Timeout, message)
         }
     };
-    Err(still_runs(failure, &scope, in_flight, session).await)
+    Err(still_runs(failure, &scope, &runs, session).await)
 }
 
 /// When waiting ends, whatever is waited for.
@@ -150,12 +150,12 @@ async fn begin(
     reply.map_err(session::failure)
 }
 
-/// Looks until nothing runs in the scope.
+/// Looks until nothing runs in the scope; what does is in `runs`.
 async fn empty(
     scope: &ActivityScope,
     client: &mut Client,
     progress: &mut Progress<'_>,
-    in_flight: &mut u64,
+    runs: &mut String,
 ) -> Result<Reply<ActivityDoc>, Failure> {
     loop {
         let reply = match client.activity(Some(scope)).await {
@@ -188,8 +188,9 @@ async fn empty(
                 message,
             ));
         }
-        *in_flight = now.in_flight;
-        progress.say(&format!("{scope}: waiting for {}", calls(*in_flight)));
+        let (count, oldest) = (calls(now.in_flight), oldest(now));
+        progress.say_with(&format!("{scope}: waiting for {count}"), &oldest);
+        *runs = format!("{count} in flight{oldest}");
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -198,12 +199,12 @@ async fn empty(
 async fn still_runs(
     mut failure: Failure,
     scope: &ActivityScope,
-    in_flight: u64,
+    runs: &str,
     session: &Session,
 ) -> Failure {
-    failure
-        .message
-        .push_str(&format!(", with {} in flight", calls(in_flight)));
+    if !runs.is_empty() {
+        failure.message.push_str(&format!(", with {runs}"));
+    }
     // Only to say more; the process may be gone by now.
     let status = async { session.client().await.ok()?.status(None).await.ok() };
     if let Ok(Some(reply)) = tokio::time::timeout(LAST_LOOK, status).await {

@@ -3,7 +3,7 @@
 use oneiric_lifecycle::Activity;
 use oneiric_runtime::api::{ActivityDoc, ScopeDoc};
 
-use super::{one_word, typed};
+use super::{oldest, one_word, typed};
 use crate::args;
 use crate::commands::name;
 use crate::failure::Failure;
@@ -73,7 +73,7 @@ fn row(doc: &ScopeDoc, now_unix_ms: u64) -> [Cell; 7] {
         Cell::maybe(doc.since_unix_ms.map(ago)),
         Cell::maybe(doc.until_unix_ms.map(until)),
         Cell::maybe(doc.who.as_ref()),
-        Cell::number(doc.in_flight),
+        Cell::number(format!("{}{}", doc.in_flight, oldest(doc))),
         Cell::maybe(doc.note.as_ref()),
     ]
 }
@@ -98,14 +98,14 @@ mod tests {
         let text = table(json!([
             {"scope": "adapter/*", "activity": "paused", "note": "moving\u{1b}[2J house",
              "who": "uid:1000", "since_unix_ms": 60_000, "until_unix_ms": 9_060_000,
-             "slots": ["adapter/cache"], "in_flight": 12},
+             "slots": ["adapter/cache"], "in_flight": 12, "oldest_ms": 14_999},
             {"scope": "adapter/cache:redis", "activity": "draining", "drained": true,
              "who": "uid:0", "since_unix_ms": 7_250_000, "slots": ["adapter/cache"],
              "in_flight": 0},
         ]));
         let expected = "\
 scope                activity  since    until      who       in flight  note
-adapter/*            paused    2 h ago  in 30 min  uid:1000         12  moving\\u{1b}[2J house
+adapter/*            paused    2 h ago  in 30 min  uid:1000  12, oldest 14 s  moving\\u{1b}[2J house
 adapter/cache:redis  drained   10 s ago  -         uid:0             0  -
 ";
         let squeezed = |text: &str| {

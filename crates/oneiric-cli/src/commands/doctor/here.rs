@@ -10,7 +10,7 @@ use oneiric_runtime::{Runtime, Settings};
 use oneiric_sqlite::FILE_NAME as DATABASE;
 use rustix::process::{Resource, geteuid, getrlimit};
 
-use super::{Finding, doors};
+use super::{Finding, doors, secrets};
 use crate::env_vars::Env;
 use crate::session::{self, Session};
 use crate::{offline, settings};
@@ -28,7 +28,7 @@ const BEFORE_US: u64 = 1_767_225_600;
 /// How far a file of ours may lie in the future before the clock is to blame; in seconds.
 const SLACK: u64 = 300;
 
-pub(super) fn findings(env: &Env, session: &Session) -> Vec<Finding> {
+pub(super) async fn findings(env: &Env, session: &Session) -> Vec<Finding> {
     if session.is_elsewhere() {
         let says = "--url names a process elsewhere: settings, files and limits of this machine are not looked at";
         return vec![Finding::unknown("here", says)];
@@ -47,13 +47,20 @@ pub(super) fn findings(env: &Env, session: &Session) -> Vec<Finding> {
                 Finding::good("factories", "each candidate has its factory"),
                 selections(&runtime),
                 dependencies(&runtime),
-                secrets(&settings),
+                secrets::fetched(&runtime).await,
+                secrets::files(&settings),
             ]);
             findings.extend(key(&settings));
             findings.extend(doors::tcp(&settings, session));
         }
         Err(_) => {
-            for check in ["factories", "selections", "dependencies", "secret_files"] {
+            for check in [
+                "factories",
+                "selections",
+                "dependencies",
+                "secrets",
+                "secret_files",
+            ] {
                 findings.push(Finding::unknown(check, "the settings have faults"));
             }
         }
@@ -182,37 +189,6 @@ fn cycle(needs: &BTreeMap<Slot, Vec<Slot>>) -> Option<Vec<Slot>> {
     needs
         .keys()
         .find_map(|slot| walk(slot, needs, &mut Vec::new(), &mut done))
-}
-
-/// Files that hold secrets must be nobody else's to read.
-fn secrets(settings: &Settings) -> Finding {
-    let directory = settings.secrets_dir();
-    let entries = match std::fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Finding::good("secret_files", "there are none");
-        }
-        Err(error) => {
-            let says = format!("{} cannot be read: {error}", directory.display());
-            return Finding::bad("secret_files", says);
-        }
-    };
-    let (mut open, mut count) = (Vec::new(), 0_usize);
-    for entry in entries.flatten() {
-        count += 1;
-        let closed = entry.metadata().is_ok_and(|file| file.mode() & 0o077 == 0);
-        if !closed {
-            open.push(entry.path().display().to_string());
-        }
-    }
-    if open.is_empty() {
-        return Finding::good(
-            "secret_files",
-            format!("{count} in {}", directory.display()),
-        );
-    }
-    let says = format!("others may read {}", open.join(", "));
-    Finding::bad("secret_files", says).fix(format!("chmod 600 {}", open.join(" ")))
 }
 
 /// The key of the admin API over TCP.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use oneiric_runtime::Client;
 use oneiric_runtime::api::StatusDoc;
 
-use super::{Finding, doors};
+use super::{Finding, doors, secrets};
 use crate::session::{self, Session};
 use crate::words;
 
@@ -53,7 +53,7 @@ fn nobody(session: &Session) -> Vec<Finding> {
         }
         None => vec![Finding::unknown("process", "none runs here")],
     };
-    for check in ["ready", "slots", "settings_used"] {
+    for check in ["ready", "slots", "settings_used", "secrets_used"] {
         findings.push(Finding::unknown(check, "there is no process to ask"));
     }
     findings
@@ -101,6 +101,10 @@ async fn ask(mut client: Client, session: &Session) -> Vec<Finding> {
             Finding::bad("settings_used", says)
                 .fix("correct them; they are read again by themselves")
         }
+    });
+    findings.push(match client.secrets().await {
+        Ok(reply) => secrets::used(&reply.doc),
+        Err(error) => Finding::failed("secrets_used", &session::failure(error)),
     });
     if !status.process.state_persists {
         let says = "selections, activity and history are gone with the process";
