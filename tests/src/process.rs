@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -320,17 +320,22 @@ impl Process {
     }
 }
 
-/// Asks again and again until the answer is yes, for what no event tells of.
-///
-/// Nothing is asserted about how long it takes: the number of turns is far more than any machine
-/// needs, and what `is_so` does takes time of its own.
+/// Asks again and again until the answer is yes, for what no event tells of. Nothing is asserted
+/// about how long it takes.
 #[track_caller]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever waits for another process needs the time that passes"
+)]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let came = (0..5_000).any(|_| {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "it never came about that {what}"
+        );
         std::thread::yield_now();
-        is_so()
-    });
-    assert!(came, "it never came about that {what}");
+    }
 }
 
 impl Drop for Process {

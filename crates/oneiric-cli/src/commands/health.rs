@@ -189,8 +189,8 @@ mod tests {
         .unwrap();
         let expected = "\
 slot           provider  health    asked    took  says
-adapter/cache  file      bad       3 s ago  1 ms  critical: disk full
-a/b            x         good      3 s ago  1 ms  ok
+adapter/cache  file      bad       3 s ago  2 ms  critical: disk full
+a/b            x         good      3 s ago  2 ms  ok
 a/c            -         inactive  -        -     inactive
 a/d            -         bad       -        -     failed: see `oneiric status a/d`
 ";

@@ -440,8 +440,14 @@ impl Model {
                 operation: "token".into(),
                 input: Value::Null,
             };
-            let token = runtime.call(request).await.unwrap().output;
-            assert_eq!(token, format!("value {}", self.rotations), "{name}");
+            // What a pause kept from it, it is told after it is resumed.
+            let newest = format!("value {}", self.rotations);
+            soon(async {
+                while runtime.call(request.clone()).await.unwrap().output != *newest {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
             let selected = self.good.selections.get(&of).map(|index| PROVIDERS[*index]);
             let operator = snapshot
                 .selection(&slot(name))
