@@ -100,9 +100,10 @@ fn p68_a_pause_in_one_shell_refuses_the_next_call_in_another() {
     process.oneiric(&["call", "service/clock", "now"]).ok();
     let said = process.oneiric(&["status"]).ok();
     assert!(
-        said.contains("active, paused by uid:") && said.contains(": migrating the index"),
+        said.contains("active, paused  ") && said.contains("\nadapter/cache: paused by uid:"),
         "{said}"
     );
+    assert!(said.contains(": migrating the index\n"), "{said}");
     assert!(process.oneiric(&["list"]).ok().contains("active, paused"));
     let said = process.oneiric(&["activity"]).ok();
     let row: Vec<&str> = said.lines().nth(1).unwrap().split_whitespace().collect();
@@ -188,7 +189,7 @@ fn names_that_are_not_there_are_refused_with_what_may_be_meant() {
     let said = process
         .oneiric(&["pause", "adapter/cache", "--for", "31d"])
         .failed(2);
-    assert!(said.contains("30 days"), "{said}");
+    assert!(said.contains("from 1s to 30d"), "{said}");
     let note = "n".repeat(2_000);
     process
         .oneiric(&["pause", "adapter/cache", "--note", &note])
@@ -229,7 +230,12 @@ fn p69_drain_waits_for_the_call_that_runs() {
     let document = process
         .oneiric(&["drain", "adapter/cache", "--wait", "--json"])
         .json();
-    assert_eq!(document["schema"], "oneiric.activity/1");
+    // As without waiting.
+    assert_eq!(document["schema"], "oneiric.activity_change/1");
+    assert_eq!(
+        (&document["now"]["drained"], &document["before"]),
+        (&true.into(), &"draining".into())
+    );
     process.oneiric(&["resume", "adapter/cache"]).ok();
 }
 
@@ -374,4 +380,66 @@ fn what_was_acknowledged_before_a_kill_is_there_afterwards_and_nothing_else() {
         process.signal("KILL");
         place = process.into_place();
     }
+}
+
+#[test]
+fn a_call_outlives_whoever_stops_waiting_for_it_and_a_swap_ends_it() {
+    let process = Process::start(&format!(
+        "{SLOW}\n[lifecycle]\ndrain_ms = 100\n[[candidates]]\nslot = \"adapter/stuck\"\nprovider = \"memory\"\n\
+         factory = \"oneiric.builtins:memory_cache\"\npriority = -1\n"
+    ));
+    let words = [
+        "call",
+        "adapter/stuck",
+        "get",
+        "\"a\"",
+        "--timeout",
+        "200ms",
+    ];
+    let said = process.oneiric(&words).failed(8);
+    assert!(
+        said.contains("no answer within 200 ms; the call goes on (cli.timed_out)"),
+        "{said}"
+    );
+    assert_eq!(shown(&process, "adapter/stuck")["in_flight"], 1);
+    // Interrupted, too.
+    let mut call = begin(&process, &words[..4]);
+    eventually("the second call is in flight", || {
+        shown(&process, "adapter/stuck")["in_flight"] == 2
+    });
+    call.kill().unwrap();
+    call.wait().unwrap();
+    process.oneiric(&["swap", "adapter/stuck", "memory"]).ok();
+    eventually("nothing is in flight", || {
+        shown(&process, "adapter/stuck")["in_flight"] == 0
+    });
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_not_found_and_what_may_be_meant_is_told() {
+    let process = Process::start(CACHES);
+    for (words, meant) in [
+        (vec!["list", "adaptor"], "adapter"),
+        (vec!["list", "adaptor", "--offline"], "adapter"),
+        (vec!["watch", "adapter/cahce"], "adapter/cache"),
+        (vec!["status", "adapter/cahce"], "adapter/cache"),
+        (vec!["resume", "adapter/cahce"], "adapter/cache"),
+    ] {
+        let said = process.oneiric(&words).failed(4);
+        assert!(
+            said.contains(meant) && said.contains("hint: "),
+            "{words:?}: {said}"
+        );
+        assert!(!said.contains("pause"), "{words:?}: {said}");
+    }
+    // A domain that every program knows may be empty.
+    let said = process.oneiric(&["list", "task"]).ok();
+    assert!(said.contains("nothing is registered in task"), "{said}");
+    let said = process
+        .oneiric(&["pause", "adapter/cache", "--for", "0s"])
+        .failed(2);
+    assert!(
+        said.contains("from 1s to 30d") && !said.contains("for_ms"),
+        "{said}"
+    );
 }

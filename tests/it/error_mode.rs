@@ -26,20 +26,20 @@ directory = "/dev/null/entries"
 }
 
 #[test]
-fn p85_in_production_an_error_names_no_place_and_the_log_does() {
+fn p85_the_owner_is_told_the_full_words_everywhere_alike() {
     let process = Process::start(&settings("production"));
     let error = process
         .oneiric(&["swap", "adapter/cache", "file", "--json"])
         .failed_json(7);
-    let text = error.to_string();
-    assert!(!text.contains("/dev/null"), "{text}");
-    // What it is about is still there, and how to find the rest.
-    assert!(
-        error["message"].as_str().unwrap().contains("entries"),
-        "{text}"
-    );
-    assert!(error["request_id"].is_string(), "{text}");
-    process.wait_for_line("/dev/null/entries");
+    // Somebody who reads "the directory entries" would look for one beside the settings.
+    let place = "/dev/null/entries";
+    for said in [&error["message"], &error["details"]] {
+        assert!(said.to_string().contains(place), "{error}");
+    }
+    assert!(error["request_id"].is_string(), "{error}");
+    let said = process.oneiric(&["status", "adapter/cache"]).ok();
+    assert!(said.contains(place), "{said}");
+    process.wait_for_line(place);
 }
 
 #[test]
@@ -52,8 +52,8 @@ fn p85_in_development_an_error_names_everything() {
 }
 
 #[test]
-fn p85_in_development_the_causes_stand_below_an_error() {
-    for (mode, shown) in [("production", false), ("development", true)] {
+fn p85_to_the_owner_the_causes_stand_below_an_error_in_every_mode() {
+    for mode in ["production", "development"] {
         let process = Process::start(&settings(mode));
         // A directory in the place of the file is unreadable for everybody.
         let file = process.place().path().join("oneiric.toml");
@@ -62,9 +62,9 @@ fn p85_in_development_the_causes_stand_below_an_error() {
         let reload = ["reload", "--socket", ".oneiric/admin.sock"];
         let said = process.oneiric(&reload).failed(3);
         let below = said.lines().nth(1).unwrap_or_default();
-        assert_eq!(below.starts_with("  cannot read "), shown, "{said}");
+        assert!(below.starts_with("  cannot read "), "{said}");
         let document = process.oneiric(&[&reload[..], &["--json"]].concat());
         let document = document.failed_json(3);
-        assert_eq!(document["detail"].is_string(), shown, "{document}");
+        assert!(document["detail"].is_string(), "{document}");
     }
 }

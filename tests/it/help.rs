@@ -66,6 +66,7 @@ fn the_help_lists_every_command_exit_code_and_variable() {
         "ONEIRIC_FACTORY_ALLOWLIST",
         "ONEIRIC_STACK_ORDER",
         "NO_COLOR",
+        "TERM",
     ] {
         assert!(help.contains(variable), "{variable}: {help}");
     }

@@ -2,6 +2,7 @@
 
 use std::fs::{Permissions, set_permissions};
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -127,6 +128,132 @@ fn p84_a_command_reaches_a_process_elsewhere_as_whom_it_says_it_is() {
     );
     let (code, _) = process.stop();
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn each_way_not_to_reach_a_process_elsewhere_has_a_next_step_in_words() {
+    let (process, url) = start(CACHES);
+    let place = process.place();
+    let other = CertifiedIssuer::self_signed(
+        CertificateParams::new(Vec::new()).unwrap(),
+        KeyPair::generate().unwrap(),
+    );
+    place.write("other.pem", &other.unwrap().pem());
+    let named = url.replace("127.0.0.1", "localhost");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = format!("https://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let ca = ["--ca-file", "ca.pem"];
+    let read = ["--token-file", "read"];
+    for (words, code, said, step) in [
+        (vec!["--url", &url], 3, "which authority", "--ca-file FILE"),
+        (
+            [&["--url", &url][..], &["--ca-file", "other.pem"]].concat(),
+            5,
+            "its certificate comes from another authority",
+            "--ca-file FILE",
+        ),
+        (
+            [&["--url", &named][..], &ca].concat(),
+            5,
+            "is not for localhost but for 127.0.0.1",
+            "as the certificate has it",
+        ),
+        (
+            [&["--url", &closed][..], &ca].concat(),
+            8,
+            "nothing answers",
+            "[admin.tcp]",
+        ),
+        (
+            [&["--url", &url][..], &ca].concat(),
+            5,
+            "request ",
+            "--token-file FILE",
+        ),
+        (
+            [&["--url", &url][..], &ca, &read].concat(),
+            5,
+            "may only read",
+            "the role `operate`",
+        ),
+        (
+            vec!["--url", &url, "--socket", "s"],
+            2,
+            "cannot be used with",
+            "--help",
+        ),
+    ] {
+        let answer = place.oneiric(&[&words[..], &["swap", "adapter/cache"]].concat());
+        let text = answer.failed(code);
+        assert!(
+            text.contains(said) && text.contains(step),
+            "{words:?}: {text}"
+        );
+        assert!(
+            !text.contains("(\"") && !text.contains("BadSignature"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn p85_a_reader_elsewhere_learns_no_place_from_any_command_and_the_owner_does() {
+    let (process, url) = start(&CACHES.replace("\"entries\"", "\"/dev/null/deep/entries\""));
+    let place = process.place();
+    let here = place.path().display().to_string();
+    let swap = ["swap", "adapter/cache", "file", "--json"];
+    let owner = place.oneiric(&swap).failed_json(7);
+    assert!(
+        owner["message"]
+            .to_string()
+            .contains("/dev/null/deep/entries"),
+        "{owner}"
+    );
+    assert!(
+        owner["details"]
+            .to_string()
+            .contains("/dev/null/deep/entries"),
+        "{owner}"
+    );
+    let good = std::fs::read_to_string(place.path().join("oneiric.toml")).unwrap();
+    place.write(
+        "oneiric.toml",
+        &format!("{good}\n[selections]\n\"adapter/cache\" = \"file\"\n"),
+    );
+    let owner = place.oneiric(&["reload", "--json"]).failed_json(7);
+    assert!(
+        owner.to_string().contains("/dev/null/deep/entries"),
+        "{owner}"
+    );
+    for token in ["read", "operate"] {
+        let elsewhere = ["--url", &url, "--ca-file", "ca.pem", "--token-file", token];
+        let mut asked = vec![
+            vec!["status"],
+            vec!["status", "adapter/cache"],
+            vec!["health"],
+            vec!["explain", "adapter/cache"],
+            vec!["config", "show", "--origin"],
+            vec!["secrets", "list"],
+            vec!["state", "show"],
+            vec!["activity"],
+        ];
+        if token == "operate" {
+            asked.push(vec!["swap", "adapter/cache", "file"]);
+            asked.push(vec!["reload"]);
+        }
+        for words in asked {
+            for json in [&[][..], &["--json"]] {
+                let told = place.oneiric(&[&words[..], json, &elsewhere].concat());
+                let text = format!("{}{}", told.stdout, told.stderr);
+                assert!(!text.is_empty(), "{words:?}");
+                assert!(
+                    !text.contains("/dev/null") && !text.contains(&here),
+                    "{words:?} {text}"
+                );
+            }
+        }
+    }
 }
 
 /// Says that a test does nothing, where nobody is watching as well as where somebody is. Where `CI` is set, a test

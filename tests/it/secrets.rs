@@ -173,7 +173,7 @@ fn a_secret_that_was_exchanged_reaches_its_user_on_rotate() {
     assert_eq!(said["details"]["secrets"][0]["outcome"], "failed");
     assert_eq!(instance(&process), before);
     let listed = process.oneiric(&["secrets", "list"]).ok();
-    assert!(listed.contains("missing"), "{listed}");
+    assert!(listed.contains(" unsafe "), "{listed}");
     assert!(
         listed.contains("chmod 600 (domains.secret_unsafe)"),
         "{listed}"

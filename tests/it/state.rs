@@ -347,3 +347,39 @@ fn what_is_too_long_is_refused_and_nothing_changes() {
     assert_eq!(serves(&process), "memory");
     assert_eq!(get(&process, "/v1/history")["revisions"], json!([]));
 }
+
+#[test]
+fn where_a_file_cannot_go_every_command_says_the_same() {
+    let process = Process::start(CACHES);
+    let place = process.place();
+    place.write("there.toml", "");
+    place.write("there.db", "");
+    for (words, code, step) in [
+        (vec!["init", "there.toml"], 2, "--force"),
+        (vec!["state", "backup", "there.db"], 2, "name another file"),
+        (vec!["init", "no/x.toml"], 8, "in a directory that is there"),
+        (
+            vec!["state", "backup", "no/x.db"],
+            8,
+            "in a directory that is there",
+        ),
+        (vec!["state", "backup", "."], 3, "name a file"),
+        (
+            vec!["state", "check", "there.db"],
+            3,
+            "cannot be restored; use another",
+        ),
+        (
+            vec!["state", "restore", "there.db", "--yes"],
+            3,
+            "cannot be restored; use another",
+        ),
+    ] {
+        let said = process.oneiric(&words).failed(code);
+        assert!(
+            said.contains("hint: ") && said.contains(step),
+            "{words:?}: {said}"
+        );
+        assert!(!said.contains("may read it"), "{words:?}: {said}");
+    }
+}

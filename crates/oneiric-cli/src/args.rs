@@ -144,6 +144,37 @@ pub(crate) enum Command {
     Complete(Complete),
 }
 
+impl Command {
+    /// The name of a command that looks at files of this machine or changes them, and asks no process.
+    pub(crate) const fn acts_here(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Run(_) => "run",
+            Self::Init(_) => "init",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+            Self::Ask(Ask::List(List { offline: true, .. })) => "list --offline",
+            Self::Ask(Ask::Explain(Explain { offline: true, .. })) => "explain --offline",
+            Self::Ask(Ask::Metrics(Metrics { reference: true })) => "metrics --reference",
+            Self::Ask(Ask::Config(config)) => match &config.command {
+                ConfigCommand::Show(ConfigShow { offline: true, .. }) => "config show --offline",
+                ConfigCommand::Explain(ConfigExplain { offline: true, .. }) => {
+                    "config explain --offline"
+                }
+                ConfigCommand::Check(_) => "config check",
+                ConfigCommand::Schema(_) => "config schema",
+                _ => return None,
+            },
+            Self::Ask(Ask::State(state)) => match &state.action {
+                StateAction::Check(_) => "state check",
+                StateAction::Restore(_) => "state restore",
+                _ => return None,
+            },
+            // What the shells ask about a line that has --url in it is about that process.
+            Self::Ask(_) | Self::Complete(_) => return None,
+        })
+    }
+}
+
 /// What a running process can be asked.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ask {
@@ -195,6 +226,7 @@ impl Ask {
             Self::Swap(args) => Some(&args.slot),
             Self::Health(args) => args.slot.as_deref(),
             Self::History(args) => args.slot.as_deref(),
+            Self::Watch(args) => args.slot.as_deref(),
             _ => None,
         }
     }
@@ -301,7 +333,10 @@ Examples:
   echo '\"greeting\"' | oneiric call adapter/cache get -
   oneiric call service/clock now
 
-Words of the form NAME=TEXT and NAME:=JSON make an object. The answer is printed as JSON.")]
+Words of the form NAME=TEXT and NAME:=JSON make an object. The answer is printed as JSON.
+
+Whoever stops waiting, by --timeout or Ctrl-C, does not stop the call: it goes on in the process until the
+component answers, for admin.request_timeout_ms at most. A swap of the slot ends it lifecycle.drain_ms later.")]
 pub(crate) struct Call {
     /// The slot, such as `adapter/cache`
     pub(crate) slot: String,
@@ -310,6 +345,9 @@ pub(crate) struct Call {
     /// JSON, `-` for JSON on stdin, or NAME=TEXT and NAME:=JSON words; nothing is `null`
     #[arg(value_name = "INPUT", allow_negative_numbers = true)]
     pub(crate) input: Vec<String>,
+    /// Waits no longer than this for the answer, such as 30s; the call goes on [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

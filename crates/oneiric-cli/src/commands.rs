@@ -49,6 +49,11 @@ pub(crate) fn run(
     stderr: Paint,
 ) -> Result<Output, Failure> {
     let Cli { global, command } = cli;
+    if let (Some(name), Some(_)) = (command.acts_here(), &global.remote.url) {
+        let message = format!("`{name}` acts on this machine, and --url names a process elsewhere");
+        let failure = Failure::new("cli.usage", ErrorKind::Usage, message);
+        return Err(failure.hint("leave --url away, or run it on the machine that is meant"));
+    }
     let ask = match command {
         Command::Run(_) => return run::run(&global, env, stderr),
         Command::Init(args) => return shielded(|| init::run(&args)),

@@ -48,6 +48,19 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total))
 }
 
+/// The longest pause that ends by itself: 30 days.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 86_400);
+
+/// Reads how long a pause is to last: as [`parse`], from a second to 30 days.
+pub(crate) fn pause(text: &str) -> Result<Duration, String> {
+    let time = parse(text)?;
+    if (Duration::from_secs(1)..=LONGEST_PAUSE).contains(&time) {
+        Ok(time)
+    } else {
+        Err("a pause lasts from 1s to 30d, or without --for until it is resumed".to_owned())
+    }
+}
+
 fn unreadable() -> String {
     "a duration is such as 30s, 5m, 1h30m or 250ms".to_owned()
 }
@@ -76,6 +89,20 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_pause_has_bounds_that_are_told_as_they_are_typed() {
+        for fits in ["1s", "30m", "30d"] {
+            assert_eq!(pause(fits), parse(fits));
+        }
+        for wrong in ["0s", "999ms", "30d1s", "31d"] {
+            assert!(
+                pause(wrong).unwrap_err().contains("from 1s to 30d"),
+                "{wrong}"
+            );
+        }
+        assert!(pause("5").unwrap_err().contains("the unit is missing"));
     }
 
     #[test]

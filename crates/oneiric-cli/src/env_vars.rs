@@ -51,8 +51,8 @@ pub(crate) const WATCHDOG_PID: Variable = Variable {
 /// What `run` logs.
 pub(crate) const LOG: Variable = Variable {
     name: "ONEIRIC_LOG",
-    doc: "what `run` logs to stderr: error, warn (default), info, debug, trace, or a filter such \
-          as `warn,oneiric_lifecycle=debug`",
+    doc: "what `run` logs to stderr: error, warn, info, debug, trace, or a filter such as \
+          `warn,oneiric=info` (default)",
 };
 /// Which factories may be used.
 pub(crate) const FACTORY_ALLOWLIST: Variable = Variable {
@@ -103,8 +103,14 @@ pub(crate) const NO_COLOR: Variable = Variable {
     doc: "if set and not empty, no colours, unless --color always",
 };
 
+/// What the terminal can do.
+pub(crate) const TERM: Variable = Variable {
+    name: "TERM",
+    doc: "if `dumb`, no colours, unless --color always",
+};
+
 /// All of them, in the order of the help text.
-pub const ALL: [Variable; 16] = [
+pub const ALL: [Variable; 17] = [
     CONFIG,
     STATE_DIR,
     STATE_DIRECTORY,
@@ -118,6 +124,7 @@ pub const ALL: [Variable; 16] = [
     KEY_FILE,
     SETTING,
     NO_COLOR,
+    TERM,
     NOTIFY_SOCKET,
     WATCHDOG_USEC,
     WATCHDOG_PID,

@@ -11,6 +11,10 @@ use crate::exit::Exit;
 use crate::hint;
 use crate::paint::{Paint, Style, harmless};
 
+/// What to do where a file cannot be written.
+pub(crate) const NO_TARGET: &str =
+    "name a file in a directory that is there and that this user may write to";
+
 /// What is behind an error. Rare and long, so it does not stand in every failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Behind(pub(crate) String);
@@ -108,7 +112,18 @@ impl Failure {
             let hint = paint.text(Style::Heading, "hint:");
             text.push_str(&format!("\n{hint} {}\n", harmless(next)));
         }
+        if let Some(id) = self.logged_as() {
+            let line = format!("request {}: the log of the process has more", harmless(id));
+            text.push_str(&format!("\n{}\n", paint.text(Style::Faint, line)));
+        }
         text
+    }
+
+    /// The request under which the log of the process has more, where it is likely to.
+    fn logged_as(&self) -> Option<&str> {
+        use ErrorKind::{Denied, Internal, Timeout, Unavailable};
+        let has_more = matches!(self.kind, Denied | Internal | Timeout | Unavailable);
+        self.request_id.as_deref().filter(|_| has_more)
     }
 
     /// The error document: the admin API's fields and the exit code. A `request_id` is in it only when
@@ -158,6 +173,26 @@ mod tests {
             text,
             "error: it is\\u{7} busy (test.bad\\u{1b})\n\nhint: wait\n"
         );
+    }
+
+    #[test]
+    fn what_the_log_has_more_about_is_told_with_the_id_of_the_request() {
+        let text = |kind| {
+            let mut failure = Failure::new("test.bad", kind, "no");
+            failure.request_id = Some("7-1".into());
+            failure.for_people(Paint::new(false))
+        };
+        for kind in [
+            ErrorKind::Internal,
+            ErrorKind::Unavailable,
+            ErrorKind::Denied,
+        ] {
+            assert_eq!(
+                text(kind),
+                "error: no (test.bad)\n\nrequest 7-1: the log of the process has more\n"
+            );
+        }
+        assert_eq!(text(ErrorKind::NotFound), "error: no (test.bad)\n");
     }
 
     #[test]

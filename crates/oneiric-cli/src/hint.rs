@@ -19,6 +19,20 @@ pub(crate) fn of(code: &str) -> Option<&'static str> {
             "whoever may write to that directory can pose as the process; keep the socket in a \
              directory of the user who runs it"
         }
+        "runtime.unreachable" => {
+            "see that it runs, and that its settings have `[admin.tcp]` listen at that address"
+        }
+        "runtime.tls_failed" => {
+            "--ca-file FILE names the authority that its certificate comes from, and --url the host as \
+             the certificate has it"
+        }
+        "runtime.unauthenticated" => {
+            "show who asks with --token-file FILE, or with --cert FILE and --key FILE; its settings know \
+             tokens in `[[admin.tokens]]` and certificates in `[admin.client_roles]`"
+        }
+        "runtime.role_denied" => {
+            "use a token or a certificate that has the role `operate`, or ask on the machine itself"
+        }
         "runtime.socket_denied" => "run this as the user who started the process",
         "core.tied" => {
             "see who is tied with `oneiric explain SLOT`, and select one with `oneiric swap SLOT \
@@ -39,7 +53,15 @@ mod tests {
 
     #[test]
     fn hints_are_sentences_without_an_end() {
-        for code in ["runtime.not_running", "core.tied", "core.invalid_slot"] {
+        for code in [
+            "runtime.not_running",
+            "runtime.unreachable",
+            "runtime.tls_failed",
+            "runtime.unauthenticated",
+            "runtime.role_denied",
+            "core.tied",
+            "core.invalid_slot",
+        ] {
             let hint = of(code).expect(code);
             assert!(!hint.ends_with('.') && !hint.contains("  "), "{hint}");
         }

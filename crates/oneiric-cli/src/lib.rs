@@ -53,14 +53,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: &Env, io: &mut Io<'_>)
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return not_a_command(&error, &args, io),
+        Err(error) => return not_a_command(&without_hidden(error), &args, io),
     };
     let json = cli.global.json;
     io.for_programs |= json;
     let colours = |is_terminal| match cli.global.color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => is_terminal && env.value(env_vars::NO_COLOR).is_none(),
+        Color::Auto => {
+            let is_dumb = env.value(env_vars::TERM).is_some_and(|term| term == "dumb");
+            is_terminal && !is_dumb && env.value(env_vars::NO_COLOR).is_none()
+        }
     };
     let (out, err) = (
         colours(io.stdout_is_terminal),
@@ -97,6 +100,38 @@ fn refuse(failure: &Failure, json: bool, io: &mut Io<'_>, paint: Paint) -> Exit 
     };
     tell(io, &text);
     failure.exit()
+}
+
+/// Takes the commands that are for the shells' scripts out of what is suggested in place of a misspelt word.
+fn without_hidden(mut error: clap::Error) -> clap::Error {
+    use clap::CommandFactory;
+    use clap::error::{ContextKind, ContextValue};
+    let cli = Cli::command();
+    let hidden = cli
+        .get_subcommands()
+        .filter(|command| command.is_hide_set());
+    let hidden: Vec<&str> = hidden.map(clap::Command::get_name).collect();
+    let is_shown = |name: &String| !hidden.iter().any(|hidden| name.contains(hidden));
+    for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
+        let left = match error.remove(kind) {
+            Some(ContextValue::String(name)) if is_shown(&name) => ContextValue::String(name),
+            Some(ContextValue::Strings(mut names)) => {
+                names.retain(is_shown);
+                if names.is_empty() {
+                    continue;
+                }
+                ContextValue::Strings(names)
+            }
+            _ => continue,
+        };
+        error.insert(kind, left);
+    }
+    // The tips are texts made of the same names.
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| is_shown(&tip.to_string()));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
 }
 
 /// Help, the version, or words that are no command.
@@ -183,6 +218,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_hidden_is_not_suggested() {
+        for words in [
+            &["nope"][..],
+            &["--hlep"],
+            &["complet"],
+            &["completee", "x"],
+            &["status", "--lin"],
+        ] {
+            let (code, _, stderr) = oneiric(words);
+            assert_eq!(code, 2, "{words:?}");
+            let names: Vec<&str> = stderr
+                .split(|letter: char| !letter.is_alphanumeric())
+                .collect();
+            assert!(!names.contains(&"complete"), "{words:?}: {stderr}");
+        }
+        let (_, _, stderr) = oneiric(&["--hlep"]);
+        assert!(stderr.contains("--help"), "{stderr}");
+    }
+
+    #[test]
     fn with_json_wrong_words_are_a_document_too() {
         let (code, stdout, stderr) = oneiric(&["swop", "--json"]);
         assert_eq!((code, stdout.as_str()), (2, ""));
@@ -204,6 +259,54 @@ mod tests {
             document["message"],
             "the following required arguments were not provided: <SLOT>"
         );
+    }
+
+    #[test]
+    fn what_acts_on_this_machine_does_not_take_a_process_elsewhere() {
+        for words in [
+            &["run"][..],
+            &["init", "/nowhere/x.toml"],
+            &["list", "--offline"],
+            &["explain", "adapter/cache", "--offline"],
+            &["config", "check"],
+            &["config", "show", "--offline"],
+            &["state", "check"],
+            &["state", "restore", "x.db", "--yes"],
+            &["man"],
+        ] {
+            let (code, stdout, stderr) = oneiric(&[words, &["--url", "https://a:1"]].concat());
+            assert_eq!((code, stdout.as_str()), (2, ""), "{words:?}: {stderr}");
+            assert!(
+                stderr.contains("acts on this machine"),
+                "{words:?}: {stderr}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_dumb_terminal_gets_no_colours_unless_they_are_asked_for() {
+        for (term, option, coloured) in [
+            ("xterm", "auto", true),
+            ("dumb", "auto", false),
+            ("dumb", "always", true),
+        ] {
+            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            let mut stdin = std::io::empty();
+            let mut io = Io::in_memory(&mut stdin, &mut stdout, &mut stderr);
+            io.stderr_is_terminal = true;
+            let env = Env::new([("TERM".into(), term.into())]);
+            let words = ["oneiric", "call", "no-slot", "x", "--color", option];
+            run(words.map(OsString::from), &env, &mut io);
+            let said = String::from_utf8(stderr).unwrap();
+            assert_eq!(said.contains('\u{1b}'), coloured, "{term} {option}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_either_here_or_elsewhere() {
+        let (code, _, stderr) = oneiric(&["status", "--socket", "s", "--url", "https://a:1"]);
+        assert_eq!(code, 2);
+        assert!(stderr.contains("cannot be used with"), "{stderr}");
     }
 
     #[test]

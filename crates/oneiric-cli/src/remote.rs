@@ -51,10 +51,16 @@ impl Remote {
 
     /// Reads the files. Blocks.
     pub(crate) fn builder(&self) -> Result<ClientBuilder, Failure> {
-        let mut builder = ClientBuilder::url(&self.url);
-        if let Some(path) = &self.authorities {
-            builder = builder.authorities(read(path, false)?);
-        }
+        let Some(authorities) = &self.authorities else {
+            let message = "nothing says which authority its certificate must come from";
+            let code = "runtime.client_misconfigured";
+            let failure = Failure::new(code, ErrorKind::Config, message);
+            return Err(failure.hint(
+                "--ca-file FILE (or ONEIRIC_CA_FILE) names a file with the authority's certificate, in PEM form",
+            ));
+        };
+        let builder = ClientBuilder::url(&self.url);
+        let mut builder = builder.authorities(read(authorities, false)?);
         if let Some(path) = &self.token {
             let token = String::from_utf8(read(path, true)?)
                 .map_err(|_| unusable(path, "it is not UTF-8 text"))?;
@@ -116,8 +122,24 @@ mod tests {
         );
         global.socket = Some("s".into());
         assert_eq!(Remote::of(&global, &env), None);
+        global.socket = None;
         global.remote.url = Some("https://o:1".to_owned());
         assert_eq!(Remote::of(&global, &env).unwrap().url, "https://o:1");
+    }
+
+    #[test]
+    fn without_an_authority_the_option_for_one_is_named() {
+        let mut global = Global::default();
+        global.remote.url = Some("https://a:1".to_owned());
+        let remote = Remote::of(&global, &Env::default()).unwrap();
+        let failure = remote.builder().unwrap_err();
+        assert_eq!(failure.code, "runtime.client_misconfigured");
+        assert!(
+            failure
+                .hint
+                .unwrap()
+                .starts_with("--ca-file FILE (or ONEIRIC_CA_FILE)")
+        );
     }
 
     #[test]
@@ -130,6 +152,7 @@ mod tests {
         let readable = std::fs::Permissions::from_mode(0o644);
         std::fs::set_permissions(&path, readable).unwrap();
         let mut global = Global::default();
+        global.remote.ca_file = Some(path.clone());
         global.remote.url = Some("https://a:1".to_owned());
         for wrong in [path, "/nowhere".into()] {
             global.remote.token_file = Some(wrong);

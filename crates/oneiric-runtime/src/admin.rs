@@ -29,6 +29,7 @@ mod problem;
 mod replay;
 mod request_log;
 mod routes;
+mod seldom;
 mod shares;
 #[cfg(feature = "tls")]
 mod site;

@@ -15,6 +15,8 @@ mod events;
 mod send;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_words;
 
 use std::{io, time::Duration};
 

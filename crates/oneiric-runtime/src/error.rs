@@ -110,7 +110,7 @@ pub enum RuntimeError {
     #[error(transparent)]
     Change(InvalidChange),
     /// There is nothing to pause, drain or resume under that name.
-    #[error("there is nothing to pause at {scope}")]
+    #[error("there is nothing at {scope}")]
     ScopeUnknown {
         /// What was named.
         scope: ActivityScope,

@@ -32,8 +32,8 @@ use crate::{
     settings::{LogFormat, LogSettings},
 };
 
-/// What is logged where nothing is said about it: what somebody has to look at.
-pub const DEFAULT_FILTER: &str = "warn";
+/// What is logged where nothing is said about it: what somebody has to look at, and who changed what here.
+pub const DEFAULT_FILTER: &str = "warn,oneiric=info";
 
 /// A text that is no log filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@
 //! slots, outcomes, routes and statuses, all of them bounded.
 
 mod probes;
+mod sorted;
 mod table;
 
 use std::fmt;
@@ -294,7 +295,7 @@ impl Runtime {
         for status in self.lifecycle().statuses() {
             metrics.slot(&status);
         }
-        metrics.recorder.handle().render()
+        sorted::sorted(&metrics.recorder.handle().render())
     }
 
     /// Returns the recorder behind [`Runtime::metrics`], for programs that want to install it or add to it.

@@ -261,6 +261,7 @@ impl Runtime {
 
     async fn reload_now(&self, mut settings: Settings) -> Result<ReloadDoc, RuntimeError> {
         let begun = Instant::now();
+        self.inner.secrets.doubt_failures();
         self.check(&mut settings)?;
         let new = Arc::new(settings);
         let old = self.settings();

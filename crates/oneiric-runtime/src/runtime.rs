@@ -217,7 +217,7 @@ impl Runtime {
             () = working => {}
             () = &mut shutdown => {}
         }
-        tracing::info!("shutting down");
+        tracing::debug!("shutting down");
         keeper.stop().await;
         // What ends from now on is lifted by the next start: nothing runs that it would open the way to.
         timer.stop().await;
@@ -255,7 +255,7 @@ impl Runtime {
         results.sort_by(|(left, _), (right, _)| left.cmp(right));
         for (slot, result) in &results {
             match result {
-                Ok(report) => tracing::info!(%slot, provider = %report.to, "active"),
+                Ok(report) => tracing::debug!(%slot, provider = %report.to, "active"),
                 // Logged when it happened.
                 Err(LifecycleError::ActivationFailed { .. }) => {}
                 Err(error) => {

@@ -101,6 +101,12 @@ impl Secrets {
         Ok(given.secret)
     }
 
+    /// Has whoever asks next fetch what could not be had. To be called before an operator's action, who is not to be
+    /// told what was wrong before they mended it.
+    pub(crate) fn doubt_failures(&self) {
+        self.store.doubt_failures();
+    }
+
     /// What is known about a secret besides its value.
     pub(crate) fn view(&self, reference: &SecretRef) -> View {
         self.store.view(reference, self.settings.load().secrets.ttl)

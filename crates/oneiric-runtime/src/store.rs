@@ -210,7 +210,7 @@ impl Runtime {
             book,
             activity,
         } = opened;
-        tracing::info!(
+        tracing::debug!(
             persists = kept.persists(),
             run = kept.run(),
             selections = book.in_force.len(),

@@ -22,7 +22,7 @@ pub(crate) struct Pause {
     #[arg(long, visible_alias = "reason", value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Resumes by itself after this time, such as 30m or 2h: 1s to 30d
-    #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::parse)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::pause)]
     pub(crate) time: Option<Duration>,
     #[command(flatten)]
     pub(crate) assent: Assent,
@@ -44,7 +44,7 @@ pub(crate) struct Drain {
     #[arg(long, visible_alias = "reason", value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Resumes by itself after this time, such as 30m or 2h: 1s to 30d
-    #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::parse)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::duration::pause)]
     pub(crate) time: Option<Duration>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,

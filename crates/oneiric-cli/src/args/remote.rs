@@ -9,7 +9,7 @@ use clap::Args;
 pub(crate) struct Remote {
     /// A process that serves TCP (`admin.tcp`), in place of one on this machine [default: $ONEIRIC_URL]
     #[arg(long, global = true, value_name = "https://HOST:PORT")]
-    #[arg(help_heading = "Global options")]
+    #[arg(conflicts_with = "socket", help_heading = "Global options")]
     pub(crate) url: Option<String>,
 
     /// With --url: the file of the bearer token, for nobody else to read [default: $ONEIRIC_TOKEN_FILE]

@@ -1,5 +1,8 @@
 //! `call`: any operation of any component, native or not.
 
+use std::time::Duration;
+
+use oneiric_core::ErrorKind;
 use oneiric_runtime::api::{CallDoc, CallRequest, Encoding};
 use serde_json::Value;
 
@@ -9,6 +12,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::paint::harmless;
 use crate::session::{self, Session};
+use crate::words::Micros;
 
 pub(super) async fn run(
     args: &Call,
@@ -21,12 +25,28 @@ pub(super) async fn run(
         input: input.unwrap_or(Value::Null),
     };
     let mut client = session.client().await?;
-    let reply = client.call(&request).await.map_err(|error| {
+    let limit = args.timeout.unwrap_or(Duration::MAX);
+    let Ok(answer) = tokio::time::timeout(limit, client.call(&request)).await else {
+        return Err(late(&request, limit));
+    };
+    let reply = answer.map_err(|error| {
         let mut failure = session::failure(error);
         failure.message = about(&request, &failure.message);
         failure
     })?;
     Ok(Output::new(shown(&reply.doc), reply.json))
+}
+
+/// The caller did not want to wait longer. The process is not told: the call may be about to succeed.
+fn late(request: &CallRequest, limit: Duration) -> Failure {
+    let CallRequest {
+        slot, operation, ..
+    } = request;
+    let waited = Micros(u64::try_from(limit.as_micros()).unwrap_or(u64::MAX));
+    let message = format!("{slot} {operation}: no answer within {waited}; the call goes on");
+    Failure::new("cli.timed_out", ErrorKind::Timeout, message).hint(format!(
+        "`oneiric status {slot}` shows what is in flight; if it hangs, a swap of the slot ends it"
+    ))
 }
 
 /// What went wrong, and with which call: components know neither their slot nor who asked.
@@ -76,6 +96,24 @@ mod tests {
         );
         let says_so = "adapter/cache could not be activated";
         assert_eq!(about(&request, says_so), says_so);
+    }
+
+    #[test]
+    fn whoever_stops_waiting_is_told_that_the_call_goes_on() {
+        let request = CallRequest {
+            slot: "adapter/cache".parse().unwrap(),
+            operation: "get".to_owned(),
+            input: Value::Null,
+        };
+        let failure = late(&request, Duration::from_secs(2));
+        assert_eq!(
+            (failure.code.as_str(), failure.exit().number()),
+            ("cli.timed_out", 8)
+        );
+        assert_eq!(
+            failure.message,
+            "adapter/cache get: no answer within 2 s; the call goes on"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use oneiric_runtime::settings_sample;
 use serde_json::json;
 
 use crate::args::Init;
-use crate::failure::Failure;
+use crate::failure::{Failure, NO_TARGET};
 use crate::output::Output;
 use crate::paint::harmless;
 use crate::whole_file::{Taken, write};
@@ -40,16 +40,14 @@ pub(super) fn run(args: &Init) -> Result<Output, Failure> {
         }
         Err(error) if error.kind() == IoKind::AlreadyExists => {
             let message = format!("{} is there already and was not touched", file.display());
-            let failure = Failure::new("cli.init_refused", ErrorKind::Config, message);
+            // As a backup whose name is taken.
+            let failure = Failure::new("cli.init_refused", ErrorKind::Usage, message);
             Err(failure.hint("--force replaces it; or name another file"))
         }
         Err(error) => {
             let message = format!("cannot write {}: {error}", file.display());
-            Err(Failure::new(
-                "cli.init_failed",
-                ErrorKind::Unavailable,
-                message,
-            ))
+            let failure = Failure::new("cli.init_failed", ErrorKind::Unavailable, message);
+            Err(failure.hint(NO_TARGET))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `list`: who wins, and who would like to.
 
+use oneiric_lifecycle::ActivityScope;
 use oneiric_runtime::api::{ListDoc, ListedCandidate, ListedSlot};
 
 use crate::args::List;
@@ -16,10 +17,29 @@ pub(super) async fn run(args: &List, session: &mut Session) -> Result<Output, Fa
     let (doc, json) = if args.offline {
         let domain = domain.map(name).transpose()?;
         let runtime = offline::runtime(&session.sources)?;
-        offline::document(&runtime.list(domain.as_ref()))?
+        let list = runtime.list(domain.as_ref());
+        if let Some(domain) = domain.filter(|_| list.slots.is_empty()) {
+            let known = runtime.activity(Some(&ActivityScope::Domain(domain)));
+            known.map_err(|error| {
+                let failure = Failure::of(&error);
+                match error.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            })?;
+        }
+        offline::document(&list)?
     } else {
         let mut client = session.client().await.map_err(offline::or_offline)?;
         let reply = client.list(domain).await.map_err(session::failure)?;
+        // In a domain that is known there may be nothing; one that nobody knows was misspelt.
+        if let Some(domain) = domain.filter(|_| reply.doc.slots.is_empty()) {
+            let scope = ActivityScope::Domain(name(domain)?);
+            client
+                .activity(Some(&scope))
+                .await
+                .map_err(session::failure)?;
+        }
         (reply.doc, reply.json)
     };
     let mut text = shown(&doc, domain, args.shadowed, session.paint);

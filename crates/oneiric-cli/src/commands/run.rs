@@ -344,7 +344,7 @@ mod tests {
         assert!(
             env_vars::LOG
                 .doc
-                .contains(&format!("{DEFAULT_FILTER} (default)"))
+                .contains(&format!("`{DEFAULT_FILTER}` (default)"))
         );
     }
 

@@ -55,7 +55,7 @@ fn listed(doc: &SecretsDoc, now_unix_ms: u64, paint: Paint) -> String {
 fn row(secret: &SecretDoc, now_unix_ms: u64) -> [Cell; 5] {
     let (state, style) = match (&secret.error, secret.fetched_unix_ms) {
         (Some(_), _) if secret.stale => ("stale", Style::Attention),
-        (Some(_), _) => ("missing", Style::Bad),
+        (Some(error), _) => (cannot_be_had(&error.code), Style::Bad),
         (None, Some(_)) => ("good", Style::Good),
         (None, None) => ("unused", Style::Faint),
     };
@@ -74,6 +74,18 @@ fn row(secret: &SecretDoc, now_unix_ms: u64) -> [Cell; 5] {
         Cell::maybe(expires),
         Cell::new(used_by.join(", ")),
     ]
+}
+
+/// In a word why a secret cannot be had; the line below the table says more.
+fn cannot_be_had(code: &str) -> &'static str {
+    match code {
+        "domains.secret_not_found" => "missing",
+        "domains.secret_unsafe" => "unsafe",
+        "domains.secret_unusable" => "unusable",
+        "domains.secret_unavailable" => "unavailable",
+        "domains.secret_provider_unknown" => "unknown keeper",
+        _ => "failed",
+    }
 }
 
 /// `adapter/cache redis (password)`, or the key of a setting of the process itself.
@@ -170,6 +182,8 @@ mod tests {
                               "slot": "adapter/cache", "provider": "redis"}]},
                 {"reference": "secret://file/c", "stale": false, "fetched_unix_ms": 1_000,
                  "expires_unix_ms": 9_000, "used_by": []},
+                {"reference": "secret://file/d", "stale": false, "used_by": [],
+                 "error": {"code": "domains.secret_unsafe", "message": "mode 644"}},
             ],
         }));
         let expected = "\
@@ -177,7 +191,9 @@ secret           state   fetched  expires  used by
 secret://env/A   unused  -        -        admin.tokens[0].token
 secret://file/b  stale   3 s ago  due      adapter/cache redis (password)
 secret://file/c  good    3 s ago  in 5 s   \n\
+secret://file/d  unsafe  -        -        \n\
 secret://file/b: a\\u{1b}way (domains.secret_unavailable)
+secret://file/d: mode 644 (domains.secret_unsafe)
 ";
         assert_eq!(listed(&doc.unwrap(), 4_000, Paint::new(false)), expected);
     }

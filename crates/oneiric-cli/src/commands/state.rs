@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use oneiric_core::ErrorKind;
 use oneiric_runtime::api::{DatabaseDoc, StateDoc};
 use oneiric_runtime::{RuntimeError, StateDir};
 use oneiric_sqlite::{FILE_NAME, Incoming, Restored, StateError, check, restore};
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use crate::args::{Backup, Check, Restore, State, StateAction};
 use crate::confirm::confirm;
-use crate::failure::Failure;
+use crate::failure::{Failure, NO_TARGET};
 use crate::interrupt::{Interrupts, interrupted};
 use crate::io::Io;
 use crate::output::Output;
@@ -53,7 +54,8 @@ async fn backup(args: &Backup, session: &Session) -> Result<Output, Failure> {
 
 async fn take(args: &Backup, session: &Session) -> Result<Output, Failure> {
     // Before the process is asked: a name that is taken needs no copy.
-    let mut incoming = Incoming::begin(&args.file, args.force).map_err(|error| failure(&error))?;
+    let mut incoming =
+        Incoming::begin(&args.file, args.force).map_err(|error| no_target(&error))?;
     let mut client = session.client().await?;
     let written = client.backup(&mut incoming).await;
     if let Some(error) = incoming.failed() {
@@ -80,7 +82,10 @@ fn checked(args: &Check, session: &Session) -> Result<Output, Failure> {
         None => StateDir::look(session.state_dir()).map_err(|error| not_entered(&error))?,
         Some(_) => None,
     };
-    let summary = check(file).map_err(|error| failure(&error))?;
+    let summary = check(file).map_err(|error| match &args.file {
+        Some(_) => no_backup(&error),
+        None => failure(&error),
+    })?;
     let database = DatabaseDoc::from(summary);
     let text = format!(
         "{} is whole: {}\n",
@@ -93,7 +98,7 @@ fn checked(args: &Check, session: &Session) -> Result<Output, Failure> {
 
 async fn restored(args: &Restore, io: &mut Io<'_>, session: &Session) -> Result<Output, Failure> {
     let state_dir = session.state_dir();
-    let found = check(&args.file).map_err(|error| failure(&error))?;
+    let found = check(&args.file).map_err(|error| no_backup(&error))?;
     let found = DatabaseDoc::from(found);
     let _ours = StateDir::enter(state_dir).map_err(|error| not_entered(&error))?;
     let place = state_dir.join(FILE_NAME);
@@ -149,6 +154,31 @@ fn failure(error: &StateError) -> Failure {
     let mut failure = Failure::of(error);
     failure.hint = error.hint();
     failure
+}
+
+/// Why a backup cannot be written to where it was to go; the hints of the error itself are about a state directory.
+fn no_target(error: &StateError) -> Failure {
+    let failed = failure(error);
+    match error {
+        // The directory of the file; that it cannot be looked up is no matter of reading.
+        StateError::Unreadable { path, message } | StateError::Unwritable { path, message } => {
+            let message = format!("{} cannot be written: {message}", path.display());
+            Failure::new("sqlite.unwritable", ErrorKind::Unavailable, message).hint(NO_TARGET)
+        }
+        StateError::UnsafeFile { .. } => failed.hint("name a file, one that is not there yet"),
+        _ => failed,
+    }
+}
+
+/// Why a file that was named is no backup.
+fn no_backup(error: &StateError) -> Failure {
+    let failed = failure(error);
+    match error {
+        StateError::Corrupt { .. } | StateError::Foreign { .. } => {
+            failed.hint("it cannot be restored; use another backup")
+        }
+        _ => failed,
+    }
 }
 
 fn not_entered(error: &RuntimeError) -> Failure {

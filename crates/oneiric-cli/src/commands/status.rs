@@ -2,11 +2,13 @@
 //! words below the table, so that it cannot be overlooked in a column.
 
 mod full;
+mod held;
 
 use oneiric_core::ErrorKind;
 use oneiric_runtime::api::slot::{Difference, SlotStatus};
-use oneiric_runtime::api::{ProcessDoc, StatusDoc};
+use oneiric_runtime::api::{ProcessDoc, ScopeDoc, StatusDoc};
 
+use self::held::Rule;
 use crate::args::Status;
 use crate::commands::name;
 use crate::failure::Failure;
@@ -14,7 +16,7 @@ use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
 use crate::table::{Cell, Table};
-use crate::words::{self, Millis, since};
+use crate::words::{self, since};
 
 pub(super) async fn run(args: &Status, session: &mut Session) -> Result<Output, Failure> {
     let slot = args.slot.as_deref().map(name).transpose()?;
@@ -27,8 +29,15 @@ pub(super) async fn run(args: &Status, session: &mut Session) -> Result<Output, 
         .status(slot.as_ref())
         .await
         .map_err(session::failure)?;
+    let held = |slot: &SlotStatus| slot.activity.activity != "running";
+    // Only to say more: where it is not told, what holds is in the status.
+    let rules = match reply.doc.slots.iter().any(held) {
+        true => client.activity(None).await.map(|reply| reply.doc.scopes),
+        false => Ok(Vec::new()),
+    };
     let view = View {
         doc: &reply.doc,
+        rules: &rules.unwrap_or_default(),
         now: Session::now_unix_ms(),
         paint: session.paint,
     };
@@ -55,6 +64,8 @@ fn or_without(failure: Failure) -> Failure {
 
 struct View<'a> {
     doc: &'a StatusDoc,
+    /// What is paused or draining.
+    rules: &'a [ScopeDoc],
     now: u64,
     paint: Paint,
 }
@@ -108,7 +119,7 @@ impl View<'_> {
         let failed = Cell::number(slot.calls.failed);
         [
             Cell::new(&slot.slot),
-            Cell::new(state(slot, self.now)).style(state_style(slot)),
+            Cell::new(state(slot)).style(state_style(slot)),
             Cell::maybe(slot.active.as_ref().map(|active| &active.provider)),
             Cell::maybe(slot.since_unix_ms.map(|then| since(then, self.now))),
             Cell::number(slot.calls.succeeded.saturating_add(slot.calls.failed)),
@@ -133,6 +144,9 @@ impl View<'_> {
             ));
         };
         for slot in &self.doc.slots {
+            for rule in Rule::of(slot, self.rules) {
+                note(format!("{}: {}", slot.slot, rule.said(self.now)));
+            }
             if let Some(differs) = &slot.differs {
                 note(format!("{}: {}", slot.slot, difference(slot, differs)));
             }
@@ -184,25 +198,12 @@ impl View<'_> {
     }
 }
 
-/// The state, and the activity where it is not the usual one.
-fn state(slot: &SlotStatus, now: u64) -> String {
-    if slot.activity.activity == "running" {
-        return slot.state.clone();
+/// The state, and the activity where it is not the usual one; why is said below.
+fn state(slot: &SlotStatus) -> String {
+    match slot.activity.activity.as_str() {
+        "running" => slot.state.clone(),
+        activity => format!("{}, {activity}", slot.state),
     }
-    let said = &slot.activity;
-    let scope = said
-        .scope
-        .as_ref()
-        .filter(|scope| **scope != *slot.slot.as_str());
-    let scope = scope.map(|scope| format!(" ({scope})"));
-    let who = said.who.as_ref().map(|who| format!(" by {who}"));
-    let note = said.note.as_ref().map(|note| format!(": {note}"));
-    let left = said
-        .until_unix_ms
-        .map(|until| Millis(until.saturating_sub(now)));
-    let until = left.map(|left| format!("; resumes in {left}"));
-    let more = [scope, who, note, until].map(Option::unwrap_or_default);
-    format!("{}, {}{}", slot.state, said.activity, more.concat())
 }
 
 fn state_style(slot: &SlotStatus) -> Style {
@@ -280,6 +281,7 @@ mod tests {
     pub(super) fn view(doc: &StatusDoc) -> View<'_> {
         View {
             doc,
+            rules: &[],
             now: 60_000,
             paint: Paint::new(false),
         }
@@ -323,6 +325,68 @@ adapter/cache  active  memory    3 s      7       0          0      2  -
                 "adapter/cache: flaky failed 2 s ago at probe: critical: x (lifecycle.probe_failed)",
                 "adapter/cache: the settings selection redus names nobody who is registered",
             ]
+        );
+    }
+
+    #[test]
+    fn who_paused_and_why_is_said_below_the_table_for_each_scope_that_holds() {
+        let mut slot = slot();
+        let note = "a long story ".repeat(40);
+        slot["activity"] = json!({"activity": "draining", "scope": "adapter/*", "who": "bob"});
+        let rule = |scope: &str, activity: &str, slots: Value, more: Value| {
+            let mut rule =
+                json!({"scope": scope, "activity": activity, "slots": slots, "in_flight": 0});
+            rule.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            serde_json::from_value(rule).unwrap()
+        };
+        let here = json!(["adapter/cache"]);
+        let rules: Vec<ScopeDoc> = vec![
+            rule(
+                "adapter/*",
+                "draining",
+                here.clone(),
+                json!({"who": "bob", "since_unix_ms": 57_000}),
+            ),
+            rule(
+                "adapter/cache",
+                "paused",
+                here.clone(),
+                json!({"who": "ann", "note": note, "since_unix_ms": 55_000, "until_unix_ms": 660_000}),
+            ),
+            // These hold back nobody here: another provider, and another slot.
+            rule("adapter/cache:file", "paused", here, json!({})),
+            rule(
+                "service/clock",
+                "paused",
+                json!(["service/clock"]),
+                json!({}),
+            ),
+        ];
+        let doc = doc(slot);
+        let text = View {
+            rules: &rules,
+            ..view(&doc)
+        }
+        .overview();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[3].starts_with("adapter/cache  active, draining  memory"),
+            "{text}"
+        );
+        assert_eq!(
+            lines[5..],
+            [
+                "adapter/cache: adapter/* is draining by bob 3 s ago".to_owned(),
+                format!("adapter/cache: paused by ann 5 s ago; resumes in 10 min: {note}"),
+            ]
+        );
+        // An older process, or one that does not answer any more.
+        assert!(
+            view(&doc)
+                .overview()
+                .contains("\nadapter/cache: adapter/* is draining by bob\n")
         );
     }
 

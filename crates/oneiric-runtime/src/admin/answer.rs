@@ -35,10 +35,11 @@ use super::{
     problem::{Answer, Content, Problem},
     replay::{Claim, Key, Outcome, Replays},
     request_log::Line,
+    seldom::Seldom,
     shares::{FEW_PLACES, Shares},
     table::{self, Access, Handler, Row, Verb},
 };
-use crate::{runtime::Runtime, settings::Role};
+use crate::{conceal::Audience, runtime::Runtime, settings::Role};
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -65,6 +66,7 @@ pub(super) struct Admin {
     pub(super) failures: super::failures::Failures,
     pub(super) shares: Shares,
     replays: Arc<Replays>,
+    pub(super) seldom: Seldom,
 }
 
 /// An answer and what goes with it.
@@ -94,6 +96,7 @@ impl Admin {
             failures: super::failures::Failures::default(),
             shares: Shares::new(places),
             replays: Arc::default(),
+            seldom: Seldom::default(),
         }
     }
 
@@ -140,15 +143,16 @@ impl Admin {
                 Ok(done) => done.replayed,
                 Err(problem) => problem.replayed,
             },
+            changes: table::changes(&method, &path),
             problem: result.as_ref().err(),
         };
-        line.log();
+        line.log(&self.seldom);
         #[cfg(feature = "metrics")]
         self.runtime.inner.metrics.request(route, status);
         if let Err(problem) = &result {
             self.refused(problem.code);
         }
-        let mut response = self.respond(&id, result, &place);
+        let mut response = self.respond(&id, result, &place, entrance.audience());
         // Idle connections are a convenience as long as nobody waits for their places.
         let places = entrance.places(&self);
         // A body that nobody reads ends the connection; a client that is not told would use it again in vain.
@@ -205,6 +209,7 @@ impl Admin {
         }
         let mut asked = Asked::new(caller.who.to_string(), id, params, body);
         asked.last_event = last_event;
+        asked.audience = entrance.audience();
         let (mut answer, replayed) = match key {
             Some(key) => self.once(row, key, asked, share.clone()).await?,
             None => (self.run(row, asked).await?, false),
@@ -212,7 +217,7 @@ impl Admin {
         // What is written for long has its share until it is.
         let is_long = match row.handle {
             Handler::Stream(_) => {
-                let body = answer.body.written();
+                let body = answer.body.written(&self.runtime, entrance.audience());
                 let guarded =
                     Guarded::new(body, Arc::clone(self), Arc::clone(entrance), &head.headers);
                 answer.body = Content::stream(guarded);
@@ -323,6 +328,7 @@ impl Admin {
         id: &str,
         result: Result<Done, Problem>,
         place: &Arc<Place>,
+        audience: Audience,
     ) -> Response<Told> {
         let (mut allow, mut authenticate, mut again, mut retry_after) = (None, false, false, None);
         let mut close = false;
@@ -332,7 +338,7 @@ impl Admin {
             again = problem.replayed;
             close = problem.close;
             retry_after = problem.retry_after(self.runtime.inner.clock.now());
-            let document = problem.document(id, &self.runtime);
+            let document = problem.document(id, &self.runtime, audience);
             let answer = Answer::json(document.0, &document.1)?;
             Ok(Done::whole(answer))
         });
@@ -347,7 +353,8 @@ impl Admin {
         } = done;
         // What has a share ends its connection; so does what found no place any more when it was done.
         let close = close || share.is_some() || !place.retake();
-        let body = Told::new(answer.body.written(), Arc::clone(place), share);
+        let body = answer.body.written(&self.runtime, audience);
+        let body = Told::new(body, Arc::clone(place), share);
         let mut response = Response::new(body);
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -12,7 +12,7 @@ use super::{
     problem::Problem,
     table::{Param, Row},
 };
-use crate::api;
+use crate::{api, conceal::Audience};
 
 /// The longest request body: 1 MiB.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) who: String,
     /// Finds the request in the log.
     pub(super) id: String,
+    /// Whom the answer is for.
+    pub(super) audience: Audience,
     /// The event after which a stream is to go on.
     pub(super) last_event: Option<String>,
     params: Vec<(String, String)>,
@@ -42,6 +44,7 @@ impl Asked {
         Self {
             who,
             id,
+            audience: Audience::Client,
             last_event: None,
             params,
             body,

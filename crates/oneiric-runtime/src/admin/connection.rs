@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::Admin, budget::Share, entrance::Entrance, places::Place, problem::Written,
-    stream::Stream,
+    seldom::Turn, stream::Stream,
 };
 
 /// The longest request head; a longer one is answered with 431.
@@ -84,7 +84,9 @@ pub(super) async fn serve<S>(
             };
             admin.refused(code);
             let reason = error.to_string();
-            tracing::info!(request_id = id, %who, code, reason, "admin request refused");
+            if let Turn::Write { left_out } = admin.seldom.turn(code) {
+                tracing::info!(request_id = id, %who, code, reason, left_out, "admin request refused");
+            }
         }
         Err(error) => {
             if error.is_timeout() {

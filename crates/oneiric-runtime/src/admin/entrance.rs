@@ -14,7 +14,7 @@ use super::{
     places::{Place, Places},
     problem::Problem,
 };
-use crate::settings::Role;
+use crate::{conceal::Audience, settings::Role};
 
 /// Someone who may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,15 @@ impl Entrance {
             Self::Socket(caller) => Arc::clone(&caller.who),
             #[cfg(feature = "tls")]
             Self::Tcp { address, .. } => format!("address:{address}").into(),
+        }
+    }
+
+    /// Whom the answers are for.
+    pub(super) const fn audience(&self) -> Audience {
+        match self {
+            Self::Socket(_) => Audience::Owner,
+            #[cfg(feature = "tls")]
+            Self::Tcp { .. } => Audience::Client,
         }
     }
 

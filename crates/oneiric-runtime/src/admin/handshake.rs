@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{answer::Admin, certificate::Certificate, places::Place};
+use super::{answer::Admin, certificate::Certificate, places::Place, seldom::Turn};
 
 /// For a handshake to end.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -38,15 +38,20 @@ pub(super) async fn shake(
             Some((stream, certificate))
         }
         Ok(Err(error)) => {
-            admin.refused("handshake_failed");
-            tracing::info!(%address, reason = error.to_string(), "TLS handshake failed");
+            refused(admin, "handshake_failed", address, &error.to_string());
             None
         }
         Err(_) => {
-            admin.refused("handshake_late");
-            tracing::info!(%address, "TLS handshake not done in time");
+            refused(admin, "handshake_late", address, "not done in time");
             None
         }
+    }
+}
+
+fn refused(admin: &Admin, kind: &'static str, address: IpAddr, reason: &str) {
+    admin.refused(kind);
+    if let Turn::Write { left_out } = admin.seldom.turn(kind) {
+        tracing::info!(%address, reason, left_out, "TLS handshake failed");
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     breath::Breath,
     connection::serve,
     entrance::{Caller, Entrance},
+    seldom::Turn,
 };
 use crate::settings::Role;
 
@@ -53,7 +54,9 @@ impl Door for Socket {
             Ok(uid) => Caller::new(format!("uid:{uid}"), Role::Operate),
             Err(peer) => {
                 reception.admin.refused("other_user");
-                tracing::warn!(peer, "connection of another user refused");
+                if let Turn::Write { left_out } = reception.admin.seldom.turn("other_user") {
+                    tracing::warn!(peer, left_out, "connection of another user refused");
+                }
                 return;
             }
         };

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     api::{ErrorDoc, ErrorFields, kind, schema},
+    conceal::Audience,
     error::RuntimeError,
     runtime::Runtime,
 };
@@ -33,6 +34,8 @@ const CUT_BYTES: usize = 40;
 
 /// What clients in production are told of a defect of ours.
 const DEFECT: &str = "internal error; the log of the process has more under this request id";
+
+const JSON: &str = "application/json";
 
 /// What is written as the body of an answer, whole or as it comes.
 pub(super) type Written = UnsyncBoxBody<Bytes, io::Error>;
@@ -46,8 +49,10 @@ pub(super) struct Answer {
 
 /// What an answer holds.
 pub(super) enum Content {
-    /// All of it.
+    /// All of it, as it is.
     Whole(Bytes),
+    /// A document of ours, in JSON, whose words depend on who is told.
+    Document(Bytes),
     /// As it comes; an error ends the connection.
     Stream(Written),
 }
@@ -84,7 +89,20 @@ impl Answer {
         let mut body =
             serde_json::to_vec(document).map_err(|error| Problem::internal(error.to_string()))?;
         body.push(b'\n');
-        Ok(Self::whole(status, "application/json", body))
+        Ok(Self {
+            status,
+            content_type: JSON,
+            body: Content::Document(body.into()),
+        })
+    }
+
+    /// A document that hands out what others keep here, none of whose words are ours to change.
+    pub(super) fn verbatim(status: u16, document: &impl Serialize) -> Result<Self, Problem> {
+        let answer = Self::json(status, document)?;
+        Ok(match answer.body {
+            Content::Document(body) => Self::whole(status, JSON, body),
+            _ => answer,
+        })
     }
 
     pub(super) fn whole(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
@@ -115,13 +133,16 @@ impl Content {
         Self::Stream(body.boxed_unsync())
     }
 
-    pub(super) fn written(self) -> Written {
-        match self {
-            Self::Whole(bytes) => Full::new(bytes)
-                .map_err(|never: Infallible| match never {})
-                .boxed_unsync(),
-            Self::Stream(body) => body,
-        }
+    /// As `audience` gets it.
+    pub(super) fn written(self, runtime: &Runtime, audience: Audience) -> Written {
+        let bytes = match self {
+            Self::Whole(bytes) => bytes,
+            Self::Document(json) => runtime.document_for(audience, json),
+            Self::Stream(body) => return body,
+        };
+        Full::new(bytes)
+            .map_err(|never: Infallible| match never {})
+            .boxed_unsync()
     }
 }
 
@@ -181,15 +202,15 @@ impl Problem {
 
     /// The status, and what the client is told; `id` finds the rest in the log.
     ///
-    /// In production that is the code, the message without places on this machine, and the id; of a defect of ours
-    /// only that it is one. In development it is everything.
-    pub(super) fn document(self, id: &str, runtime: &Runtime) -> (u16, ErrorDoc) {
+    /// To clients in production that is the code, the message without places on this machine, and the id; of a defect
+    /// of ours only that it is one. To the owner, and in development, it is everything.
+    pub(super) fn document(self, id: &str, runtime: &Runtime, to: Audience) -> (u16, ErrorDoc) {
         // Again, if it was before: nobody gets it otherwise.
         let problem = self.covered(runtime);
-        problem.told(id, runtime)
+        problem.told(id, runtime, to)
     }
 
-    fn told(self, id: &str, runtime: &Runtime) -> (u16, ErrorDoc) {
+    fn told(self, id: &str, runtime: &Runtime, to: Audience) -> (u16, ErrorDoc) {
         let (status, kind) = (self.status, self.kind);
         let causes = self.causes.clone();
         let retry_after = self.retry_after(runtime.inner.clock.now());
@@ -197,13 +218,13 @@ impl Problem {
         let mut document = self.plain(id);
         let error = &mut document.error;
         error.retry_after_ms = retry_after.map(ms);
-        error.message = match (runtime.is_development(), kind) {
+        error.message = match (runtime.tells_all(to), kind) {
             (false, ErrorKind::Internal) => DEFECT.to_owned(),
-            _ => runtime.for_clients(&error.message),
+            _ => runtime.text_for(to, &error.message),
         };
-        error.hint = error.hint.as_deref().map(|hint| runtime.for_clients(hint));
-        if runtime.is_development() {
-            error.detail = causes.map(|causes| runtime.for_clients(&causes));
+        error.hint = error.hint.as_deref().map(|hint| runtime.text_for(to, hint));
+        if runtime.tells_all(to) {
+            error.detail = causes.map(|causes| runtime.text_for(to, &causes));
         }
         (status, document)
     }
@@ -302,7 +323,7 @@ mod tests {
     fn p85_in_production_a_defect_is_only_called_one() {
         for (mode, told) in [("production", false), ("development", true)] {
             let problem = Problem::internal("index out of bounds: the len is 3".to_owned());
-            let (status, document) = problem.document("7-1", &runtime(mode));
+            let (status, document) = problem.document("7-1", &runtime(mode), Audience::Client);
             assert_eq!(
                 (status, &*document.error.code),
                 (500, "runtime.internal"),
@@ -353,11 +374,12 @@ mod tests {
     }
 
     #[test]
-    fn p85_in_production_no_error_tells_places_or_causes() {
+    fn p85_in_production_no_error_tells_clients_places_or_causes() {
         let runtime = runtime("production");
         for error in errors() {
             let code = error.code();
-            let (_, document) = Problem::from(error).document("r-1", &runtime);
+            let problem = Problem::from(error);
+            let (_, document) = problem.document("r-1", &runtime, Audience::Client);
             let text = serde_json::to_string(&document).unwrap();
             assert!(!text.contains("/srv") && !text.contains("policy"), "{text}");
             assert_eq!(
@@ -369,15 +391,20 @@ mod tests {
     }
 
     #[test]
-    fn p85_in_development_errors_tell_everything() {
-        let runtime = runtime("development");
-        for error in errors() {
-            let has_source = Error::source(&error).is_some();
-            let (_, document) = Problem::from(error).document("r-1", &runtime);
-            assert!(document.error.message.contains("/srv"), "{document:?}");
-            if has_source {
-                let detail = document.error.detail.as_deref().unwrap();
-                assert!(detail.contains(&document.error.message), "{detail}");
+    fn p85_in_development_and_to_the_owner_errors_tell_everything() {
+        for (mode, to) in [
+            ("development", Audience::Client),
+            ("production", Audience::Owner),
+        ] {
+            let runtime = runtime(mode);
+            for error in errors() {
+                let has_source = Error::source(&error).is_some();
+                let (_, document) = Problem::from(error).document("r-1", &runtime, to);
+                assert!(document.error.message.contains("/srv"), "{document:?}");
+                if has_source {
+                    let detail = document.error.detail.as_deref().unwrap();
+                    assert!(detail.contains(&document.error.message), "{detail}");
+                }
             }
         }
     }
@@ -402,7 +429,7 @@ mod tests {
                 causes: Some("because of /srv/policy".into()),
                 ..Problem::new(500, code, ErrorKind::Unavailable, "/srv/state/x is gone")
             };
-            let (_, document) = problem.document("r-1", &runtime);
+            let (_, document) = problem.document("r-1", &runtime, Audience::Client);
             let text = serde_json::to_string(&document).unwrap();
             assert!(!text.contains('/') || !text.contains("srv"), "{text}");
         }

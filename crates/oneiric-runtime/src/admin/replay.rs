@@ -68,6 +68,8 @@ pub(super) enum Outcome {
         status: u16,
         content_type: &'static str,
         body: Bytes,
+        /// Whether its words depend on who is told.
+        is_document: bool,
     },
     Problem(Problem),
 }
@@ -92,18 +94,22 @@ pub(super) struct Ticket {
 
 impl Outcome {
     pub(super) fn of(result: Result<Answer, Problem>) -> Self {
-        match result {
-            Ok(Answer {
-                status,
-                content_type,
-                body: Content::Whole(body),
-            }) => Self::Answer {
-                status,
-                content_type,
-                body,
-            },
-            Ok(_) => Self::Problem(Problem::internal("a stream cannot be kept".to_owned())),
-            Err(problem) => Self::Problem(problem),
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(problem) => return Self::Problem(problem),
+        };
+        let (body, is_document) = match answer.body {
+            Content::Whole(body) => (body, false),
+            Content::Document(body) => (body, true),
+            Content::Stream(_) => {
+                return Self::Problem(Problem::internal("a stream cannot be kept".to_owned()));
+            }
+        };
+        Self::Answer {
+            status: answer.status,
+            content_type: answer.content_type,
+            body,
+            is_document,
         }
     }
 
@@ -113,7 +119,15 @@ impl Outcome {
                 status,
                 content_type,
                 body,
-            } => Ok(Answer::whole(status, content_type, body)),
+                is_document,
+            } => Ok(Answer {
+                status,
+                content_type,
+                body: match is_document {
+                    true => Content::Document(body),
+                    false => Content::Whole(body),
+                },
+            }),
             Self::Problem(problem) => Err(problem),
         }
     }

@@ -216,6 +216,12 @@ pub(super) fn find(method: &Method, path: &str) -> Result<&'static Row, Problem>
     })
 }
 
+/// Whether this is there to change something; a call is a component's matter.
+pub(super) fn changes(method: &Method, path: &str) -> bool {
+    let row = find(method, path).ok();
+    row.is_some_and(|row| row.verb == Verb::Post && !matches!(row.handle, Handler::Call(_)))
+}
+
 /// The path as the table has it; that of an unknown route is whatever somebody typed.
 pub(super) fn known(path: &str) -> &'static str {
     rows()

@@ -34,7 +34,7 @@ pub struct ErrorFields {
     /// until then. The header `Retry-After` says it in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// What is behind it; only where the settings say `run.error_mode = "development"`.
+    /// What is behind it; only over the Unix socket, or where the settings say `run.error_mode = "development"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

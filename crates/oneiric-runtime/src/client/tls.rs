@@ -12,7 +12,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::ClientError;
+use super::{ClientError, tls_words};
 
 /// For a connection to be opened, where nobody said how long to wait.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -100,13 +100,11 @@ impl Tls {
     }
 
     fn refused(&self, error: io::Error) -> ClientError {
-        let is_tls = error
-            .get_ref()
-            .is_some_and(|inner| inner.is::<rustls::Error>());
-        if is_tls {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(error) = tls {
             return ClientError::TlsFailed {
                 address: self.authority.clone(),
-                message: error.to_string(),
+                message: tls_words::of(error, &self.host),
             };
         }
         ClientError::Broken {

@@ -188,13 +188,13 @@ fn p86_of_a_secret_across_the_place_where_a_text_is_cut_nothing_is_left() {
 #[test]
 fn settings_change_filter_and_form_while_it_is_written() {
     let (reader, log, _guard) = begin(&settings(None, LogFormat::Human), None);
-    tracing::info!("unheard");
-    let loud = settings(Some("info"), LogFormat::Json);
+    tracing::debug!("unheard");
+    let loud = settings(Some("debug"), LogFormat::Json);
     assert_eq!(log.check(&loud), Ok(()));
     log.apply(&loud);
-    tracing::info!("heard");
+    tracing::debug!("heard");
     log.apply(&settings(None, LogFormat::Human));
-    tracing::info!("unheard");
+    tracing::debug!("unheard");
     let text = read(&log, &reader);
     assert!(
         text.starts_with("{\"") && text.contains("\"heard\""),

@@ -68,6 +68,8 @@ struct Kept {
     fetched: Option<(Instant, SystemTime)>,
     /// Why the last fetch failed.
     failed: Option<(Instant, SecretError)>,
+    /// Whether somebody who may have mended it wants it fetched, however lately that failed.
+    doubted: bool,
     /// Fetches that ended.
     fetches: u64,
 }
@@ -178,6 +180,14 @@ impl Store {
         }
     }
 
+    /// Has whoever asks next fetch what could not be had: what failed a moment ago may have been mended since.
+    pub(super) fn doubt_failures(&self) {
+        for entry in self.entries().values() {
+            let mut kept = entry.kept();
+            kept.doubted = kept.failed.is_some();
+        }
+    }
+
     async fn fetch(
         self: &Arc<Self>,
         reference: &SecretRef,
@@ -247,6 +257,7 @@ impl Store {
         let now = Instant::now();
         let mut kept = entry.kept();
         kept.fetches += 1;
+        kept.doubted = false;
         self.fetches.count(&answer);
         match answer {
             Ok(secret) => {
@@ -395,6 +406,7 @@ impl Kept {
     /// The answer, where nothing need be fetched for it.
     fn settled(&self, now: Instant, ttl: Duration) -> Option<Result<Given, SecretError>> {
         match (&self.failed, self.given(), self.fetched) {
+            (Some(_), ..) if self.doubted => None,
             (Some((at, error)), given, _) => {
                 let answer = given.ok_or_else(|| error.clone());
                 let held = if answer.is_ok() {

@@ -146,6 +146,7 @@ impl Runtime {
         who: String,
     ) -> Result<SwapDoc<SwapReport>, RuntimeError> {
         let slot = request.slot.clone();
+        self.inner.secrets.doubt_failures();
         let swapped = if request.clear {
             self.swap_and_clear(request, who).await
         } else {

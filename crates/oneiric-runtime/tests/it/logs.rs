@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use oneiric_runtime::DEFAULT_FILTER;
 use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
 
 use crate::support::{CAST, Scene};
@@ -21,6 +22,18 @@ impl Log {
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(LevelFilter::DEBUG)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// As a process logs that was told nothing about it.
+    fn by_default() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_env_filter(DEFAULT_FILTER)
             .with_writer(move || writer.clone())
             .finish();
         (log, tracing::subscriber::set_default(subscriber))
@@ -82,7 +95,7 @@ async fn nothing_that_clients_or_components_say_begins_a_line() {
 }
 
 #[tokio::test]
-async fn mistakes_of_clients_are_information_and_logged_once() {
+async fn mistakes_of_clients_are_no_warnings_and_logged_once() {
     let (log, _kept) = Log::keep();
     let scene = Scene::start(CAST).await;
     scene.get("/v1/nothing").await;
@@ -95,10 +108,7 @@ async fn mistakes_of_clients_are_information_and_logged_once() {
         "runtime.request_unreadable",
     ] {
         let line = log.only(code);
-        assert!(
-            line.contains(" INFO ") && line.contains("request_id="),
-            "{line}"
-        );
+        assert!(line.contains("request_id="), "{line}");
     }
     assert_eq!(log.lines(" WARN "), [""; 0]);
 }
@@ -180,4 +190,84 @@ async fn work_that_is_given_up_in_a_swap_is_logged_once() {
     );
     drop(lease);
     scene.stop().await;
+}
+
+#[tokio::test]
+async fn by_default_the_log_says_who_changed_what_and_nothing_of_who_calls_or_looks() {
+    let (log, _kept) = Log::by_default();
+    let scene = Scene::start(CAST).await;
+    for _ in 0..50 {
+        let call = r#"{"slot": "adapter/cache", "operation": "who"}"#;
+        scene.post("/v1/call", call).await;
+        scene.get("/v1/status").await;
+        scene.get("/v1/nothing").await;
+    }
+    let before = log.lines("request_id");
+    assert_eq!(before, [""; 0]);
+    for (path, body) in [
+        (
+            "/v1/swap",
+            r#"{"slot": "adapter/cache", "provider": "second", "reason": "why not"}"#,
+        ),
+        (
+            "/v1/activity",
+            r#"{"scope": "adapter/cache", "activity": "paused"}"#,
+        ),
+        ("/v1/secrets/rotate", "{}"),
+        ("/v1/reload", "{}"),
+    ] {
+        scene.post(path, body).await;
+        let line = log.only(&format!("route=\"{path}\""));
+        assert!(
+            line.contains(" INFO ") && line.contains("who=\"uid:"),
+            "{line}"
+        );
+    }
+    // A component that fails is said, and not as often as it is called.
+    for _ in 0..30 {
+        let call = r#"{"slot": "adapter/cache", "operation": "boom"}"#;
+        scene
+            .post(
+                "/v1/activity",
+                r#"{"scope": "adapter/cache", "activity": "running"}"#,
+            )
+            .await;
+        scene.post("/v1/call", call).await;
+    }
+    assert_eq!(log.lines("lifecycle.panicked").len(), 10);
+    scene.stop().await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn by_default_the_log_says_who_was_refused_and_not_more_often_than_can_be_read() {
+    use crate::tls::{READ, Tcp};
+
+    let (log, _kept) = Log::by_default();
+    let tcp = Tcp::start(CAST).await;
+    let denied = tcp
+        .ask(
+            "POST /v1/swap",
+            &format!("authorization: Bearer {READ}\r\n"),
+            "{}",
+        )
+        .await;
+    let id = denied.split("x-request-id: ").nth(1).unwrap();
+    let id = id.split("\r\n").next().unwrap();
+    let line = log.only(&format!("request_id=\"{id}\""));
+    for part in [" WARN ", "runtime.role_denied", "who=\"token:viewer\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    for _ in 0..15 {
+        tcp.ask("GET /v1/status", "", "").await;
+    }
+    let lines = log.lines("runtime.unauthenticated");
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains(" WARN ") && line.contains("who=\"address:127.0.0.1\"")),
+        "{lines:?}"
+    );
+    tcp.scene.stop().await;
 }

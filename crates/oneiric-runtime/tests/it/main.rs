@@ -6,6 +6,8 @@
 )]
 
 mod activity;
+#[cfg(feature = "tls")]
+mod audience;
 mod client;
 #[cfg(feature = "tls")]
 mod flood;

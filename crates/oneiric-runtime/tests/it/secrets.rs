@@ -18,7 +18,7 @@ use oneiric_lifecycle::{
 };
 use oneiric_runtime::{
     Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, Sources,
-    api::{CallRequest, RotateDoc, RotateRequest},
+    api::{CallRequest, RotateDoc, RotateRequest, SwapRequestDoc},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -297,6 +297,24 @@ async fn an_error_is_shared_by_those_who_waited_and_soon_forgotten() {
     tokio::time::advance(Duration::from_millis(1_001)).await;
     let secret = runtime.secret(&reference("token")).await.unwrap();
     assert_eq!(secret.expose(), TOKEN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_who_mended_a_secret_is_not_told_what_was_wrong_before() {
+    let bench = Bench::new(Vault::default());
+    let runtime = bench.runtime(&settings(&[("adapter/a", "")]));
+    let swap = async || {
+        let to = SwapRequestDoc::to_winner("adapter/a".parse().unwrap());
+        runtime.swap(to, "test").await
+    };
+    let error = swap().await.unwrap_err();
+    assert!(error.to_string().contains("there is no secret"), "{error}");
+    // Whoever only calls is answered from what is known.
+    runtime.call(call("adapter/a", "length")).await.unwrap_err();
+    assert_eq!(bench.vault.fetches(), 1);
+    bench.vault.set("token", TOKEN);
+    swap().await.unwrap();
+    assert_eq!(bench.vault.fetches(), 2);
 }
 
 #[tokio::test]

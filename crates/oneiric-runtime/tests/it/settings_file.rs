@@ -145,7 +145,7 @@ fn p80_every_fault_names_file_line_and_key() {
         (
             with("[providers.'adapter/cache'.a]\nname = 'a'\nsize = 1"),
             "o.toml:5:28: providers.\"adapter/cache\".a: 'oneiric.test:actor' does not take these settings: unknown \
-             field `size`, expected one of `name`, `build`, `probe`, `token`, `told` (lifecycle.settings_invalid)",
+             field `size`, expected one of `name`, `build`, `probe`, `token`, `told`, `fails_with` (lifecycle.settings_invalid)",
         ),
     ];
     for (text, expected) in cases {

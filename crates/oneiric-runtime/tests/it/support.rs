@@ -128,7 +128,7 @@ impl Stage {
             let stage = stage.clone();
             async move {
                 if part.build == "fail" {
-                    return Err(BuildError::failed("told to fail"));
+                    return Err(BuildError::failed(part.fails_with));
                 }
                 if part.build == "wait" {
                     stage.begun.add_permits(1);
@@ -170,6 +170,13 @@ struct Part {
     /// Whether it takes new settings while it serves.
     #[serde(default)]
     told: bool,
+    /// What it says when it fails.
+    #[serde(default = "told_to_fail")]
+    fails_with: String,
+}
+
+fn told_to_fail() -> String {
+    "told to fail".to_owned()
 }
 
 struct Actor {
@@ -200,6 +207,7 @@ impl Invoke for Actor {
                     self.stage.door.wait();
                     Ok(Payload::empty())
                 }
+                "fail" => Err(CallError::failed(&self.part.lock().unwrap().fails_with)),
                 "boom" => panic!("boom"),
                 "forge" => panic!("\n2026-01-01T00:00:00Z ERROR forged"),
                 "wait" => {
@@ -220,8 +228,9 @@ impl Invoke for Actor {
 
 impl Probe for Actor {
     fn probe(&self) -> BoxFuture<'_, Health> {
-        let health = match self.part.lock().unwrap().probe.as_str() {
-            "critical" => Health::Critical("told to be".into()),
+        let part = self.part.lock().unwrap();
+        let health = match part.probe.as_str() {
+            "critical" => Health::Critical(part.fails_with.clone()),
             _ => Health::Ok,
         };
         Box::pin(std::future::ready(health))

@@ -111,7 +111,7 @@ pub(crate) struct Tcp {
     pub(crate) scene: Scene,
     pub(crate) authority: Authority,
     pub(crate) address: SocketAddr,
-    text: String,
+    pub(crate) text: String,
 }
 
 /// The settings of `admin.tcp`, with the files they name, for a runtime in `dir`.

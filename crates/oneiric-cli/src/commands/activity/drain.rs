@@ -7,8 +7,9 @@ use std::time::Duration;
 use oneiric_core::ErrorKind;
 use oneiric_lifecycle::{Activity, ActivityScope};
 use oneiric_runtime::api::slot::SlotStatus;
-use oneiric_runtime::api::{ActivityChangeDoc, ActivityDoc, ActivityRequest};
+use oneiric_runtime::api::{ActivityChangeDoc, ActivityDoc, ActivityRequest, schema};
 use oneiric_runtime::{Client, ClientError, Reply};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{agree, calls, changed, millis, oldest, scope, typed};
@@ -39,13 +40,15 @@ pub(in crate::commands) async fn run(
         return Ok(Output::new(text, begun.json));
     }
     // One that drains already keeps its note and who wrote it, unless there is a new one.
-    if args.note.is_some()
+    let before = if args.note.is_some()
         || args.time.is_some()
         || !end.before(&scope, drains(&scope, &mut client)).await?
     {
-        end.before(&scope, begin(args, &scope, &mut client, io))
-            .await?;
-    }
+        let begun = end.before(&scope, begin(args, &scope, &mut client, io));
+        begun.await?.doc.before
+    } else {
+        Activity::Draining
+    };
     let mut progress = Progress::new(io);
     let mut runs = String::new();
     let ended = tokio::select! {
@@ -62,7 +65,7 @@ pub(in crate::commands) async fn run(
             let reply = answer?;
             return Ok(Output::new(
                 format!("{scope}: drained, nothing runs any more\n"),
-                reply.json,
+                document(&reply.json, before),
             ));
         }
         Ended::Interrupted => {
@@ -118,6 +121,15 @@ impl End {
             Err(failure.hint(format!("`oneiric activity {typed}` says how it is")))
         })
     }
+}
+
+/// The document that `drain` gives without waiting, as the scope is now.
+fn document(answer: &Value, before: Activity) -> Value {
+    json!({
+        "schema": schema::ACTIVITY_CHANGE,
+        "now": answer["scopes"][0],
+        "before": before.name(),
+    })
 }
 
 /// How waiting ended.
@@ -248,8 +260,6 @@ fn running_in(scope: &ActivityScope, status: &SlotStatus) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

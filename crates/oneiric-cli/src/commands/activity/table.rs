@@ -105,7 +105,7 @@ mod tests {
         ]));
         let expected = "\
 scope                activity  since    until      who       in flight  note
-adapter/*            paused    2 h ago  in 30 min  uid:1000  12, oldest 14 s  moving\\u{1b}[2J house
+adapter/*            paused    2 h ago  in 30 min  uid:1000  12, oldest 15 s  moving\\u{1b}[2J house
 adapter/cache:redis  drained   10 s ago  -         uid:0             0  -
 ";
         let squeezed = |text: &str| {

@@ -2,7 +2,7 @@
 
 use oneiric_runtime::api::slot::SlotStatus;
 
-use super::{View, difference, state};
+use super::{View, difference, held::Rule, state};
 use crate::paint::{Style, harmless};
 use crate::words::{self, Micros, since};
 
@@ -43,7 +43,10 @@ impl View<'_> {
     }
 
     fn who_serves(&self, slot: &SlotStatus, facts: &mut Facts) {
-        facts.add("state", state(slot, self.now));
+        facts.add("state", state(slot));
+        for rule in Rule::of(slot, self.rules) {
+            facts.add(rule.activity, rule.fact(self.now));
+        }
         facts.maybe(
             "for",
             slot.since_unix_ms
@@ -180,7 +183,8 @@ mod tests {
         .unwrap();
         let expected = "\
 adapter/cache
-  state       active, paused (adapter/*) by ann: repairs; resumes in 10 min
+  state       active, paused
+  paused      (adapter/*) by ann; resumes in 10 min: repairs
   for         3 s
   serves      memory (instance 1, from settings)
   wins        memory

@@ -33,7 +33,7 @@ async fn call(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
     at_most(&call.operation, MAX_OPERATION_BYTES, "`operation`")?;
     let (slot, operation) = (call.slot.clone(), call.operation.clone());
     match admin.runtime.call(call).await {
-        Ok(answer) => Answer::json(200, &answer),
+        Ok(answer) => Answer::verbatim(200, &answer),
         Err(error) => {
             let provider = match &error {
                 RuntimeError::Call { provider, .. } => Some(provider.clone()),

@@ -23,7 +23,9 @@ use crate::{
         table::{Access, Gives, Handler, Param, Row, Verb},
     },
     api::{MissedDoc, schema},
+    conceal::Audience,
     events::{EventStream, Watched},
+    runtime::Runtime,
 };
 
 const MEDIA_TYPE: &str = "text/event-stream";
@@ -47,20 +49,25 @@ async fn events(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
     let events = admin
         .runtime
         .events(slot.as_ref(), asked.last_event.as_deref());
-    Ok(Answer::stream(MEDIA_TYPE, Told::new(events)))
+    let told = Told::new(admin.runtime.clone(), asked.audience, events);
+    Ok(Answer::stream(MEDIA_TYPE, told))
 }
 
 /// Events as they are written.
 struct Told {
+    runtime: Runtime,
+    audience: Audience,
     next: Option<BoxFuture<'static, (EventStream, Option<Watched>)>>,
     heartbeat: Interval,
 }
 
 impl Told {
-    fn new(events: EventStream) -> Self {
+    fn new(runtime: Runtime, audience: Audience, events: EventStream) -> Self {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            runtime,
+            audience,
             next: Some(next(events)),
             heartbeat,
         }
@@ -88,7 +95,7 @@ impl Body for Told {
         let text = match waiting.as_mut().poll(context) {
             Poll::Ready((events, Some(item))) => {
                 self.next = Some(next(events));
-                written(&item)
+                self.written(&item)
             }
             Poll::Ready((_, None)) => {
                 self.next = None;
@@ -105,24 +112,25 @@ impl Body for Told {
     }
 }
 
-/// One item; its JSON has no line breaks, so it is one line of data.
-fn written(item: &Watched) -> String {
-    let (head, document) = match item {
-        Watched::Event(event) => (
-            format!("id: {}\nevent: {}\n", event.id, event.event),
-            serde_json::to_string(event),
-        ),
-        Watched::Missed(missed) => {
-            let document = MissedDoc {
-                schema: schema::MISSED.into(),
-                missed: *missed,
-            };
-            (
-                "event: missed\n".to_owned(),
-                serde_json::to_string(&document),
-            )
-        }
-    };
-    // Documents of texts and numbers always have a JSON form.
-    format!("{head}data: {}\n\n", document.unwrap_or_default())
+impl Told {
+    /// One item; its JSON has no line breaks, so it is one line of data.
+    fn written(&self, item: &Watched) -> String {
+        let (head, document) = match item {
+            Watched::Event(event) => (
+                format!("id: {}\nevent: {}\n", event.id, event.event),
+                serde_json::to_vec(event),
+            ),
+            Watched::Missed(missed) => {
+                let document = MissedDoc {
+                    schema: schema::MISSED.into(),
+                    missed: *missed,
+                };
+                ("event: missed\n".to_owned(), serde_json::to_vec(&document))
+            }
+        };
+        // Documents of texts and numbers always have a JSON form.
+        let document = document.unwrap_or_default().into();
+        let document = self.runtime.document_for(self.audience, document);
+        format!("{head}data: {}\n\n", String::from_utf8_lossy(&document))
+    }
 }

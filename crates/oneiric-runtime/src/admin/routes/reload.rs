@@ -35,7 +35,6 @@ async fn reload(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
         None => 200,
         Some(error) => {
             error.request_id = asked.id;
-            error.message = admin.runtime.for_clients(&error.message);
             kind::status(kind::parse(&error.kind))
         }
     };

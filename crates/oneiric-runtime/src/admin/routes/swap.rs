@@ -55,7 +55,7 @@ fn swapped(
     if let Some(report) = &mut doc.report
         && let Outcome::RolledBack { failure } = &mut report.outcome
     {
-        failure.message = runtime.for_clients(&failure.message);
+        failure.message = runtime.redactor().redact(&failure.message).into_owned();
         let message = format!(
             "swap of {} to {} was rolled back at {failure}",
             report.slot, report.to

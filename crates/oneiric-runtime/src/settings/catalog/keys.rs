@@ -403,8 +403,8 @@ const RUN: &[Key] = &[
             set: |settings, word| Words::put(&mut settings.error_mode, word),
             of: |settings| settings.error_mode.word(),
         },
-        "What errors tell clients: in `production` code, message and request id; in `development` paths and causes \
-         besides.",
+        "What clients over TCP are told: in `production` no places on this machine and no causes of errors; in \
+         `development` both. Over the Unix socket the owner is told everything.",
     )
     .reloads(),
 ];
@@ -417,8 +417,8 @@ const LOG: &[Key] = &[
         "Which events, such as `\"warn,oneiric_lifecycle=debug\"`. Above it stands `ONEIRIC_LOG`.",
     )
     .reloads()
-    .unset("`\"warn\"` under `oneiric run`")
-    .example("\"warn\""),
+    .unset("`\"warn,oneiric=info\"` under `oneiric run`")
+    .example("\"warn,oneiric=info\""),
     Key::new(
         "log.format",
         Word(LogFormat::WORDS),
