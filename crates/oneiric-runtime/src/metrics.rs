@@ -53,17 +53,10 @@ const ENDED_EARLY: [&str; 5] = [
 
 impl Metrics {
     pub(crate) fn new(probes: Probes) -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        for metric in Metric::ALL {
-            let about = metric.about();
-            let name = KeyName::from_const_str(about.name);
-            let (unit, says) = (Some(about.unit), SharedString::const_str(about.says));
-            match about.kind {
-                Kind::Counter => recorder.describe_counter(name, unit, says),
-                Kind::Gauge => recorder.describe_gauge(name, unit, says),
-            }
-        }
-        let metrics = Self { recorder, probes };
+        let metrics = Self {
+            recorder: described(),
+            probes,
+        };
         // A counter that appears with its first event looks to a scraper as if that had never happened.
         #[cfg(feature = "admin")]
         for reason in ENDED_EARLY {
@@ -250,6 +243,21 @@ impl Metrics {
     }
 }
 
+/// A recorder that knows what each metric is.
+fn described() -> PrometheusRecorder {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    for metric in Metric::ALL {
+        let about = metric.about();
+        let name = KeyName::from_const_str(about.name);
+        let (unit, says) = (Some(about.unit), SharedString::const_str(about.says));
+        match about.kind {
+            Kind::Counter => recorder.describe_counter(name, unit, says),
+            Kind::Gauge => recorder.describe_gauge(name, unit, says),
+        }
+    }
+    recorder
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "a gauge is a float; beyond 2^53 leases nobody counts"
@@ -292,13 +300,21 @@ impl Runtime {
         metrics.closed(self);
         metrics.secrets(self);
         metrics.state(self);
+        // Slots come and go. A recorder never forgets, and monitoring would be told of one that is gone for ever.
+        let slots = Metrics {
+            recorder: described(),
+            probes: metrics.probes.clone(),
+        };
         for status in self.lifecycle().statuses() {
-            metrics.slot(&status);
+            slots.slot(&status);
         }
-        sorted::sorted(&metrics.recorder.handle().render())
+        let mut text = metrics.recorder.handle().render();
+        text.push_str(&slots.recorder.handle().render());
+        sorted::sorted(&text)
     }
 
-    /// Returns the recorder behind [`Runtime::metrics`], for programs that want to install it or add to it.
+    /// Returns the recorder behind [`Runtime::metrics`], for programs that want to install it or add to it. What is said
+    /// of each slot is gathered at each scrape and is not in it.
     #[must_use]
     pub fn recorder(&self) -> &PrometheusRecorder {
         &self.inner.metrics.recorder

@@ -16,6 +16,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rustix::process::geteuid;
 
 use crate::{
     disk,
@@ -80,9 +81,16 @@ pub(crate) fn inspect(path: &Path, look: Look) -> Result<Connection, StateError>
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
-    let read_only = connection.is_readonly("main").map_err(of)?;
-    if read_only {
+    // A copy is one file. What somebody puts beside it later, a journal of their own, is then not even looked at. One that
+    // has a second name may be in use under that, which only the lock tells.
+    let alone = look == Look::Whole && logs_of_ours(path)? == 0 && found.nlink() == 1;
+    let mut connection = if alone {
+        as_it_lies(path, look)?
+    } else {
+        Connection::open_with_flags(path, flags).map_err(of)?
+    };
+    let read_only = alone || connection.is_readonly("main").map_err(of)?;
+    if read_only && !alone {
         connection = as_it_lies(path, look)?;
     }
     (|| {
@@ -139,6 +147,29 @@ pub(crate) fn inspect(path: &Path, look: Look) -> Result<Connection, StateError>
         return Err(StateError::corrupt(path, said));
     }
     Ok(connection)
+}
+
+/// How many logs lie beside it. One of another user is refused: `SQLite` would write what it says over the file.
+fn logs_of_ours(path: &Path) -> Result<usize, StateError> {
+    let user = geteuid().as_raw();
+    let mut logs = 0;
+    for log in beside(path) {
+        match fs::symlink_metadata(&log) {
+            Ok(found) if ![user, 0].contains(&found.uid()) => {
+                return Err(StateError::UnsafeFile {
+                    path: log,
+                    what: format!(
+                        "it belongs to user {} and not to this one ({user})",
+                        found.uid()
+                    ),
+                });
+            }
+            Ok(_) => logs += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StateError::io_read(&log, &error)),
+        }
+    }
+    Ok(logs)
 }
 
 /// Opens a file that takes no writes, not even of a lock: for a look at a backup, and for nothing else.

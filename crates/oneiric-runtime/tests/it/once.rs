@@ -203,12 +203,15 @@ async fn a_change_that_was_late_is_told_as_it_ended() {
     assert!(late.contains("may still go on"), "{late}");
     scene.stage.gate.add_permits(1);
     // It ends some time after that; until then whoever asks may be told again that it is late.
-    let answer = loop {
-        let answer = scene.raw(asked.as_bytes()).await;
-        if !answer.starts_with("HTTP/1.1 504 ") {
-            break answer;
+    let answer = soon(async {
+        loop {
+            let answer = scene.raw(asked.as_bytes()).await;
+            if !answer.starts_with("HTTP/1.1 504 ") {
+                break answer;
+            }
         }
-    };
+    })
+    .await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("idempotency-replayed: true"), "{answer}");
     assert_eq!(body(&answer)["report"]["outcome"], "swapped", "{answer}");
@@ -229,6 +232,6 @@ async fn a_call_that_hangs_ends_when_it_is_late_and_is_not_begun_again() {
     assert_eq!(scene.stage.begun.available_permits(), 0);
     // Nothing holds its share any more.
     let none = "oneiric_admin_in_use{what=\"calls\"} 0";
-    while !scene.get("/metrics").await.contains(none) {}
+    soon(async { while !scene.get("/metrics").await.contains(none) {} }).await;
     scene.stop().await;
 }

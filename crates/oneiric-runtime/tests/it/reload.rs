@@ -42,6 +42,25 @@ fn pause(scene: &Scene, of: &str, activity: Activity) {
     scene.runtime.lifecycle().set_activity(rule).unwrap();
 }
 
+#[tokio::test]
+async fn what_is_gone_is_gone_from_the_metrics_too() {
+    let scene = Scene::start(CAST).await;
+    let of_mail = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("task/mail"))
+            .count()
+    };
+    let doc = reload(&scene, cast(&scene, &[], TASK)).await;
+    assert_eq!(doc.outcome, ReloadOutcome::Applied);
+    assert!(of_mail(&scene.runtime.metrics()) > 5);
+    let doc = reload(&scene, cast(&scene, &[], "")).await;
+    assert_eq!(doc.outcome, ReloadOutcome::Applied);
+    let text = scene.runtime.metrics();
+    assert_eq!(of_mail(&text), 0, "{text}");
+    assert!(text.contains("oneiric_slot_active{slot=\"adapter/cache\"} 1"));
+    scene.stop().await;
+}
+
 const TASK: &str = "
 [[candidates]]
 slot = 'task/mail'

@@ -100,6 +100,31 @@ fn two_backups_at_once_are_two_backups() {
 }
 
 #[test]
+fn a_journal_that_somebody_else_put_beside_a_backup_is_refused() {
+    let place = Place::new();
+    let db = place.open();
+    let backup = place.dir.path().join("copy.db");
+    db.backup(&backup).unwrap();
+    drop(db);
+    let before = fs::read(&backup).unwrap();
+    for ending in ["-journal", "-wal"] {
+        let log = place.dir.path().join(format!("copy.db{ending}"));
+        fs::copy("Cargo.toml", &log).unwrap();
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&log, Some(12_345), None).is_err() {
+            return;
+        }
+        assert_eq!(code(check(&backup)), "sqlite.unsafe_file", "{ending}");
+        let restored = restore(&backup, &place.path(), &|| true);
+        assert_eq!(code(restored), "sqlite.unsafe_file", "{ending}");
+        assert!(log.exists());
+        fs::remove_file(&log).unwrap();
+    }
+    assert_eq!(fs::read(&backup).unwrap(), before);
+    check(&backup).unwrap();
+}
+
+#[test]
 fn what_is_restored_is_what_was_backed_up_and_what_was_there_is_kept() {
     let place = Place::new();
     let db = place.open();
