@@ -15,11 +15,12 @@ same process, and the figures are ratios to a control. Options are passed on to 
 With --start it measures instead what starting the program costs, of the release build, in time, CPU
 and memory.
 
-Usage: cargo xtask bench [OPTIONS]
+Usage: cargo xtask bench [OPTIONS] [NAME...]
        cargo xtask bench --start [--write]
 
 Examples:
   cargo xtask bench            every row
+  cargo xtask bench resilience  only rows of that name
   cargo xtask bench --quick    fewer samples: does it still run, is it roughly right?
   cargo xtask bench --start    what a start costs
   cargo xtask bench --write    also writes the figures to docs/reference/performance.md";

@@ -17,7 +17,7 @@ Examples:
   cargo xtask loom -- --nocapture  with what they print";
 
 /// The crates that have models, in modules named `model`.
-const MODELLED: &[&str] = &["oneiric-lifecycle"];
+const MODELLED: &[&str] = &["oneiric-lifecycle", "oneiric-resilience"];
 
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure> {
     for package in MODELLED {

@@ -4,10 +4,12 @@ pub(crate) const HELP: &str = "\
 Measures Oneiric beside its peers, in one run, and prints ratios. A goal that is missed is reported;
 it is no failure.
 
-Usage: cargo xtask bench [OPTIONS]
+Usage: cargo xtask bench [OPTIONS] [NAME...]
+
+Only rows whose name contains a NAME are measured; all of them if none is given.
 
 Options:
-  --filter NAME   only rows whose name contains NAME; may be given again
+  --filter NAME   the same as NAME
   --quick         few samples: does it still run, is it roughly right?
   --json          print one JSON document instead of tables
   --write         also write the figures to docs/reference/performance.md
@@ -39,11 +41,16 @@ impl Args {
                 "--json" => parsed.json = true,
                 "--write" => parsed.write = true,
                 "--help" | "-h" => parsed.help = true,
-                other => return Err(format!("unknown option '{other}'; see --help")),
+                other if other.starts_with('-') => {
+                    return Err(format!("unknown option '{other}'; see --help"));
+                }
+                name => parsed.filters.push(name.to_owned()),
             }
         }
         if parsed.write && (parsed.quick || !parsed.filters.is_empty()) {
-            return Err("--write needs a full run: leave --quick and --filter away".to_owned());
+            return Err(
+                "--write needs a full run: leave --quick and names of rows away".to_owned(),
+            );
         }
         Ok(parsed)
     }
@@ -68,6 +75,10 @@ mod tests {
         assert!(args.json && args.quick && !args.write);
         assert!(args.wants("lease") && !args.wants("resolve"));
         assert!(parse("").unwrap().wants("anything"));
+        assert_eq!(
+            parse("lease resolve").unwrap().filters,
+            ["lease", "resolve"]
+        );
     }
 
     #[test]

@@ -1,0 +1,25 @@
+//! What keeps a program standing when what it calls does not: circuit breaker, retry, token bucket,
+//! bulkhead, deadlines and scopes. By itself, or as one [`Policy`].
+//!
+//! Every pattern is a state machine that is told what time it is and how a call ended. So each works
+//! without a runtime, and each test decides what time it is. Waiting, time limits and scopes are
+//! behind the feature `tokio`.
+
+mod clock;
+mod error;
+mod invalid;
+mod jitter;
+mod outcome;
+mod stripe;
+mod sync;
+
+#[cfg(feature = "serde")]
+mod millis;
+
+#[cfg(feature = "tokio")]
+pub use clock::TokioClock;
+pub use clock::{Clock, ManualClock, Moment, SystemClock};
+pub use error::{Error, Rejected, Rejection};
+pub use invalid::{Fault, InvalidConfig};
+pub use jitter::{Jitter, SeededJitter, ThreadJitter};
+pub use outcome::{Classify, ErrIsFailure, Outcome};

@@ -1,0 +1,1 @@
+//! The patterns from outside: only public paths.
