@@ -17,7 +17,6 @@ impl<J: Jitter + ?Sized> Jitter for &mut J {
 
 /// Chance as it comes: one generator a thread, seeded by the system. Not for secrets.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct ThreadJitter;
 
 impl Jitter for ThreadJitter {

@@ -5,6 +5,7 @@
 //! without a runtime, and each test decides what time it is. Waiting, time limits and scopes are
 //! behind the feature `tokio`.
 
+mod backoff;
 mod clock;
 mod error;
 mod invalid;
@@ -16,6 +17,7 @@ mod sync;
 #[cfg(feature = "serde")]
 mod millis;
 
+pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};

@@ -54,7 +54,6 @@ impl<T, E, F: Fn(&Result<T, E>) -> Outcome> Classify<T, E> for F {
 
 /// Every error is a failure that may pass, every value a success.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct ErrIsFailure;
 
 impl<T, E> Classify<T, E> for ErrIsFailure {
