@@ -14,14 +14,24 @@ mod outcome;
 mod stripe;
 mod sync;
 
+#[cfg(feature = "tokio")]
+mod deadline;
+#[cfg(feature = "tokio")]
+mod limited;
 #[cfg(feature = "serde")]
 mod millis;
+#[cfg(feature = "tokio")]
+mod timeout;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
+#[cfg(feature = "tokio")]
+pub use deadline::{Deadline, DeadlineExceeded, DeadlineScope};
 pub use error::{Error, Rejected, Rejection};
 pub use invalid::{Fault, InvalidConfig};
 pub use jitter::{Jitter, SeededJitter, ThreadJitter};
 pub use outcome::{Classify, ErrIsFailure, Outcome};
+#[cfg(feature = "tokio")]
+pub use timeout::{Elapsed, Timeout, timeout};

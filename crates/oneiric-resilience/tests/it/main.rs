@@ -1,1 +1,4 @@
 //! The patterns from outside: only public paths.
+
+#[cfg(feature = "tokio")]
+mod deadline;
