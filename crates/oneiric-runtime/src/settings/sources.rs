@@ -117,7 +117,7 @@ impl Sources {
             pairs.filter(|(name, _)| Self::is_variable(name)).collect();
         pairs.sort();
         for (name, value) in pairs {
-            let parts = name.trim_start_matches(PREFIX).to_lowercase();
+            let parts = name.strip_prefix(PREFIX).unwrap_or(&name).to_lowercase();
             let parts = parts.split("__").map(str::to_owned).collect();
             self.inputs.push(Input::Value {
                 source: SettingsSource::Variable(name),

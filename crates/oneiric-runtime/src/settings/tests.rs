@@ -68,6 +68,13 @@ fn p83_every_key_keeps_its_type_in_the_environment_and_on_the_command_line() {
 }
 
 #[test]
+fn a_variable_with_its_prefix_twice_is_no_other_variable() {
+    let twice = Sources::new().variables([("ONEIRIC_ONEIRIC_RUN__GRACE_MS", "1")]);
+    let faults = twice.load().unwrap_err().to_string();
+    assert!(faults.contains("oneiric_run"), "{faults}");
+}
+
+#[test]
 fn the_sample_says_what_no_file_says() {
     let settings = Settings::parse(&settings_sample(), "oneiric.toml").unwrap();
     let values = |settings: &Settings| -> Vec<(String, Value)> {
