@@ -6,6 +6,7 @@
 //! behind the feature `tokio`.
 
 mod backoff;
+mod bulkhead;
 mod clock;
 mod error;
 mod invalid;
@@ -24,6 +25,10 @@ mod millis;
 mod timeout;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
+pub use bulkhead::{
+    Aimd, AimdConfig, Bulkhead, BulkheadConfig, BulkheadGuard, BulkheadPermit, BulkheadSnapshot,
+    Enter, Round,
+};
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};

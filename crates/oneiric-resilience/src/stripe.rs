@@ -8,6 +8,12 @@ use std::ops::Deref;
 #[repr(align(128))]
 pub(crate) struct Padded<T>(T);
 
+impl<T> Padded<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
 impl<T> Deref for Padded<T> {
     type Target = T;
 
@@ -25,10 +31,22 @@ pub(crate) struct Striped<T> {
 
 impl<T> Striped<T> {
     /// As many as the machine has processors, between 1 and 32, each made by `make`.
-    pub(crate) fn new(mut make: impl FnMut() -> T) -> Self {
+    pub(crate) fn new(make: impl FnMut() -> T) -> Self {
+        Self::at_most(usize::MAX, make)
+    }
+
+    /// As [`Striped::new`], but no more than so many; one at least.
+    pub(crate) fn at_most(most: usize, mut make: impl FnMut() -> T) -> Self {
+        let fitting = 1 << most.max(1).ilog2();
         Self {
-            stripes: (0..count()).map(|_| Padded(make())).collect(),
+            stripes: (0..count().min(fitting)).map(|_| Padded(make())).collect(),
         }
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.stripes.len()
     }
 
     /// The calling thread's own. Other threads may have the same.
@@ -39,7 +57,7 @@ impl<T> Striped<T> {
     }
 
     /// All of them, the calling thread's first.
-    pub(crate) fn from_mine(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn mine_first(&self) -> impl Iterator<Item = &T> {
         let start = thread::index() & (self.stripes.len() - 1);
         let (before, after) = self.stripes.split_at(start);
         after.iter().chain(before).map(|stripe| &stripe.0)
@@ -137,8 +155,8 @@ mod tests {
         let sum = |counts: Vec<u64>| counts.into_iter().sum::<u64>();
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         assert_eq!(sum(striped.iter().map(load).collect()), 8_000);
-        assert_eq!(sum(striped.from_mine().map(load).collect()), 8_000);
-        let first = striped.from_mine().next().unwrap();
+        assert_eq!(sum(striped.mine_first().map(load).collect()), 8_000);
+        let first = striped.mine_first().next().unwrap();
         assert!(std::ptr::eq(first, striped.mine()));
     }
 }
