@@ -57,7 +57,11 @@ impl<T> Striped<T> {
     }
 
     /// All of them, the calling thread's first.
-    pub(crate) fn mine_first(&self) -> impl Iterator<Item = &T> {
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "it begins there and converts nothing"
+    )]
+    pub(crate) fn from_mine(&self) -> impl Iterator<Item = &T> {
         let start = thread::index() & (self.stripes.len() - 1);
         let (before, after) = self.stripes.split_at(start);
         after.iter().chain(before).map(|stripe| &stripe.0)
@@ -155,8 +159,8 @@ mod tests {
         let sum = |counts: Vec<u64>| counts.into_iter().sum::<u64>();
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         assert_eq!(sum(striped.iter().map(load).collect()), 8_000);
-        assert_eq!(sum(striped.mine_first().map(load).collect()), 8_000);
-        let first = striped.mine_first().next().unwrap();
+        assert_eq!(sum(striped.from_mine().map(load).collect()), 8_000);
+        let first = striped.from_mine().next().unwrap();
         assert!(std::ptr::eq(first, striped.mine()));
     }
 }

@@ -156,7 +156,7 @@ impl Permits {
         loop {
             // Counts only grow, so equal sums are equal counts.
             let mut returns = 0_u64;
-            for stripe in self.stripes.mine_first() {
+            for stripe in self.stripes.from_mine() {
                 match stripe.take() {
                     Ok(()) => return Ok(stripe),
                     Err(Refused::Closed) => return Err(Refused::Closed),
@@ -186,7 +186,7 @@ impl Permits {
 
     /// Takes a permit from any stripe, closed or not. Called with the queue's lock held.
     pub(super) fn take_locked(&self) -> bool {
-        self.stripes.mine_first().any(Stripe::take_locked)
+        self.stripes.from_mine().any(Stripe::take_locked)
     }
 
     /// Adds new ones, evenly. Called with the queue's lock held and the stripes closed.
