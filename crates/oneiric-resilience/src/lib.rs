@@ -25,6 +25,8 @@ mod millis;
 mod timeout;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
+#[cfg(feature = "tokio")]
+pub use bulkhead::EnterBefore;
 pub use bulkhead::{
     Aimd, AimdConfig, Bulkhead, BulkheadConfig, BulkheadGuard, BulkheadPermit, BulkheadSnapshot,
     Enter, Round,
