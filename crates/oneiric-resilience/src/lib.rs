@@ -6,12 +6,15 @@
 //! behind the feature `tokio`.
 
 mod backoff;
-mod bulkhead;
+mod budget;
 mod clock;
 mod error;
+mod fallback;
 mod invalid;
 mod jitter;
+mod nested;
 mod outcome;
+mod retry;
 mod stripe;
 mod sync;
 
@@ -25,20 +28,23 @@ mod millis;
 mod timeout;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
-#[cfg(feature = "tokio")]
-pub use bulkhead::EnterBefore;
-pub use bulkhead::{
-    Aimd, AimdConfig, Bulkhead, BulkheadConfig, BulkheadGuard, BulkheadPermit, BulkheadSnapshot,
-    Enter, Round,
-};
+pub use budget::{RetryBudget, RetryBudgetConfig};
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
 #[cfg(feature = "tokio")]
 pub use deadline::{Deadline, DeadlineExceeded, DeadlineScope};
 pub use error::{Error, Rejected, Rejection};
+pub use fallback::{
+    AnyError, Fallback, FallbackHook, FallbackValue, FallbackWhen, OnlyRejected, Substitute,
+};
 pub use invalid::{Fault, InvalidConfig};
 pub use jitter::{Jitter, SeededJitter, ThreadJitter};
 pub use outcome::{Classify, ErrIsFailure, Outcome};
+#[cfg(feature = "tokio")]
+pub use retry::TokioSleep;
+pub use retry::{
+    Attempts, GiveUp, NoHook, Retry, RetryConfig, RetryEvent, RetryHook, RetryStep, Sleep,
+};
 #[cfg(feature = "tokio")]
 pub use timeout::{Elapsed, Timeout, timeout};

@@ -1,10 +1,5 @@
 //! The patterns from outside: only public paths.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests may fail loudly"
-)]
 
-mod bulkhead;
 #[cfg(feature = "tokio")]
 mod deadline;
+mod retry;
