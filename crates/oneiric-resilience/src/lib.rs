@@ -6,18 +6,19 @@
 //! behind the feature `tokio`.
 
 mod backoff;
-mod budget;
+mod bulkhead;
 mod clock;
 mod error;
-mod fallback;
 mod invalid;
 mod jitter;
-mod nested;
 mod outcome;
-mod retry;
 mod stripe;
 mod sync;
 
+#[cfg(feature = "tokio")]
+mod caught;
+#[cfg(feature = "tokio")]
+mod cleanup;
 #[cfg(feature = "tokio")]
 mod deadline;
 #[cfg(feature = "tokio")]
@@ -25,26 +26,31 @@ mod limited;
 #[cfg(feature = "serde")]
 mod millis;
 #[cfg(feature = "tokio")]
+mod shield;
+#[cfg(feature = "tokio")]
 mod timeout;
+#[cfg(feature = "tokio")]
+mod tracker;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
-pub use budget::{RetryBudget, RetryBudgetConfig};
+#[cfg(feature = "tokio")]
+pub use bulkhead::EnterBefore;
+pub use bulkhead::{
+    Aimd, AimdConfig, Bulkhead, BulkheadConfig, BulkheadGuard, BulkheadPermit, BulkheadSnapshot,
+    Enter, Round,
+};
+#[cfg(feature = "tokio")]
+pub use cleanup::{CleanedUp, Cleanup, CleanupError, timeout_with_cleanup};
 #[cfg(feature = "tokio")]
 pub use clock::TokioClock;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
 #[cfg(feature = "tokio")]
 pub use deadline::{Deadline, DeadlineExceeded, DeadlineScope};
 pub use error::{Error, Rejected, Rejection};
-pub use fallback::{
-    AnyError, Fallback, FallbackHook, FallbackValue, FallbackWhen, OnlyRejected, Substitute,
-};
 pub use invalid::{Fault, InvalidConfig};
 pub use jitter::{Jitter, SeededJitter, ThreadJitter};
 pub use outcome::{Classify, ErrIsFailure, Outcome};
 #[cfg(feature = "tokio")]
-pub use retry::TokioSleep;
-pub use retry::{
-    Attempts, GiveUp, NoHook, Retry, RetryConfig, RetryEvent, RetryHook, RetryStep, Sleep,
-};
+pub use shield::{Shielded, Shields, Unfinished, shield};
 #[cfg(feature = "tokio")]
 pub use timeout::{Elapsed, Timeout, timeout};

@@ -1,5 +1,16 @@
 //! The patterns from outside: only public paths.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
+mod bulkhead;
+#[cfg(feature = "tokio")]
+mod cleanup;
 #[cfg(feature = "tokio")]
 mod deadline;
-mod retry;
+#[cfg(feature = "tokio")]
+mod held;
+#[cfg(feature = "tokio")]
+mod shield;
