@@ -22,9 +22,13 @@ mod cleanup;
 #[cfg(feature = "tokio")]
 mod deadline;
 #[cfg(feature = "tokio")]
+mod join;
+#[cfg(feature = "tokio")]
 mod limited;
 #[cfg(feature = "serde")]
 mod millis;
+#[cfg(feature = "tokio")]
+mod scope;
 #[cfg(feature = "tokio")]
 mod shield;
 #[cfg(feature = "tokio")]
@@ -49,7 +53,11 @@ pub use deadline::{Deadline, DeadlineExceeded, DeadlineScope};
 pub use error::{Error, Rejected, Rejection};
 pub use invalid::{Fault, InvalidConfig};
 pub use jitter::{Jitter, SeededJitter, ThreadJitter};
+#[cfg(feature = "tokio")]
+pub use join::join_all_or_cancel;
 pub use outcome::{Classify, ErrIsFailure, Outcome};
+#[cfg(feature = "tokio")]
+pub use scope::{Child, Scope, scope, scope_limited};
 #[cfg(feature = "tokio")]
 pub use shield::{Shielded, Shields, Unfinished, shield};
 #[cfg(feature = "tokio")]

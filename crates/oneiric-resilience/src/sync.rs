@@ -3,5 +3,9 @@
 
 #[cfg(oneiric_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+#[cfg(oneiric_loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 #[cfg(not(oneiric_loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(oneiric_loom))]
+pub(crate) use std::sync::{Mutex, MutexGuard};

@@ -13,4 +13,8 @@ mod deadline;
 #[cfg(feature = "tokio")]
 mod held;
 #[cfg(feature = "tokio")]
+mod join;
+#[cfg(feature = "tokio")]
+mod scope;
+#[cfg(feature = "tokio")]
 mod shield;

@@ -1,0 +1,332 @@
+//! Bulkhead: so many calls at once and no more, a queue of bounded length before it, and a limit that
+//! may find itself.
+//!
+//! One slow dependency must not take every thread, connection and byte of memory there is. The limit
+//! is exact at every moment; nobody is refused while a permit is free and nobody waits; and who
+//! waits is served in order.
+
+mod aimd;
+mod config;
+mod enter;
+mod permits;
+mod queue;
+mod shared;
+mod shed;
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::aimd::{Aimd, AimdConfig, Round};
+pub use self::config::BulkheadConfig;
+pub use self::enter::Enter;
+#[cfg(feature = "tokio")]
+pub use self::enter::EnterBefore;
+use self::permits::Stripe;
+use self::shared::{Admission, Shared};
+use crate::clock::{Clock, SystemClock};
+#[cfg(feature = "tokio")]
+use crate::deadline::Deadline;
+use crate::error::{Error, Rejected};
+use crate::invalid::InvalidConfig;
+use crate::outcome::{Classify as _, ErrIsFailure, Outcome};
+use crate::stripe::{Padded, Striped};
+
+/// Lets so many calls run at once. Clones are the same bulkhead.
+///
+/// Threads that come and go do not fight over one line: permits lie in stripes, one for each
+/// processor, and a thread goes to another one's only when its own is empty.
+///
+/// ```
+/// use oneiric_resilience::{Bulkhead, BulkheadConfig, Rejection};
+///
+/// let bulkhead = Bulkhead::new(BulkheadConfig { limit: 1, ..Default::default() })?;
+/// let inside = bulkhead.try_enter().expect("nobody is inside");
+/// let refused = bulkhead.try_enter().expect_err("one is inside");
+/// assert_eq!(refused.rejection(), Rejection::BulkheadFull);
+/// drop(inside);
+/// assert!(bulkhead.try_enter().is_ok());
+/// # Ok::<(), oneiric_resilience::InvalidConfig>(())
+/// ```
+pub struct Bulkhead<C: Clock = SystemClock> {
+    shared: Arc<Shared<C>>,
+    /// What owned permits hold on to: counting them at one place would be a line to fight over.
+    seats: Arc<Striped<Seat<C>>>,
+}
+
+/// One of the references that keep a bulkhead alive, counted on a line of its own.
+struct Seat<C>(Arc<Padded<Arc<Shared<C>>>>);
+
+impl<C> Seat<C> {
+    fn new(shared: &Arc<Shared<C>>) -> Self {
+        Self(Arc::new(Padded::new(Arc::clone(shared))))
+    }
+}
+
+impl<C> Clone for Seat<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> Deref for Seat<C> {
+    type Target = Shared<C>;
+
+    fn deref(&self) -> &Shared<C> {
+        &self.0
+    }
+}
+
+impl Bulkhead {
+    /// A bulkhead by the machine's clock.
+    ///
+    /// # Errors
+    /// `resilience.invalid_config` with every bound that is broken.
+    pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
+        Self::with_clock(config, SystemClock::new())
+    }
+}
+
+impl<C: Clock> Bulkhead<C> {
+    /// A bulkhead by any clock. It is read only to shed or to adapt to latency.
+    ///
+    /// # Errors
+    /// `resilience.invalid_config` with every bound that is broken.
+    pub fn with_clock(config: BulkheadConfig, clock: C) -> Result<Self, InvalidConfig> {
+        let shared = Arc::new(Shared::new(&config, clock)?);
+        let seats = Arc::new(Striped::new(|| Seat::new(&shared)));
+        Ok(Self { shared, seats })
+    }
+
+    /// A permit, if one is free and nobody waits; never waits.
+    ///
+    /// # Errors
+    /// `resilience.bulkhead_full`.
+    #[inline]
+    pub fn try_enter(&self) -> Result<BulkheadGuard<'_, C>, Rejected> {
+        let stripe = self.shared.try_enter()?;
+        Ok(BulkheadGuard {
+            shared: &self.shared,
+            stripe,
+            admission: self.shared.admission(),
+        })
+    }
+
+    /// As [`Bulkhead::try_enter`], with a permit that may go anywhere; costs twice as much.
+    ///
+    /// # Errors
+    /// `resilience.bulkhead_full`.
+    pub fn try_enter_owned(&self) -> Result<BulkheadPermit<C>, Rejected> {
+        self.shared.try_enter()?;
+        Ok(BulkheadPermit::new(self.seats.mine().clone()))
+    }
+
+    /// A permit as soon as it is this caller's turn. Needs no runtime.
+    ///
+    /// Cancel-safe: see [`Enter`].
+    ///
+    /// # Errors
+    /// `resilience.queue_full` when as many wait as may, `resilience.bulkhead_full` when none may and no
+    /// permit is free.
+    pub fn enter(&self) -> Enter<C> {
+        Enter::new(self.seats.mine().clone(), None)
+    }
+
+    /// A permit as soon as it is this caller's turn, if that comes within `limit` from now.
+    ///
+    /// As [`Bulkhead::enter_before`].
+    ///
+    /// # Errors
+    /// `resilience.deadline_too_near`, and those of [`Bulkhead::enter`].
+    ///
+    /// # Panics
+    /// When it has to wait outside of a tokio runtime, or in one without timers.
+    #[cfg(feature = "tokio")]
+    pub fn enter_within(&self, limit: Duration) -> EnterBefore<C> {
+        self.enter_before(Deadline::within(limit))
+    }
+
+    /// A permit as soon as it is this caller's turn, if that comes before the deadline and that of the
+    /// scope around the caller.
+    ///
+    /// Where [`BulkheadConfig::shed`] is set and the turn is expected later than that, says so at
+    /// once. Cancel-safe: see [`Enter`].
+    ///
+    /// # Errors
+    /// `resilience.deadline_too_near`, and those of [`Bulkhead::enter`].
+    ///
+    /// # Panics
+    /// When it has to wait outside of a tokio runtime, or in one without timers.
+    #[cfg(feature = "tokio")]
+    pub fn enter_before(&self, deadline: Deadline) -> EnterBefore<C> {
+        let within = deadline.or_earlier().remaining();
+        EnterBefore::new(
+            Enter::new(self.seats.mine().clone(), Some(within)),
+            deadline,
+        )
+    }
+
+    /// Calls `call` if a permit is free. Every error of its is a failure to the adaptive limit.
+    ///
+    /// # Errors
+    /// `resilience.bulkhead_full`, or what the call said.
+    pub fn call<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, Error<E>> {
+        let guard = self.try_enter()?;
+        let result = call();
+        guard.record(ErrIsFailure.classify(&result));
+        result.map_err(Error::Inner)
+    }
+
+    /// Waits for a permit, then for `call`. Every error of its is a failure to the adaptive limit.
+    ///
+    /// Cancel-safe: gives its place or its permit back.
+    ///
+    /// # Errors
+    /// Those of [`Bulkhead::enter`], or what the call said.
+    pub async fn call_async<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error<E>> {
+        let permit = self.enter().await?;
+        let result = call.await;
+        permit.record(ErrIsFailure.classify(&result));
+        result.map_err(Error::Inner)
+    }
+
+    /// Changes the limit now. If more calls run than it allows, the next permits that come back are
+    /// kept until they do not; if it allows more, those who wait go in. An adaptive limit goes on from
+    /// there, or from the nearer of its bounds.
+    ///
+    /// # Errors
+    /// `resilience.invalid_config` unless 1 to 1,000,000.
+    pub fn set_limit(&self, limit: u32) -> Result<(), InvalidConfig> {
+        config::checked_limit(limit)?;
+        self.shared.set_limit(limit);
+        Ok(())
+    }
+
+    /// Calls that may run at once.
+    pub fn limit(&self) -> u32 {
+        self.shared.limit()
+    }
+
+    /// Permits that are out, those counted that were handed to a waiter that has not run since. Counted
+    /// stripe by stripe: exact while nobody comes or goes.
+    pub fn in_flight(&self) -> u32 {
+        self.shared.in_flight()
+    }
+
+    /// Callers that wait without a permit.
+    pub fn waiting(&self) -> u32 {
+        self.shared.waiting()
+    }
+
+    /// How it stands.
+    pub fn snapshot(&self) -> BulkheadSnapshot {
+        BulkheadSnapshot {
+            limit: self.limit(),
+            in_flight: self.in_flight(),
+            waiting: self.waiting(),
+            hold_time: self.shared.hold_time(),
+            expected_wait: self.shared.expected_wait(),
+        }
+    }
+}
+
+impl<C: Clock> Clone for Bulkhead<C> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            seats: Arc::clone(&self.seats),
+        }
+    }
+}
+
+impl<C: Clock> fmt::Debug for Bulkhead<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bulkhead").field(&self.snapshot()).finish()
+    }
+}
+
+/// How a bulkhead stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BulkheadSnapshot {
+    /// Calls that may run at once.
+    pub limit: u32,
+    /// Permits that are out; may exceed a limit that was lowered.
+    pub in_flight: u32,
+    /// Callers that wait without a permit.
+    pub waiting: u32,
+    /// How long a permit is out, on average; known where [`BulkheadConfig::shed`] is set.
+    pub hold_time: Option<Duration>,
+    /// How long the next caller that has to wait would do so.
+    pub expected_wait: Option<Duration>,
+}
+
+/// The right of one call to run, until it is dropped. The cheapest: it borrows the bulkhead.
+#[must_use = "dropped at once it protects nothing"]
+pub struct BulkheadGuard<'a, C: Clock = SystemClock> {
+    shared: &'a Shared<C>,
+    stripe: &'a Stripe,
+    admission: Admission,
+}
+
+impl<C: Clock> BulkheadGuard<'_, C> {
+    /// Ends the call: tells an adaptive limit how, and gives the permit back. Dropped instead, it gives
+    /// the permit back and tells nothing.
+    pub fn record(self, outcome: Outcome) {
+        self.shared.learn(self.admission, outcome);
+    }
+}
+
+impl<C: Clock> Drop for BulkheadGuard<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        self.shared.leave(self.stripe, self.admission);
+    }
+}
+
+impl<C: Clock> fmt::Debug for BulkheadGuard<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkheadGuard").finish_non_exhaustive()
+    }
+}
+
+/// The right of one call to run, until it is dropped. Owned: it may be sent and kept anywhere.
+#[must_use = "dropped at once it protects nothing"]
+pub struct BulkheadPermit<C: Clock = SystemClock> {
+    seat: Seat<C>,
+    admission: Admission,
+}
+
+impl<C: Clock> BulkheadPermit<C> {
+    /// For a permit that is out already.
+    fn new(seat: Seat<C>) -> Self {
+        Self {
+            admission: seat.admission(),
+            seat,
+        }
+    }
+
+    /// Ends the call: tells an adaptive limit how, and gives the permit back. Dropped instead, it gives
+    /// the permit back and tells nothing.
+    pub fn record(self, outcome: Outcome) {
+        self.seat.learn(self.admission, outcome);
+    }
+}
+
+impl<C: Clock> Drop for BulkheadPermit<C> {
+    #[inline]
+    fn drop(&mut self) {
+        // To the thread that lets it go, wherever it came from: there it is wanted next.
+        self.seat.leave(self.seat.permits.mine(), self.admission);
+    }
+}
+
+impl<C: Clock> fmt::Debug for BulkheadPermit<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkheadPermit").finish_non_exhaustive()
+    }
+}

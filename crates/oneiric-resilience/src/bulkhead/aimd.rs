@@ -1,0 +1,188 @@
+//! A limit that finds itself: a little more while all goes well, much less when it does not.
+//!
+//! What TCP does to the number of packets under way, done to calls: where many share something
+//! without knowing of each other, adding and multiplying is what makes them share it evenly.
+//!
+//! One burst of failures is one sign of overload, not as many as there were calls under way. So each
+//! call carries the round it began in; a decrease begins a new round; and what began before it says
+//! nothing any more about the load that is now.
+
+use std::time::Duration;
+
+use super::permits::MOST;
+use crate::invalid::{Checks, DAY, InvalidConfig};
+use crate::outcome::Outcome;
+
+/// Bounds and steps of a limit that adapts.
+///
+/// Source: V. Jacobson, "Congestion Avoidance and Control" (1988); D. Chiu and R. Jain, "Analysis of
+/// the Increase and Decrease Algorithms for Congestion Avoidance" (1989); the default decrease is
+/// that of CUBIC, RFC 9438 §4.6; calls in place of packets as in Netflix `concurrency-limits`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct AimdConfig {
+    /// The limit never falls below this. 1 to 1,000,000.
+    pub min: u32,
+    /// The limit never rises above this. `min` to 1,000,000.
+    pub max: u32,
+    /// By how much the limit rises while as many successes come in as it allows calls at once, if at
+    /// least half of it is used. Above 0, up to 1,000.
+    pub increase: f64,
+    /// What share of the limit an overload takes away, percent. 1 to 99.
+    pub decrease_percent: f64,
+    /// A success that took longer is a sign of overload too. 1 ms to a day.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "latency_above_ms", with = "crate::millis::optional")
+    )]
+    pub latency_above: Option<Duration>,
+}
+
+impl Default for AimdConfig {
+    /// Between 1 and 200; one more a round trip, 30 percent less at an overload; latency says nothing.
+    fn default() -> Self {
+        Self {
+            min: 1,
+            max: 200,
+            increase: 1.0,
+            decrease_percent: 30.0,
+            latency_above: None,
+        }
+    }
+}
+
+impl AimdConfig {
+    pub(super) fn checked(&self) -> Result<(), InvalidConfig> {
+        let Self {
+            min,
+            max,
+            increase,
+            decrease_percent,
+            latency_above,
+        } = *self;
+        let mut checks = Checks::of("adaptive limit");
+        checks
+            .within("min", min, 1..=MOST, "1 to 1,000,000")
+            .within("max", max, min.max(1)..=MOST, "`min` to 1,000,000")
+            .within(
+                "increase",
+                increase,
+                f64::MIN_POSITIVE..=1e3,
+                "above 0, up to 1,000",
+            )
+            .within("decrease_percent", decrease_percent, 1.0..=99.0, "1 to 99");
+        if let Some(latency) = latency_above {
+            let bounds = Duration::from_millis(1)..=DAY;
+            checks.within("latency_above_ms", latency, bounds, "1 ms to 24 h");
+        }
+        checks.done()
+    }
+}
+
+/// The time between two decreases of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Round(pub(super) u64);
+
+/// A limit that adapts, told of each call's end. It reads no clock.
+#[derive(Debug, Clone)]
+pub struct Aimd {
+    config: AimdConfig,
+    /// The whole part is the limit.
+    limit: f64,
+    round: Round,
+}
+
+impl Aimd {
+    /// A limit that begins with `initial`, or with the bound that is nearer.
+    ///
+    /// # Errors
+    /// `resilience.invalid_config` with every bound that is broken.
+    pub fn new(config: AimdConfig, initial: u32) -> Result<Self, InvalidConfig> {
+        config.checked()?;
+        Ok(Self {
+            limit: f64::from(initial.clamp(config.min, config.max)),
+            round: Round::default(),
+            config,
+        })
+    }
+
+    /// Calls at once.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it lies between the bounds, which are such numbers"
+    )]
+    pub fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    /// The round in which a call begins that begins now.
+    pub const fn round(&self) -> Round {
+        self.round
+    }
+
+    /// Whether the latency of a call makes a difference.
+    pub const fn wants_latency(&self) -> bool {
+        self.config.latency_above.is_some()
+    }
+
+    /// Goes on from another limit, or from the bound that is nearer.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = f64::from(limit.clamp(self.config.min, self.config.max));
+    }
+
+    /// A call ended that began in `round`. `in_flight` counts it still; `latency` is how long it took,
+    /// where that is known.
+    ///
+    /// [`Outcome::Failure`] and [`Outcome::Overloaded`] are signs of overload, and so is a success that
+    /// took too long. [`Outcome::Permanent`] and [`Outcome::Ignored`] say nothing about load.
+    pub fn record(
+        &mut self,
+        round: Round,
+        in_flight: u32,
+        outcome: Outcome,
+        latency: Option<Duration>,
+    ) {
+        if round != self.round {
+            return;
+        }
+        match outcome {
+            Outcome::Success if self.is_slow(latency) => self.decrease(),
+            Outcome::Success if self.is_used(in_flight) => self.increase(),
+            Outcome::Failure | Outcome::Overloaded { .. } => self.decrease(),
+            Outcome::Success | Outcome::Permanent | Outcome::Ignored => {}
+        }
+    }
+
+    fn is_slow(&self, latency: Option<Duration>) -> bool {
+        matches!((latency, self.config.latency_above), (Some(took), Some(most)) if took > most)
+    }
+
+    /// A limit that nobody comes near was not tried; raising it would say nothing.
+    fn is_used(&self, in_flight: u32) -> bool {
+        is_used(in_flight, self.limit())
+    }
+
+    /// Each of as many calls as the limit allows at once adds its part.
+    fn increase(&mut self) {
+        let more = self.limit + self.config.increase / f64::from(self.limit().max(1));
+        self.limit = more.min(f64::from(self.config.max));
+    }
+
+    /// From the whole limit, so that it is one less at least.
+    fn decrease(&mut self) {
+        let kept = 1.0 - self.config.decrease_percent / 100.0;
+        let less = f64::from(self.limit()) * kept;
+        self.limit = less.max(f64::from(self.config.min));
+        self.round = Round(self.round.0 + 1);
+    }
+}
+
+/// Whether so many calls are enough to say that the limit is used.
+pub(super) const fn is_used(in_flight: u32, limit: u32) -> bool {
+    in_flight >= limit.div_ceil(2)
+}

@@ -1,0 +1,119 @@
+//! Waiting for a turn.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::queue::Ticket;
+use super::{BulkheadPermit, Seat};
+use crate::clock::{Clock, SystemClock};
+use crate::error::Rejected;
+
+/// Waits for a turn: the answer of [`Bulkhead::enter`](super::Bulkhead::enter).
+///
+/// Does nothing until it is first polled; then it takes its place in the queue, or needs none.
+/// Polled again after it has answered, it enters again.
+///
+/// Cancel-safe: dropped at any time it gives its place up, and a permit that was handed to it already
+/// goes to the next in the queue.
+#[must_use = "futures do nothing unless polled"]
+pub struct Enter<C: Clock = SystemClock> {
+    seat: Seat<C>,
+    ticket: Option<Ticket>,
+    within: Option<Duration>,
+}
+
+impl<C: Clock> Enter<C> {
+    pub(super) const fn new(seat: Seat<C>, within: Option<Duration>) -> Self {
+        Self {
+            seat,
+            ticket: None,
+            within,
+        }
+    }
+}
+
+impl<C: Clock> Future for Enter<C> {
+    type Output = Result<BulkheadPermit<C>, Rejected>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let shared = &this.seat;
+        match this.ticket {
+            Some(ticket) if !shared.fetch(ticket, context.waker()) => return Poll::Pending,
+            Some(_) => this.ticket = None,
+            None => match shared.enter(context.waker(), this.within) {
+                Ok(None) => {}
+                Ok(place) => {
+                    this.ticket = place;
+                    return Poll::Pending;
+                }
+                Err(rejected) => return Poll::Ready(Err(rejected)),
+            },
+        }
+        Poll::Ready(Ok(BulkheadPermit::new(this.seat.clone())))
+    }
+}
+
+impl<C: Clock> Drop for Enter<C> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.seat.give_up(ticket);
+        }
+    }
+}
+
+impl<C: Clock> fmt::Debug for Enter<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enter")
+            .field("is_waiting", &self.ticket.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod before {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use super::Enter;
+    use crate::bulkhead::BulkheadPermit;
+    use crate::clock::{Clock, SystemClock};
+    use crate::deadline::{Deadline, DeadlineScope};
+    use crate::error::{Rejected, Rejection};
+
+    pin_project_lite::pin_project! {
+        /// Waits for a turn, but not longer than until a deadline: the answer of
+        /// [`Bulkhead::enter_before`](crate::Bulkhead::enter_before).
+        ///
+        /// Cancel-safe: see [`Enter`].
+        #[derive(Debug)]
+        #[must_use = "futures do nothing unless polled"]
+        pub struct EnterBefore<C: Clock = SystemClock> {
+            #[pin]
+            scope: DeadlineScope<Enter<C>>,
+        }
+    }
+
+    impl<C: Clock> EnterBefore<C> {
+        pub(in crate::bulkhead) fn new(enter: Enter<C>, deadline: Deadline) -> Self {
+            Self {
+                scope: deadline.scope(enter),
+            }
+        }
+    }
+
+    impl<C: Clock> Future for EnterBefore<C> {
+        type Output = Result<BulkheadPermit<C>, Rejected>;
+
+        fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+            self.project().scope.poll(context).map(|entered| {
+                entered.unwrap_or(Err(Rejected::new(Rejection::DeadlineTooNear, None)))
+            })
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub use before::EnterBefore;
