@@ -6,12 +6,16 @@
 //! behind the feature `tokio`.
 
 mod backoff;
+mod budget;
 mod bulkhead;
 mod clock;
 mod error;
+mod fallback;
 mod invalid;
 mod jitter;
+mod nested;
 mod outcome;
+mod retry;
 mod stripe;
 mod sync;
 
@@ -37,6 +41,7 @@ mod timeout;
 mod tracker;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
+pub use budget::{RetryBudget, RetryBudgetConfig};
 #[cfg(feature = "tokio")]
 pub use bulkhead::EnterBefore;
 pub use bulkhead::{
@@ -51,11 +56,19 @@ pub use clock::{Clock, ManualClock, Moment, SystemClock};
 #[cfg(feature = "tokio")]
 pub use deadline::{Deadline, DeadlineExceeded, DeadlineScope};
 pub use error::{Error, Rejected, Rejection};
+pub use fallback::{
+    AnyError, Fallback, FallbackHook, FallbackValue, FallbackWhen, OnlyRejected, Substitute,
+};
 pub use invalid::{Fault, InvalidConfig};
 pub use jitter::{Jitter, SeededJitter, ThreadJitter};
 #[cfg(feature = "tokio")]
 pub use join::join_all_or_cancel;
 pub use outcome::{Classify, ErrIsFailure, Outcome};
+#[cfg(feature = "tokio")]
+pub use retry::TokioSleep;
+pub use retry::{
+    Attempts, GiveUp, NoHook, Retry, RetryConfig, RetryEvent, RetryHook, RetryStep, Sleep,
+};
 #[cfg(feature = "tokio")]
 pub use scope::{Child, Scope, scope, scope_limited};
 #[cfg(feature = "tokio")]

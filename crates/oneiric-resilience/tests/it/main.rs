@@ -14,6 +14,7 @@ mod deadline;
 mod held;
 #[cfg(feature = "tokio")]
 mod join;
+mod retry;
 #[cfg(feature = "tokio")]
 mod scope;
 #[cfg(feature = "tokio")]
