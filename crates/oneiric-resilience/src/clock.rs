@@ -12,6 +12,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// Only readings of one clock can be compared. Sums saturate at the last moment that can be told,
 /// 584 years after the origin; differences saturate at zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Moment(u64);
 
 impl Moment {

@@ -6,6 +6,7 @@
 //! behind the feature `tokio`.
 
 mod backoff;
+mod breaker;
 mod budget;
 mod bulkhead;
 mod clock;
@@ -41,6 +42,10 @@ mod timeout;
 mod tracker;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};
+pub use breaker::{
+    Breaker, BreakerBuilder, BreakerConfig, BreakerControl, BreakerMode, BreakerObserver,
+    BreakerPermit, BreakerReason, BreakerSnapshot, BreakerState, BreakerTransition, BreakerWindow,
+};
 pub use budget::{RetryBudget, RetryBudgetConfig};
 #[cfg(feature = "tokio")]
 pub use bulkhead::EnterBefore;

@@ -5,6 +5,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod breaker;
 mod bulkhead;
 #[cfg(feature = "tokio")]
 mod cleanup;
