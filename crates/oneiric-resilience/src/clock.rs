@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(feature = "quanta"))]
+use std::time::Instant;
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -193,11 +195,15 @@ impl ManualClock {
 
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        let _ = self
-            .nanos
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                Some(now.saturating_add(nanos(by)))
-            });
+        let mut now = self.nanos.load(Ordering::Acquire);
+        while let Err(other) = self.nanos.compare_exchange_weak(
+            now,
+            now.saturating_add(nanos(by)),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            now = other;
+        }
     }
 }
 
