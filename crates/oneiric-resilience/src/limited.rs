@@ -21,8 +21,6 @@ pub(crate) enum Limit {
     Within(Duration),
     /// Until then.
     Until(Deadline),
-    /// So long from its first poll, whatever the deadline around it.
-    Alone(Duration),
 }
 
 /// Whose time was over.
@@ -100,7 +98,6 @@ fn bound(limit: Limit, now: Instant) -> (Deadline, Over) {
     let own = match limit {
         Limit::Within(limit) => Deadline::after(now, limit),
         Limit::Until(deadline) => deadline,
-        Limit::Alone(limit) => return (Deadline::after(now, limit), Over::Own),
     };
     match Deadline::current() {
         Some(around) if around <= own => (around, Over::Around),

@@ -1,0 +1,139 @@
+//! The bucket under every interleaving of few threads. Time is set before the threads begin: what a
+//! thread reads is what the bound reckons with.
+
+use std::time::Duration;
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::queue::{Turn, Wanted};
+use super::*;
+use crate::clock::ManualClock;
+
+fn bucket(capacity: u32, refill_per_sec: f64) -> (ManualClock, TokenBucket<ManualClock>) {
+    let config = TokenBucketConfig {
+        capacity,
+        refill_per_sec,
+        max_waiters: 4,
+    };
+    let clock = ManualClock::new();
+    let bucket = TokenBucket::with_clock(config, clock.clone()).unwrap();
+    (clock, bucket)
+}
+
+/// A long search is cut at three preemptions a thread; what is left finds each bug tried.
+fn model(bound: Option<usize>, check: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = bound;
+    builder.check(check);
+}
+
+#[test]
+fn takers_never_get_more_than_there_is_nor_less() {
+    model(None, || {
+        let (_, bucket) = bucket(3, 1.0);
+        let bucket = Arc::new(bucket);
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || u32::from(other.try_take(2).is_ok()) * 2);
+        let mine = u32::from(bucket.try_take(1).is_ok());
+        let theirs = thread.join().unwrap();
+        assert_eq!(mine + theirs, 3);
+        assert_eq!(bucket.available(), 0);
+    });
+}
+
+#[test]
+fn a_change_under_the_hands_of_takers_gives_nothing() {
+    model(Some(3), || {
+        let (_, bucket) = bucket(4, 1.0);
+        bucket.try_take(2).unwrap();
+        let bucket = Arc::new(bucket);
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || u32::from(other.try_take(2).is_ok()));
+        // The rate that makes old words and new ones as alike as can be, and back again.
+        bucket.set_rate(3, 0.5).unwrap();
+        bucket.set_rate(4, 1.0).unwrap();
+        let theirs = thread.join().unwrap();
+        assert_eq!(theirs, 1, "two were there all the time");
+        assert_eq!(bucket.available(), 0);
+    });
+}
+
+#[test]
+fn a_lowered_capacity_cuts_what_is_not_taken_before() {
+    model(Some(3), || {
+        let (_, bucket) = bucket(4, 1.0);
+        let bucket = Arc::new(bucket);
+        let other = Arc::clone(&bucket);
+        let thread = thread::spawn(move || {
+            let two = other.try_take(2).is_ok();
+            let rest = other.available();
+            (two, rest)
+        });
+        bucket.set_rate(1, 2.0).unwrap();
+        let mine = bucket.try_take(1).is_ok();
+        match thread.join().unwrap() {
+            // Before the change, with four; what was left was cut to one.
+            (true, _) => assert!(mine),
+            (false, rest) => {
+                assert!(mine);
+                assert!(rest <= 1);
+            }
+        }
+        assert_eq!(bucket.available(), 0);
+    });
+}
+
+#[test]
+fn a_reservation_given_back_is_there_once() {
+    model(Some(3), || {
+        let (clock, bucket) = bucket(1, 1.0);
+        bucket.try_take(1).unwrap();
+        let reservation = bucket.reserve(1, Duration::MAX).unwrap();
+        let other = bucket.clone();
+        let thread = thread::spawn(move || {
+            drop(reservation);
+            u32::from(other.try_take(1).is_ok())
+        });
+        clock.advance(Duration::from_secs(1));
+        let mine = u32::from(bucket.try_take(1).is_ok());
+        let theirs = thread.join().unwrap();
+        // One came back; it may have been used by the reservation, whose time came.
+        assert!(mine + theirs <= 1);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(bucket.available(), 1);
+    });
+}
+
+#[test]
+fn a_waiter_that_leaves_wakes_the_next_and_takes_nothing() {
+    model(Some(3), || {
+        let (clock, bucket) = bucket(1, 1.0);
+        bucket.try_take(1).unwrap();
+        let join = || {
+            let wanted = Wanted {
+                tokens: 1,
+                patience: None,
+            };
+            match bucket.shared.turn(None, wanted, Waker::noop()) {
+                Turn::First(ticket, _) | Turn::Behind(ticket) => (ticket, wanted),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (first, second) = (join(), join());
+        clock.advance(Duration::from_secs(1));
+        let other = bucket.clone();
+        let thread = thread::spawn(move || other.shared.leave(first.0).is_some());
+        let taker = bucket.clone();
+        let taking = thread::spawn(move || taker.try_take(1).is_ok());
+        let turn = bucket.shared.turn(Some(second.0), second.1, Waker::noop());
+        assert!(thread.join().unwrap(), "the one behind is woken");
+        assert!(!taking.join().unwrap(), "nobody passes it");
+        if !matches!(turn, Turn::Taken(_)) {
+            let again = bucket.shared.turn(Some(second.0), second.1, Waker::noop());
+            assert!(matches!(again, Turn::Taken(_)), "{again:?}");
+        }
+        assert_eq!(bucket.available(), 0);
+        assert_eq!(bucket.shared.waited_for.load(Ordering::Acquire), 0);
+    });
+}

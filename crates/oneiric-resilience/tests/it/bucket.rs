@@ -1,0 +1,383 @@
+//! The token bucket from outside.
+
+use std::time::Duration;
+
+use oneiric_resilience::{Clock as _, ManualClock, Rejection, TokenBucket, TokenBucketConfig};
+
+fn config(capacity: u32, refill_per_sec: f64) -> TokenBucketConfig {
+    TokenBucketConfig {
+        capacity,
+        refill_per_sec,
+        ..TokenBucketConfig::default()
+    }
+}
+
+fn manual(capacity: u32, refill_per_sec: f64) -> (ManualClock, TokenBucket<ManualClock>) {
+    let clock = ManualClock::new();
+    let bucket = TokenBucket::with_clock(config(capacity, refill_per_sec), clock.clone());
+    (clock, bucket.unwrap())
+}
+
+#[test]
+fn a_full_bucket_lets_its_capacity_go_and_then_its_rate() {
+    let (clock, bucket) = manual(3, 2.0);
+    bucket.try_take(3).unwrap();
+    let rejected = bucket.try_take(1).unwrap_err();
+    assert_eq!(rejected.code(), "resilience.rate_limited");
+    assert_eq!(rejected.retry_after(), Some(Duration::from_millis(500)));
+    clock.advance(Duration::from_millis(499));
+    assert!(bucket.try_take(1).is_err());
+    clock.advance(Duration::from_millis(1));
+    bucket.try_take(1).unwrap();
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(bucket.available(), 3);
+}
+
+#[test]
+fn more_than_it_can_ever_hold_is_never_granted() {
+    let (_, bucket) = manual(3, 2.0);
+    let rejected = bucket.try_take(4).unwrap_err();
+    assert_eq!(rejected.code(), "resilience.over_capacity");
+    assert_eq!(rejected.retry_after(), None);
+    let rejected = bucket.reserve(4, Duration::MAX).unwrap_err();
+    assert_eq!(rejected.rejection(), Rejection::OverCapacity);
+    assert_eq!(bucket.available(), 3);
+}
+
+#[test]
+fn taking_none_always_works() {
+    let (_, bucket) = manual(1, 1.0);
+    bucket.try_take(1).unwrap();
+    let _booked = bucket.reserve(1, Duration::MAX).unwrap();
+    assert_eq!(bucket.try_take(0), Ok(()));
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_construction_and_by_change() {
+    let invalid = TokenBucket::new(config(0, -1.0)).unwrap_err();
+    assert_eq!(invalid.code(), "resilience.invalid_config");
+    assert_eq!(invalid.faults().len(), 2);
+    let (_, bucket) = manual(3, 2.0);
+    assert_eq!(bucket.set_rate(5, f64::NAN).unwrap_err().faults().len(), 1);
+    assert_eq!(bucket.snapshot().capacity, 3);
+}
+
+#[test]
+fn a_change_keeps_what_the_bucket_holds_and_gives_nothing() {
+    let (clock, bucket) = manual(10, 1.0);
+    bucket.try_take(4).unwrap();
+    bucket.set_rate(100, 10.0).unwrap();
+    assert_eq!(bucket.available(), 6);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(bucket.available(), 16);
+    bucket.set_rate(5, 1.0).unwrap();
+    bucket.set_rate(100, 10.0).unwrap();
+    assert_eq!(bucket.available(), 5, "what did not fit is gone");
+}
+
+#[test]
+fn reservations_come_one_after_the_other_and_move_up_when_one_is_dropped() {
+    let (clock, bucket) = manual(2, 1.0);
+    let now = bucket.reserve(2, Duration::ZERO).unwrap();
+    assert_eq!(now.remaining(), Duration::ZERO);
+    let first = bucket.reserve(1, Duration::from_secs(9)).unwrap();
+    let second = bucket.reserve(2, Duration::from_secs(9)).unwrap();
+    let third = bucket.reserve(1, Duration::from_secs(9)).unwrap();
+    let secs = |secs| Duration::from_secs(secs);
+    assert_eq!(
+        [&first, &second, &third].map(|one| one.remaining()),
+        [secs(1), secs(3), secs(4)]
+    );
+    drop(second);
+    assert_eq!(
+        [&first, &third].map(|one| one.remaining()),
+        [secs(1), secs(2)]
+    );
+    drop(now);
+    clock.advance(secs(1));
+    drop(first);
+    assert_eq!(
+        third.remaining(),
+        secs(1),
+        "what is dropped after its time was used"
+    );
+    assert_eq!(third.ready_at(), clock.now().after(secs(1)));
+    clock.advance(secs(1));
+    assert!(bucket.try_take(1).is_err());
+}
+
+#[test]
+fn a_reservation_that_would_come_too_late_is_refused_with_how_much_too_late() {
+    let (_, bucket) = manual(1, 1.0);
+    bucket.try_take(1).unwrap();
+    let rejected = bucket.reserve(1, Duration::from_millis(300)).unwrap_err();
+    assert_eq!(rejected.code(), "resilience.deadline_too_near");
+    assert_eq!(rejected.retry_after(), Some(Duration::from_millis(700)));
+    assert!(bucket.reserve(1, Duration::from_secs(1)).is_ok());
+}
+
+#[test]
+fn reservations_are_bounded() {
+    let clock = ManualClock::new();
+    let bounded = TokenBucketConfig {
+        max_waiters: 1,
+        ..config(1, 1.0)
+    };
+    let bucket = TokenBucket::with_clock(bounded, clock).unwrap();
+    bucket.try_take(1).unwrap();
+    let _booked = bucket.reserve(1, Duration::MAX).unwrap();
+    let rejected = bucket.reserve(1, Duration::MAX).unwrap_err();
+    assert_eq!(rejected.code(), "resilience.queue_full");
+    assert_eq!(rejected.retry_after(), Some(Duration::from_secs(1)));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn settings_are_read_and_unknown_ones_refused() {
+    let read: TokenBucketConfig = toml::from_str("capacity = 7").unwrap();
+    assert_eq!(read, config(7, 100.0));
+    assert!(toml::from_str::<TokenBucketConfig>("burst = 7").is_err());
+}
+
+#[cfg(feature = "tokio")]
+mod waiting {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use oneiric_resilience::{
+        Clock as _, Deadline, Jitter as _, SeededJitter, Take, TokenBucketSnapshot, TokioClock,
+    };
+    use tokio::task::{JoinHandle, yield_now};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    type Bucket = TokenBucket<TokioClock>;
+
+    fn tokio_bucket(capacity: u32, refill_per_sec: f64) -> Bucket {
+        TokenBucket::with_clock(config(capacity, refill_per_sec), TokioClock::new()).unwrap()
+    }
+
+    /// A task that takes, once it stands in the line; answers with how long after `start` it had.
+    async fn queued(bucket: &Bucket, tokens: u32, start: Instant) -> JoinHandle<Duration> {
+        let take = bucket.take(tokens);
+        let waiting = bucket.snapshot().waiting;
+        let task = tokio::spawn(async move {
+            take.await.unwrap();
+            start.elapsed()
+        });
+        while bucket.snapshot().waiting == waiting {
+            yield_now().await;
+        }
+        task
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_are_served_in_order_and_nobody_passes_them() {
+        let bucket = tokio_bucket(4, 2.0);
+        bucket.try_take(4).unwrap();
+        let start = Instant::now();
+        let large = queued(&bucket, 4, start).await;
+        let small = queued(&bucket, 1, start).await;
+        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        assert_eq!(bucket.available(), 3);
+        let rejected = bucket.try_take(1).unwrap_err();
+        assert_eq!(rejected.rejection(), Rejection::RateLimited);
+        // For the four, the one and this one: 6 tokens, of which 3.2 are there.
+        assert_eq!(rejected.retry_after(), Some(Duration::from_millis(1_400)));
+        let rejected = bucket.reserve(1, Duration::MAX).unwrap_err();
+        assert_eq!(rejected.rejection(), Rejection::RateLimited);
+        assert_eq!(large.await.unwrap(), Duration::from_secs(2));
+        assert_eq!(small.await.unwrap(), Duration::from_millis(2_500));
+        assert_eq!(bucket.try_take(0), Ok(()));
+        assert_eq!(bucket.snapshot().waiting, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p57_a_waiter_that_goes_away_leaks_nothing_and_the_next_moves_up() {
+        let bucket = tokio_bucket(4, 2.0);
+        bucket.try_take(4).unwrap();
+        let start = Instant::now();
+        let first = queued(&bucket, 4, start).await;
+        let second = queued(&bucket, 1, start).await;
+        let third = queued(&bucket, 2, start).await;
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        assert_eq!(second.await.unwrap(), Duration::from_millis(500));
+        assert_eq!(third.await.unwrap(), Duration::from_millis(1_500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p57_any_cancellations_leave_the_bucket_as_it_was() {
+        for seed in 0..20 {
+            let mut chance = SeededJitter::new(seed);
+            let mut draw = |below: u32| (chance.next_f64() * f64::from(below)) as u32;
+            let bucket = tokio_bucket(5, 1_000.0);
+            let taken = Arc::new(AtomicU64::new(0));
+            let start = Instant::now();
+            let mut tasks = Vec::new();
+            for _ in 0..100 {
+                let (take, taken) = (bucket.take(1 + draw(5)), Arc::clone(&taken));
+                let patience = Duration::from_millis(u64::from(draw(200)));
+                tasks.push(tokio::spawn(async move {
+                    match timeout(patience, take).await {
+                        Ok(done) => {
+                            done.unwrap();
+                            taken.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(_elapsed) => {}
+                    }
+                }));
+                if draw(3) == 0 {
+                    tokio::time::sleep(Duration::from_millis(u64::from(draw(4)))).await;
+                }
+                if draw(4) == 0 {
+                    let which = draw(u32::try_from(tasks.len()).unwrap());
+                    tasks[which as usize].abort();
+                }
+            }
+            for task in tasks {
+                drop(task.await);
+            }
+            let most = 5 + start.elapsed().as_millis();
+            assert!(
+                u128::from(taken.load(Ordering::Relaxed)) <= most,
+                "seed {seed}"
+            );
+            assert!(taken.load(Ordering::Relaxed) > 0, "seed {seed}");
+            let TokenBucketSnapshot {
+                waiting, reserved, ..
+            } = bucket.snapshot();
+            assert_eq!((waiting, reserved), (0, 0), "seed {seed}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert_eq!(bucket.try_take(5), Ok(()), "seed {seed}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p55_those_who_wait_never_come_in_a_larger_burst_than_the_bucket_holds() {
+        // Four tokens a millisecond, of which a timer sees nothing; two at once are all there may be.
+        let bucket = tokio_bucket(2, 4_000.0);
+        let clock = TokioClock::new();
+        let tasks: Vec<_> = (0..50)
+            .map(|_| {
+                let (take, clock) = (bucket.take(1), clock.clone());
+                tokio::spawn(async move {
+                    take.await.unwrap();
+                    clock.now()
+                })
+            })
+            .collect();
+        let mut moments = Vec::new();
+        for task in tasks {
+            moments.push(task.await.unwrap());
+        }
+        assert!(moments.is_sorted());
+        for (at, from) in moments.iter().enumerate() {
+            for (more, to) in moments[at..].iter().enumerate() {
+                let came = to.since(*from).as_secs_f64() * 4_000.0;
+                assert!((more + 1) as f64 <= 2.0 + came + 1e-6, "{from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_line_is_bounded() {
+        let bounded = TokenBucketConfig {
+            max_waiters: 1,
+            ..config(1, 1.0)
+        };
+        let bucket = TokenBucket::with_clock(bounded, TokioClock::new()).unwrap();
+        bucket.take(1).await.unwrap();
+        let waiting = queued(&bucket, 1, Instant::now()).await;
+        let rejected = bucket.take(1).await.unwrap_err();
+        assert_eq!(rejected.code(), "resilience.queue_full");
+        assert_eq!(rejected.retry_after(), Some(Duration::from_secs(1)));
+        assert_eq!(
+            bucket.take(2).await.unwrap_err().code(),
+            "resilience.over_capacity"
+        );
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_too_little_time_is_refused_at_once() {
+        let bucket = tokio_bucket(1, 1.0);
+        bucket.take(1).await.unwrap();
+        let start = Instant::now();
+        let _first = queued(&bucket, 1, start).await;
+        let rejected = bucket.take_within(1, Duration::from_millis(1_500)).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let rejected = rejected.unwrap_err();
+        assert_eq!(rejected.code(), "resilience.deadline_too_near");
+        assert_eq!(rejected.retry_after(), Some(Duration::from_millis(500)));
+        let deadline = Deadline::within(Duration::from_secs(2));
+        bucket.take_before(1, deadline).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_runs_out_of_time_in_the_line_is_told_so() {
+        let bucket = tokio_bucket(2, 1.0);
+        bucket.take(2).await.unwrap();
+        let start = Instant::now();
+        let first = queued(&bucket, 1, start).await;
+        let late = bucket.take_within(1, Duration::from_secs(3));
+        let slower = async {
+            yield_now().await;
+            bucket.set_rate(2, 0.5).unwrap();
+        };
+        let (late, ()) = tokio::join!(late, slower);
+        assert_eq!(late.unwrap_err().rejection(), Rejection::DeadlineTooNear);
+        assert_eq!(start.elapsed(), Duration::ZERO, "the change told it");
+        assert_eq!(first.await.unwrap(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_moves_those_who_wait_and_refuses_who_wants_too_much() {
+        let bucket = tokio_bucket(4, 1.0);
+        bucket.take(4).await.unwrap();
+        let start = Instant::now();
+        let reserved = bucket.reserve(2, Duration::MAX).unwrap();
+        let reserved = tokio::spawn(async move {
+            reserved.wait().await;
+            start.elapsed()
+        });
+        let small = queued(&bucket, 2, start).await;
+        let large = tokio::spawn(bucket.take(4));
+        while bucket.snapshot().waiting < 2 {
+            yield_now().await;
+        }
+        bucket.set_rate(3, 10.0).unwrap();
+        assert_eq!(reserved.await.unwrap(), Duration::from_millis(200));
+        assert_eq!(small.await.unwrap(), Duration::from_millis(400));
+        let rejected = large.await.unwrap().unwrap_err();
+        assert_eq!(rejected.rejection(), Rejection::OverCapacity);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reservations_are_waited_for_and_given_back_when_the_wait_is_dropped() {
+        let bucket = tokio_bucket(1, 1.0);
+        bucket.take(1).await.unwrap();
+        let start = Instant::now();
+        let first = bucket.reserve(1, Duration::MAX).unwrap().wait();
+        let second = tokio::spawn(bucket.reserve(1, Duration::MAX).unwrap().wait());
+        let behind = queued(&bucket, 1, start).await;
+        timeout(Duration::from_millis(10), first).await.unwrap_err();
+        second.await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        assert_eq!(behind.await.unwrap(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn futures_are_named_owned_and_unpin() {
+        fn check<F: Future + Send + Sync + Unpin + 'static>(future: F) -> F {
+            future
+        }
+        let bucket = tokio_bucket(1, 1.0);
+        let take: Take<TokioClock> = check(bucket.take(1));
+        drop(bucket.clone());
+        take.await.unwrap();
+        check(bucket.reserve(1, Duration::MAX).unwrap().wait()).await;
+    }
+}
