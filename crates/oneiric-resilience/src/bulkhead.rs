@@ -21,13 +21,13 @@ use std::time::Duration;
 pub use self::aimd::{Aimd, AimdConfig, Round};
 pub use self::config::BulkheadConfig;
 pub use self::enter::Enter;
+#[cfg(feature = "tokio")]
+pub use self::enter::EnterBefore;
 use self::permits::Stripe;
 use self::shared::{Admission, Shared};
 use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "tokio")]
 use crate::deadline::Deadline;
-#[cfg(feature = "tokio")]
-use crate::error::Rejection;
 use crate::error::{Error, Rejected};
 use crate::invalid::InvalidConfig;
 use crate::outcome::{Classify as _, ErrIsFailure, Outcome};
@@ -143,10 +143,7 @@ impl<C: Clock> Bulkhead<C> {
     /// # Panics
     /// When it has to wait outside of a tokio runtime, or in one without timers.
     #[cfg(feature = "tokio")]
-    pub fn enter_within(
-        &self,
-        limit: Duration,
-    ) -> impl Future<Output = Result<BulkheadPermit<C>, Rejected>> + Send + use<C> {
+    pub fn enter_within(&self, limit: Duration) -> EnterBefore<C> {
         self.enter_before(Deadline::within(limit))
     }
 
@@ -162,16 +159,12 @@ impl<C: Clock> Bulkhead<C> {
     /// # Panics
     /// When it has to wait outside of a tokio runtime, or in one without timers.
     #[cfg(feature = "tokio")]
-    pub fn enter_before(
-        &self,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<BulkheadPermit<C>, Rejected>> + Send + use<C> {
-        let seat = self.seats.mine().clone();
-        async move {
-            let enter = Enter::new(seat, Some(deadline.or_earlier().remaining()));
-            let entered = deadline.scope(enter).await;
-            entered.unwrap_or(Err(Rejected::new(Rejection::DeadlineTooNear, None)))
-        }
+    pub fn enter_before(&self, deadline: Deadline) -> EnterBefore<C> {
+        let within = deadline.or_earlier().remaining();
+        EnterBefore::new(
+            Enter::new(self.seats.mine().clone(), Some(within)),
+            deadline,
+        )
     }
 
     /// Calls `call` if a permit is free. Every error of its is a failure to the adaptive limit.

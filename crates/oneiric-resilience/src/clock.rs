@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(not(feature = "quanta"))]
+use std::time::Instant;
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -12,6 +14,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// Only readings of one clock can be compared. Sums saturate at the last moment that can be told,
 /// 584 years after the origin; differences saturate at zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Moment(u64);
 
 impl Moment {
@@ -192,11 +195,15 @@ impl ManualClock {
 
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        let _ = self
-            .nanos
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                Some(now.saturating_add(nanos(by)))
-            });
+        let mut now = self.nanos.load(Ordering::Acquire);
+        while let Err(other) = self.nanos.compare_exchange_weak(
+            now,
+            now.saturating_add(nanos(by)),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            now = other;
+        }
     }
 }
 

@@ -101,7 +101,7 @@ impl Deadline {
     ///
     /// To carry the deadline into a task of its own, spawn the scope:
     /// `tokio::spawn(deadline.scope(work))`. What must be finished although the time is up goes into
-    /// a `shield`.
+    /// a [`shield`](crate::shield()).
     ///
     /// Cancel-safe if the future is. Allocates nothing; a timer is set only if the future has to wait.
     ///

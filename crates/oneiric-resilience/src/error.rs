@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn what_the_call_said_stays_as_it_was() {
-        let error = Error::Inner(std::fmt::Error);
+        let error = Error::Inner(fmt::Error);
         assert_eq!(error.code(), None);
         assert!(error.source().is_some());
-        assert_eq!(error.into_inner(), Some(std::fmt::Error));
+        assert_eq!(error.into_inner(), Some(fmt::Error));
         assert_eq!(Error::<u8>::DeadlineExceeded.into_inner(), None);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Limit {
     Within(Duration),
     /// Until then.
     Until(Deadline),
+    /// So long from its first poll, whatever the deadline around it.
+    Alone(Duration),
 }
 
 /// Whose time was over.
@@ -98,6 +100,7 @@ fn bound(limit: Limit, now: Instant) -> (Deadline, Over) {
     let own = match limit {
         Limit::Within(limit) => Deadline::after(now, limit),
         Limit::Until(deadline) => deadline,
+        Limit::Alone(limit) => return (Deadline::after(now, limit), Over::Own),
     };
     match Deadline::current() {
         Some(around) if around <= own => (around, Over::Around),

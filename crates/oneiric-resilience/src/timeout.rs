@@ -18,7 +18,7 @@ use crate::limited::{Limit, Limited, Over};
 /// when the error is told. A value that is ready by then is given, however late the task was to look.
 ///
 /// Cancel-safe if the future is. What must be undone when time is over belongs into
-/// `timeout_with_cleanup`. Allocates nothing; a timer is set only if
+/// [`timeout_with_cleanup`](crate::timeout_with_cleanup). Allocates nothing; a timer is set only if
 /// the future has to wait.
 ///
 /// ```

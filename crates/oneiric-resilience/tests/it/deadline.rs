@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,21 +10,9 @@ use std::time::Duration;
 use oneiric_resilience::{Deadline, DeadlineExceeded, Elapsed, Error, timeout};
 use tokio::time::{Instant, advance, sleep};
 
+use crate::held::Held;
+
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Says when it is dropped.
-struct Witness(Arc<AtomicBool>);
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-fn witness() -> (Witness, Arc<AtomicBool>) {
-    let gone = Arc::new(AtomicBool::new(false));
-    (Witness(Arc::clone(&gone)), gone)
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_reaches_through_nested_calls_and_ends_with_its_scope() {
@@ -75,15 +62,15 @@ async fn of_nested_scopes_the_earlier_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_time_was_over_for_is_gone_before_that_is_told() {
-    let (held, gone) = witness();
+    let (held, gone) = Held::new();
     let mut scope = Box::pin(Deadline::within(SECOND).scope(async move {
         let _held = held;
         pending::<()>().await;
     }));
     assert_eq!(scope.as_mut().await, Err(DeadlineExceeded));
-    assert!(gone.load(Ordering::SeqCst));
+    assert!(gone.is_gone());
 
-    let (held, gone) = witness();
+    let (held, gone) = Held::new();
     let mut limited = Box::pin(timeout(SECOND, async move {
         let _held = held;
         pending::<()>().await;
@@ -92,7 +79,7 @@ async fn what_the_time_was_over_for_is_gone_before_that_is_told() {
         limited.as_mut().await,
         Err(Elapsed::TimedOut { limit: SECOND })
     );
-    assert!(gone.load(Ordering::SeqCst));
+    assert!(gone.is_gone());
 }
 
 #[tokio::test(start_paused = true)]

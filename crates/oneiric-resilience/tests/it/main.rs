@@ -5,7 +5,19 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod breaker;
 mod bucket;
 mod bulkhead;
 #[cfg(feature = "tokio")]
+mod cleanup;
+#[cfg(feature = "tokio")]
 mod deadline;
+#[cfg(feature = "tokio")]
+mod held;
+#[cfg(feature = "tokio")]
+mod join;
+mod retry;
+#[cfg(feature = "tokio")]
+mod scope;
+#[cfg(feature = "tokio")]
+mod shield;

@@ -1,0 +1,174 @@
+//! When a breaker opens, how long, and what it takes to close again.
+
+use std::time::Duration;
+
+use crate::invalid::{Checks, DAY};
+use crate::{BackoffConfig, InvalidConfig};
+
+/// Which calls a breaker judges by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub enum BreakerWindow {
+    /// The last so many calls, 1 to 1,000,000, however long ago. Takes 8 bytes for each of them, and as
+    /// many again if slow calls are counted.
+    Calls(u32),
+    /// The calls of the last while. Old ones are forgotten a bucket at a time. Takes 24 bytes a bucket,
+    /// however many calls there are.
+    Time {
+        /// How long a call is remembered, 100 ms to 1 h.
+        #[cfg_attr(feature = "serde", serde(rename = "length_ms", with = "crate::millis"))]
+        length: Duration,
+        /// In how many steps it is forgotten, 1 to 100.
+        #[cfg_attr(feature = "serde", serde(default = "ten"))]
+        buckets: u32,
+    },
+    /// Nothing but the failures since the last success: so many in a row open it, 1 to 1,000,000.
+    Consecutive(u32),
+}
+
+#[cfg(feature = "serde")]
+const fn ten() -> u32 {
+    10
+}
+
+/// When a breaker opens, how long, and what it takes to close again.
+///
+/// The default judges by the calls of the last ten seconds: it opens when half of them failed and there
+/// were at least 20, for 5 seconds at first and at most for a minute, and closes when two of three probes
+/// succeed. Slow calls are not counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct BreakerConfig {
+    /// Which calls it judges by.
+    pub window: BreakerWindow,
+    /// It opens when at least so many percent of them failed: more than 0, at most 100. Also how many of
+    /// the probes must fail for it to open again. Does not matter in the consecutive mode.
+    pub failure_rate: f64,
+    /// Fewer calls than these in the window say nothing: 1 to as many as there can be in the window, at most
+    /// 1,000,000. Does not matter in the consecutive mode.
+    pub min_calls: u32,
+    /// A call that takes longer is slow, 1 ms to 1 day; `None`: no call is. With it each call reads the
+    /// clock twice, which otherwise hardly any does. Not in the consecutive mode.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "slow_call_ms", with = "crate::millis::optional")
+    )]
+    pub slow_call: Option<Duration>,
+    /// It opens when at least so many percent of the calls were slow: more than 0, at most 100.
+    pub slow_rate: f64,
+    /// How long it stays open. Grows each time that the probes fail, and begins anew once it has closed.
+    /// What a file leaves out here is as in [`BackoffConfig::default`].
+    pub open: BackoffConfig,
+    /// So many calls are let through to find out whether it may close, 1 to 1,000.
+    pub probes: u32,
+    /// If that is not known after so long, because probes hang, it opens again: 1 ms to 1 day.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "half_open_max_ms", with = "crate::millis")
+    )]
+    pub half_open_max: Duration,
+    /// The longest that an [`Overloaded`](crate::Outcome::Overloaded) outcome can keep it open, at most a day.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "max_retry_after_ms", with = "crate::millis")
+    )]
+    pub max_retry_after: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            window: BreakerWindow::Time {
+                length: Duration::from_secs(10),
+                buckets: 10,
+            },
+            failure_rate: 50.0,
+            min_calls: 20,
+            slow_call: None,
+            slow_rate: 100.0,
+            open: BackoffConfig {
+                min: Duration::from_secs(5),
+                max: Duration::from_secs(60),
+                jitter: crate::BackoffJitter::Equal,
+                ..BackoffConfig::default()
+            },
+            probes: 3,
+            half_open_max: Duration::from_secs(30),
+            max_retry_after: Duration::from_secs(300),
+        }
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MOST: u32 = 1_000_000;
+
+impl BreakerConfig {
+    /// # Errors
+    /// `resilience.invalid_config` with everything that cannot work.
+    pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
+        let mut checks = Checks::of("breaker");
+        match self.window {
+            BreakerWindow::Calls(calls) => {
+                checks.within("window.calls", calls, 1..=MOST, "1 to 1,000,000");
+            }
+            BreakerWindow::Time { length, buckets } => {
+                let hour = Duration::from_secs(3_600);
+                let lengths = Duration::from_millis(100)..=hour;
+                checks
+                    .within("window.time.length", length, lengths, "100 ms to 1 h")
+                    .within("window.time.buckets", buckets, 1..=100, "1 to 100");
+            }
+            BreakerWindow::Consecutive(failures) => {
+                checks.within("window.consecutive", failures, 1..=MOST, "1 to 1,000,000");
+            }
+        }
+        rate(&mut checks, "failure_rate", self.failure_rate);
+        self.check_min_calls(&mut checks);
+        self.check_slow_calls(&mut checks);
+        checks
+            .part("open", self.open.checked())
+            .within("probes", self.probes, 1..=1_000, "1 to 1,000")
+            .within(
+                "half_open_max",
+                self.half_open_max,
+                MILLISECOND..=DAY,
+                "1 ms to 1 day",
+            )
+            .within(
+                "max_retry_after",
+                self.max_retry_after,
+                ..=DAY,
+                "0 to 1 day",
+            )
+            .done()
+    }
+
+    fn check_min_calls(&self, checks: &mut Checks) {
+        let (most, allowed) = match self.window {
+            BreakerWindow::Calls(calls) => (calls, "1 to `window.calls`"),
+            BreakerWindow::Time { .. } => (MOST, "1 to 1,000,000"),
+            BreakerWindow::Consecutive(_) => return,
+        };
+        checks.within("min_calls", self.min_calls, 1..=most, allowed);
+    }
+
+    fn check_slow_calls(&self, checks: &mut Checks) {
+        rate(checks, "slow_rate", self.slow_rate);
+        let Some(slow) = self.slow_call else { return };
+        if matches!(self.window, BreakerWindow::Consecutive(_)) {
+            let allowed = "none in the consecutive mode";
+            checks.that(false, "slow_call", format_args!("{slow:?}"), allowed);
+        }
+        checks.within("slow_call", slow, MILLISECOND..=DAY, "1 ms to 1 day");
+    }
+}
+
+fn rate(checks: &mut Checks, field: &'static str, percent: f64) {
+    let holds = percent > 0.0 && percent <= 100.0;
+    checks.that(holds, field, percent, "more than 0, at most 100");
+}

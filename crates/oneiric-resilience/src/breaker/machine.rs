@@ -1,0 +1,456 @@
+//! What all handles of a breaker share. Calls that are let through, and calls that are not, look at one
+//! word and take no lock: an outage must not make callers queue up for being told so. Transitions and
+//! probes are few, and made under a lock, where nothing can come between.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::stripe::{Padded, Striped};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::{Backoff, Clock, Delays, Jitter, Moment, Outcome, Rejected, Rejection};
+
+use super::BreakerConfig;
+use super::control::{BreakerControl, Obey};
+use super::observe::{BreakerReason, BreakerTransition, Observers};
+use super::probes::{self, Probes, Test};
+use super::snapshot::{BreakerSnapshot, percent};
+use super::state::{BreakerState, Word};
+use super::window::{Bad, Memory, Stripe, Sums};
+
+/// A call that was let through: what it must show when it ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    word: Word,
+    /// When it began, where slow calls are counted.
+    started: Option<Moment>,
+}
+
+/// Aligned so that the count of handles, which lies before it, is on another line than the word.
+#[repr(align(128))]
+pub(super) struct Machine<C> {
+    word: AtomicU64,
+    slow_call: Option<Duration>,
+    stripes: Striped<Stripe>,
+    memory: Memory,
+    clock: C,
+    /// Written only while the word says something else than open, half open: what is read under one word is
+    /// of that word, or the word has changed.
+    open_until: AtomicU64,
+    half_open_until: AtomicU64,
+    /// Probes that may begin; only written under the lock.
+    free: AtomicU64,
+    rare: Padded<Mutex<Rare>>,
+    config: BreakerConfig,
+    backoff: Backoff,
+    observers: Observers,
+    name: Arc<str>,
+}
+
+/// What only transitions and probes need.
+struct Rare {
+    since: Moment,
+    delays: Delays,
+    jitter: Box<dyn Jitter + Send>,
+    probes: Probes,
+    opened: u64,
+    control: BreakerControl,
+}
+
+/// What a breaker is made of besides its settings.
+pub(super) struct Parts<C> {
+    pub(super) clock: C,
+    pub(super) jitter: Box<dyn Jitter + Send>,
+    pub(super) observers: Observers,
+    pub(super) name: Arc<str>,
+}
+
+impl<C: Clock> Machine<C> {
+    /// Closed. The settings were checked.
+    pub(super) fn new(config: BreakerConfig, backoff: Backoff, parts: Parts<C>) -> Self {
+        let stripes = Striped::new(Stripe::default);
+        let memory = Memory::new(&config);
+        let since = parts.clock.now();
+        memory.restart(&stripes, 0, since);
+        Self {
+            word: AtomicU64::new(Word::new(BreakerState::Closed, 0).bits()),
+            slow_call: config.slow_call,
+            stripes,
+            memory,
+            clock: parts.clock,
+            open_until: AtomicU64::new(0),
+            half_open_until: AtomicU64::new(0),
+            free: AtomicU64::new(0),
+            rare: Padded::new(Mutex::new(Rare {
+                since,
+                delays: backoff.start(),
+                jitter: parts.jitter,
+                probes: Test::of(&config).begin(),
+                opened: 0,
+                control: BreakerControl::new(),
+            })),
+            config,
+            backoff,
+            observers: parts.observers,
+            name: parts.name,
+        }
+    }
+
+    #[cfg(all(test, not(oneiric_loom)))]
+    pub(super) fn without_batches(self) -> Self {
+        let memory = match self.memory {
+            Memory::Time(time) => Memory::Time(time.without_batches()),
+            other => other,
+        };
+        Self { memory, ..self }
+    }
+
+    #[inline]
+    fn word(&self) -> Word {
+        Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    fn rare(&self) -> MutexGuard<'_, Rare> {
+        lock(&self.rare)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn config(&self) -> &BreakerConfig {
+        &self.config
+    }
+
+    pub(super) fn state(&self) -> BreakerState {
+        self.word().state()
+    }
+
+    /// Lets a call through, or not.
+    #[inline]
+    pub(super) fn enter(&self) -> Result<Ticket, Rejected> {
+        let word = self.word();
+        if word.passes() {
+            Ok(self.ticket(word))
+        } else {
+            self.ask()
+        }
+    }
+
+    #[inline]
+    fn ticket(&self, word: Word) -> Ticket {
+        let started = self.slow_call.map(|_| self.clock.now());
+        Ticket { word, started }
+    }
+
+    #[cold]
+    fn ask(&self) -> Result<Ticket, Rejected> {
+        let answer = match self.refused() {
+            Some(rejected) => Err(rejected),
+            None => {
+                let answer = self.ask_again();
+                self.observers.tell();
+                answer
+            }
+        };
+        if answer.is_err() {
+            self.stripes.mine().rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// The answer to most of the calls of an outage, for which no lock is needed.
+    fn refused(&self) -> Option<Rejected> {
+        let word = self.word();
+        let (until, free) = match word.state() {
+            BreakerState::Open => (&self.open_until, 0),
+            BreakerState::HalfOpen => (&self.half_open_until, self.free.load(Ordering::Acquire)),
+            BreakerState::ForcedOpen => return Some(forced_open()),
+            BreakerState::Closed | BreakerState::MetricsOnly | BreakerState::Disabled => {
+                return None;
+            }
+        };
+        let until = Moment::from_nanos(until.load(Ordering::Acquire));
+        if free > 0 || self.word() != word {
+            return None;
+        }
+        let now = self.clock.now();
+        (now < until).then(|| closed_door(word, until, now))
+    }
+
+    /// The answer where something may have to change first.
+    fn ask_again(&self) -> Result<Ticket, Rejected> {
+        let mut rare = self.rare();
+        loop {
+            let word = self.word();
+            let now = self.clock.now();
+            match word.state() {
+                BreakerState::Open => {
+                    let until = self.open_until();
+                    if now < until {
+                        return Err(closed_door(word, until, now));
+                    }
+                    self.half_open(&mut rare, now);
+                }
+                BreakerState::HalfOpen => {
+                    let until = self.half_open_until();
+                    if now >= until {
+                        self.open(&mut rare, now, BreakerReason::ProbesHung, None);
+                    } else if rare.probes.take() {
+                        self.show_free(&rare);
+                        return Ok(self.ticket(word));
+                    } else {
+                        return Err(closed_door(word, until, now));
+                    }
+                }
+                BreakerState::ForcedOpen => return Err(forced_open()),
+                BreakerState::Closed | BreakerState::MetricsOnly | BreakerState::Disabled => {
+                    return Ok(self.ticket(word));
+                }
+            }
+        }
+    }
+
+    /// A call ended.
+    #[inline]
+    pub(super) fn end(&self, ticket: Ticket, outcome: Outcome) {
+        let elapsed = ticket
+            .started
+            .map(|started| self.clock.now().since(started));
+        self.end_after(ticket, outcome, elapsed);
+    }
+
+    /// A call ended that took so long, if that is known.
+    #[inline]
+    pub(super) fn end_after(&self, ticket: Ticket, outcome: Outcome, elapsed: Option<Duration>) {
+        let slow = match (self.slow_call, elapsed) {
+            (Some(longest), Some(elapsed)) => elapsed > longest,
+            _ => false,
+        };
+        if outcome != Outcome::Success || slow || !ticket.word.counts() {
+            self.judge(ticket.word, outcome, slow);
+        } else if ticket.word == self.word() {
+            let generation = ticket.word.generation();
+            self.memory
+                .good(&self.stripes, generation, || self.clock.now());
+        }
+    }
+
+    /// Whether the call is a probe, whose slot is missing until it ends.
+    pub(super) fn give_back(&self, ticket: Ticket) {
+        self.judge(ticket.word, Outcome::Ignored, false);
+    }
+
+    #[cold]
+    fn judge(&self, word: Word, outcome: Outcome, slow: bool) {
+        if word != self.word() {
+            return;
+        }
+        match word.state() {
+            BreakerState::HalfOpen => self.end_probe(word, outcome, slow),
+            BreakerState::Closed | BreakerState::MetricsOnly if outcome != Outcome::Ignored => {
+                self.count(word, outcome, slow);
+            }
+            _ => return,
+        }
+        self.observers.tell();
+    }
+
+    fn count(&self, word: Word, outcome: Outcome, slow: bool) {
+        let bad = bad(outcome, slow);
+        let now = || self.clock.now();
+        let too_much = self.memory.bad(&self.stripes, word.generation(), bad, now);
+        let asked = self.asked(outcome);
+        let why = asked.map(|_| BreakerReason::Overloaded).or(too_much);
+        if let (BreakerState::Closed, Some(why)) = (word.state(), why) {
+            let mut rare = self.rare();
+            // Of those who find out together the first one opens it.
+            if word == self.word() {
+                let now = self.clock.now();
+                self.open(&mut rare, now, why, asked);
+            }
+        }
+    }
+
+    fn end_probe(&self, word: Word, outcome: Outcome, slow: bool) {
+        let mut rare = self.rare();
+        if word != self.word() {
+            return;
+        }
+        if outcome == Outcome::Ignored {
+            rare.probes.give_back();
+            return self.show_free(&rare);
+        }
+        let asked = self.asked(outcome);
+        let now = self.clock.now();
+        match rare.probes.end(bad(outcome, slow)) {
+            _ if asked.is_some() => self.open(&mut rare, now, BreakerReason::Overloaded, asked),
+            probes::Result::Failed(why) => self.open(&mut rare, now, why, None),
+            probes::Result::Passed => self.close(&mut rare, now, BreakerReason::ProbesSucceeded),
+            probes::Result::Unknown => {}
+        }
+    }
+
+    /// For how long the outcome asks to be left alone, if it does.
+    fn asked(&self, outcome: Outcome) -> Option<Duration> {
+        match outcome {
+            Outcome::Overloaded { retry_after } => {
+                Some(retry_after.min(self.config.max_retry_after))
+            }
+            _ => None,
+        }
+    }
+
+    fn open_until(&self) -> Moment {
+        Moment::from_nanos(self.open_until.load(Ordering::Acquire))
+    }
+
+    fn half_open_until(&self) -> Moment {
+        Moment::from_nanos(self.half_open_until.load(Ordering::Acquire))
+    }
+
+    fn show_free(&self, rare: &Rare) {
+        self.free.store(rare.probes.free(), Ordering::Release);
+    }
+
+    /// Opens for as long as was asked, or else for the next of its delays.
+    fn open(&self, rare: &mut Rare, now: Moment, why: BreakerReason, asked: Option<Duration>) {
+        let wait = asked.unwrap_or_else(|| rare.delays.next_delay(&mut *rare.jitter));
+        self.open_until
+            .store(now.after(wait).as_nanos(), Ordering::Release);
+        rare.opened += 1;
+        self.go(rare, BreakerState::Open, now, why);
+    }
+
+    fn half_open(&self, rare: &mut Rare, now: Moment) {
+        let until = now.after(self.config.half_open_max);
+        self.half_open_until
+            .store(until.as_nanos(), Ordering::Release);
+        rare.probes = Test::of(&self.config).begin();
+        self.show_free(rare);
+        self.go(
+            rare,
+            BreakerState::HalfOpen,
+            now,
+            BreakerReason::OpenTimeOver,
+        );
+    }
+
+    fn close(&self, rare: &mut Rare, now: Moment, why: BreakerReason) {
+        rare.delays = self.backoff.start();
+        self.go(rare, BreakerState::Closed, now, why);
+    }
+
+    /// The transition itself. All that belongs to the new state is in place before it can be seen.
+    fn go(&self, rare: &mut Rare, to: BreakerState, at: Moment, why: BreakerReason) {
+        let before = self.word();
+        let after = Word::new(to, before.generation() + 1);
+        if after.counts() {
+            self.memory.restart(&self.stripes, after.generation(), at);
+        }
+        rare.since = at;
+        self.word.store(after.bits(), Ordering::Release);
+        self.observers.note(|| BreakerTransition {
+            breaker: Arc::clone(&self.name),
+            from: before.state(),
+            to,
+            at,
+            why,
+        });
+    }
+
+    pub(super) fn control(&self) -> BreakerControl {
+        self.rare().control.clone()
+    }
+
+    /// From now on another control says; the one that did.
+    pub(super) fn set_control(&self, control: BreakerControl) -> BreakerControl {
+        std::mem::replace(&mut self.rare().control, control)
+    }
+
+    pub(super) fn snapshot(&self) -> BreakerSnapshot {
+        let rare = self.rare();
+        let word = self.word();
+        let now = self.clock.now();
+        let Sums {
+            calls,
+            failures,
+            slow,
+        } = match word.state() {
+            BreakerState::Closed | BreakerState::MetricsOnly => {
+                self.memory.sums(&self.stripes, word.generation(), now)
+            }
+            BreakerState::HalfOpen => rare.probes.ended(),
+            BreakerState::Open | BreakerState::Disabled | BreakerState::ForcedOpen => {
+                Sums::default()
+            }
+        };
+        let rejected = self
+            .stripes
+            .iter()
+            .map(|stripe| stripe.rejected.load(Ordering::Relaxed));
+        BreakerSnapshot {
+            state: word.state(),
+            since: rare.since,
+            open_until: (word.state() == BreakerState::Open).then(|| self.open_until()),
+            calls,
+            failures,
+            slow,
+            failure_rate: percent(failures, calls),
+            slow_rate: percent(slow, calls),
+            rejected: rejected.sum(),
+            opened: rare.opened,
+            generation: word.generation(),
+        }
+    }
+}
+
+impl<C: Clock> Obey for Machine<C> {
+    fn obey(&self) {
+        let mut rare = self.rare();
+        let now = self.clock.now();
+        let by_hand = rare.control.mode().state();
+        match (by_hand, self.state()) {
+            (Some(wanted), state) if wanted != state => {
+                self.go(&mut rare, wanted, now, BreakerReason::ByHand);
+            }
+            (
+                None,
+                BreakerState::Disabled | BreakerState::ForcedOpen | BreakerState::MetricsOnly,
+            ) => {
+                self.close(&mut rare, now, BreakerReason::Released);
+            }
+            _ => {}
+        }
+        drop(rare);
+        self.observers.tell();
+    }
+}
+
+impl<C> fmt::Debug for Machine<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Word::from_bits(self.word.load(Ordering::Relaxed));
+        f.debug_struct("Breaker")
+            .field("name", &self.name)
+            .field("word", &word)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+const fn bad(outcome: Outcome, slow: bool) -> Bad {
+    Bad {
+        failed: outcome.is_failure(),
+        slow,
+    }
+}
+
+const fn forced_open() -> Rejected {
+    Rejected::new(Rejection::BreakerForcedOpen, None)
+}
+
+/// Open: come back when it is over. Half open: nobody knows when a probe ends.
+fn closed_door(word: Word, until: Moment, now: Moment) -> Rejected {
+    let open = word.state() == BreakerState::Open;
+    Rejected::new(Rejection::BreakerOpen, open.then(|| until.since(now)))
+}

@@ -1,0 +1,104 @@
+//! Leave to make one call, as a value: what the breaker learns of a call cannot be forgotten, because the
+//! permit says so itself when it goes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::{Clock, Outcome, SystemClock};
+
+use super::machine::{Machine, Ticket};
+
+/// Leave to make one call through a [`Breaker`](super::Breaker).
+///
+/// Say how the call ended with [`record`](Self::record). Dropped without that, nothing is counted and a
+/// probe's slot is free again; dropped while its thread panics, the call counts as failed. What is
+/// recorded after the breaker has changed its state says nothing any more and is ignored.
+#[must_use = "a permit that is dropped counts nothing"]
+pub struct BreakerPermit<C: Clock = SystemClock> {
+    machine: Arc<Machine<C>>,
+    ticket: Option<Ticket>,
+}
+
+impl<C: Clock> BreakerPermit<C> {
+    pub(super) const fn new(machine: Arc<Machine<C>>, ticket: Ticket) -> Self {
+        Self {
+            machine,
+            ticket: Some(ticket),
+        }
+    }
+
+    /// The call ended.
+    pub fn record(mut self, outcome: Outcome) {
+        if let Some(ticket) = self.ticket.take() {
+            self.machine.end(ticket, outcome);
+        }
+    }
+
+    /// The call ended, and took so long: for those who know it better than this breaker's clock. Does not
+    /// matter where slow calls are not counted.
+    pub fn record_timed(mut self, outcome: Outcome, elapsed: Duration) {
+        if let Some(ticket) = self.ticket.take() {
+            self.machine.end_after(ticket, outcome, Some(elapsed));
+        }
+    }
+}
+
+impl<C: Clock> Drop for BreakerPermit<C> {
+    fn drop(&mut self) {
+        match self.ticket.take() {
+            Some(ticket) if thread::panicking() => self.machine.end(ticket, Outcome::Failure),
+            Some(ticket) => self.machine.give_back(ticket),
+            None => {}
+        }
+    }
+}
+
+impl<C: Clock> fmt::Debug for BreakerPermit<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerPermit")
+            .field("breaker", &self.machine.name())
+            .field("ticket", &self.ticket)
+            .finish()
+    }
+}
+
+/// The permit of a call that is made here: borrows where the other owns, and knows whether the call itself
+/// is running when it goes.
+pub(super) struct Here<'m, C: Clock> {
+    machine: &'m Machine<C>,
+    ticket: Ticket,
+    /// Going now means that the call panicked; else that it was given up.
+    pub(super) running: bool,
+    ended: bool,
+}
+
+impl<'m, C: Clock> Here<'m, C> {
+    #[inline]
+    pub(super) const fn new(machine: &'m Machine<C>, ticket: Ticket) -> Self {
+        Self {
+            machine,
+            ticket,
+            running: true,
+            ended: false,
+        }
+    }
+
+    #[inline]
+    pub(super) fn end(mut self, outcome: Outcome) {
+        self.ended = true;
+        self.machine.end(self.ticket, outcome);
+    }
+}
+
+impl<C: Clock> Drop for Here<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        match (self.ended, self.running) {
+            (true, _) => {}
+            (false, true) => self.machine.end(self.ticket, Outcome::Failure),
+            (false, false) => self.machine.give_back(self.ticket),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Being told what a retry does: for logs and counts, never to decide anything.
+
+use std::fmt;
+
+use super::attempts::RetryStep;
+use crate::{Error, Outcome};
+
+/// What a retry decided after an attempt.
+pub struct RetryEvent<'a, E> {
+    /// Which attempt ended; the first is 1.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its error; nothing if a value was taken for a failure.
+    pub error: Option<&'a Error<E>>,
+    /// What is next.
+    pub step: RetryStep,
+}
+
+impl<E> fmt::Debug for RetryEvent<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryEvent")
+            .field("attempt", &self.attempt)
+            .field("outcome", &self.outcome)
+            .field("code", &self.error.map(Error::code))
+            .field("step", &self.step)
+            .finish()
+    }
+}
+
+/// Is told after each attempt, but for a first one after which nothing is next.
+///
+/// Closures `Fn(&RetryEvent<'_, E>)` do. It is called between attempts, so it should be quick.
+pub trait RetryHook<E> {
+    /// An attempt has ended and the next step is decided.
+    fn on_step(&self, event: &RetryEvent<'_, E>);
+}
+
+fn _dyn_ok(_: &dyn RetryHook<()>) {}
+
+impl<E, F: Fn(&RetryEvent<'_, E>)> RetryHook<E> for F {
+    fn on_step(&self, event: &RetryEvent<'_, E>) {
+        self(event);
+    }
+}
+
+/// Nobody is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHook;
+
+impl<E> RetryHook<E> for NoHook {
+    #[inline]
+    fn on_step(&self, _: &RetryEvent<'_, E>) {}
+}

@@ -1,0 +1,71 @@
+//! What must not allocate, counted by an allocator that this program has for itself.
+
+#![cfg(feature = "tokio")]
+
+use std::future::ready;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use allocation_counter::measure;
+use oneiric_resilience::{Retry, RetryBudgetConfig, RetryConfig};
+
+fn limited() -> RetryConfig {
+    RetryConfig {
+        total_limit: Some(Duration::from_secs(60)),
+        attempt_limit: Some(Duration::from_secs(10)),
+        budget: Some(RetryBudgetConfig::default()),
+        ..RetryConfig::default()
+    }
+}
+
+fn success(retry: &Retry) {
+    let run = pin!(retry.run(|| ready(Ok::<_, ()>(7))));
+    let polled = run.poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled, Poll::Ready(Ok(7)));
+    assert_eq!(retry.run_sync(|| Ok::<_, ()>(7)), Ok(7));
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(measure(|| drop(Box::new(7))).count_total, 1);
+}
+
+#[test]
+fn a_retry_that_succeeds_at_once_allocates_nothing() {
+    let retry = Retry::new(RetryConfig::default()).unwrap();
+    success(&retry);
+    assert_eq!(measure(|| success(&retry)).count_total, 0);
+}
+
+#[test]
+fn nor_does_it_with_all_its_limits() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let retry = Retry::new(limited()).unwrap();
+    success(&retry);
+    assert_eq!(measure(|| success(&retry)).count_total, 0);
+}
+
+#[test]
+fn nor_does_a_retry_that_has_to_wait() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let retry = Retry::new(limited()).unwrap();
+    let run = || {
+        let mut left = 2;
+        let answer = retry.run(move || {
+            left -= 1;
+            ready(if left < 0 { Ok(()) } else { Err(()) })
+        });
+        assert_eq!(runtime.block_on(answer), Ok(()));
+    };
+    run();
+    assert_eq!(measure(run).count_total, 0);
+}
