@@ -140,6 +140,7 @@ fn no_link_in_a_page_leads_nowhere() {
         root.clone(),
         root.join("docs/guides"),
         root.join("docs/spec"),
+        root.join("docs/resilience"),
     ];
     pages.push(root.join("docs/reference"));
     let mut nowhere = Vec::new();

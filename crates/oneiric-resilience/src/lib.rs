@@ -84,3 +84,8 @@ pub use scope::{Child, Scope, scope, scope_limited};
 pub use shield::{Shielded, Shields, Unfinished, shield};
 #[cfg(feature = "tokio")]
 pub use timeout::{Elapsed, Timeout, timeout};
+
+/// The start page's own example.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/resilience/README.md")]
+mod start_page {}

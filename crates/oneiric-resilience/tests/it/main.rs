@@ -13,6 +13,8 @@ mod cleanup;
 #[cfg(feature = "tokio")]
 mod deadline;
 #[cfg(feature = "tokio")]
+mod docs;
+#[cfg(feature = "tokio")]
 mod held;
 #[cfg(feature = "tokio")]
 mod join;
