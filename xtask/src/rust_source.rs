@@ -72,10 +72,11 @@ fn collect(tokens: TokenStream, in_test: bool, found: &mut Vec<Literal>) {
     }
 }
 
-/// Whether an attribute's bracket holds exactly `cfg(test)`. Something like
+/// Whether an attribute's bracket holds `cfg(test)`, or `cfg(all(test, ...))`. Something like
 /// `cfg(any(test, feature = "x"))` is also in somebody's build, so it is no test.
 fn is_cfg_test(attribute: &Group) -> bool {
-    attribute.stream().to_string().replace(' ', "") == "cfg(test)"
+    let attribute = attribute.stream().to_string().replace([' ', '\n'], "");
+    attribute == "cfg(test)" || attribute.starts_with("cfg(all(test,")
 }
 
 /// What stands between the quotes of `"..."` or `r#"..."#`; nothing for other literals.
@@ -127,6 +128,8 @@ mod tests {
             const E: &str = "five";
             #[cfg(any(test, feature = "x"))]
             const F: &str = "six";
+            #[cfg(all(test, not(model)))]
+            mod models { const G: &str = "seven"; }
         "#;
         let expected = [
             ("one", false),
@@ -135,6 +138,7 @@ mod tests {
             ("four", true),
             ("five", false),
             ("six", false),
+            ("seven", true),
         ];
         assert_eq!(
             seen(source),
