@@ -93,11 +93,10 @@ impl<T: Send + 'static> Shielded<T> {
         tracked: Option<Tracked>,
         work: impl Future<Output = Result<T, Unfinished>> + Send + 'static,
     ) -> Self {
-        let task = runtime.spawn(async move {
-            // Ends after the work, however that ends.
-            let _tracked = tracked;
-            work.await
-        });
+        let task = match tracked {
+            Some(tracked) => runtime.spawn(tracked.around(work)),
+            None => runtime.spawn(work),
+        };
         Self { task }
     }
 }

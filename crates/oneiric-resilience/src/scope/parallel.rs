@@ -18,9 +18,7 @@ where
 {
     // That of the scope, in whose task this runs.
     let deadline = Deadline::current();
-    let counted = tasks.enter();
-    let mut task = Aborting(tokio::spawn(async move {
-        let _counted = counted;
+    let work = tasks.enter().around(async move {
         match deadline {
             None => future.await,
             Some(deadline) => match deadline.scope(future).await {
@@ -29,7 +27,8 @@ where
                 Err(_) => pending().await,
             },
         }
-    }));
+    });
+    let mut task = Aborting(tokio::spawn(work));
     match (&mut task.0).await {
         Ok(result) => result,
         Err(error) => resume_unwind(match error.try_into_panic() {
