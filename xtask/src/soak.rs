@@ -9,9 +9,10 @@ use crate::workspace::{Workspace, run as run_command};
 
 pub(crate) const HELP: &str = "\
 Runs the randomised and kill tests with many rounds, 100 if nothing else is said: kill -9 at random
-instants of swaps, pauses and settings edits, and random steps of the stores of state. The seed is
-printed; ONEIRIC_SOAK_SEED=N makes the same rounds of kill -9 again, as far as instants can be the
-same; a run of the stores that fails prints the fewest steps that do, and keeps their seed.
+instants of swaps, pauses and settings edits; random steps of the stores of state; and programs of
+waiters, scopes and clean-ups that are cancelled at random, a thousand a round. The seed is printed;
+ONEIRIC_SOAK_SEED=N makes the same rounds of kill -9 and of cancellations again, as far as instants
+can be the same; a run of the stores that fails prints the fewest steps that do, and keeps their seed.
 
 Usage: cargo xtask soak [ROUNDS]
 
@@ -20,20 +21,25 @@ Examples:
   cargo xtask soak 1000
   ONEIRIC_SOAK_SEED=7 cargo xtask soak 20";
 
-/// What is run: a package, its integration program, and the tests in it by a part of their name.
-const SOAKED: &[(&str, &str)] = &[("oneiric-tests", "kills::"), ("oneiric-sqlite", "models::")];
+/// What is run: a package, a test program of it, and the tests in that by a part of their name.
+const SOAKED: &[(&str, &str, &str)] = &[
+    ("oneiric-tests", "it", "kills::"),
+    ("oneiric-sqlite", "it", "models::"),
+    ("oneiric-resilience", "cancellation", ""),
+];
 
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure> {
     let rounds = rounds(args)?.to_string();
     tests_run::build_binary(workspace, ALL_TARGETS)?;
-    for (package, tests) in SOAKED {
+    for (package, program, tests) in SOAKED {
         let mut command = workspace.cargo([
             "test",
             "--locked",
+            "--all-features",
             "--package",
             package,
             "--test",
-            "it",
+            program,
             tests,
         ]);
         command
