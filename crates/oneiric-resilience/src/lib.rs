@@ -1,9 +1,56 @@
-//! What keeps a program standing when what it calls does not: circuit breaker, retry, token bucket,
-//! bulkhead, deadlines and scopes. By itself, or as one [`Policy`].
+//! What keeps a program standing when what it calls does not: circuit breaker, retry with a budget, token
+//! bucket, bulkhead, time limits and deadlines, shielded work and scopes, fallback. Each by itself, or
+//! several around one call.
 //!
-//! Every pattern is a state machine that is told what time it is and how a call ended. So each works
-//! without a runtime, and each test decides what time it is. Waiting, time limits and scopes are
-//! behind the feature `tokio`.
+//! ```
+//! use oneiric_resilience::{Breaker, BreakerConfig, Error, Retry, RetryConfig};
+//!
+//! fn ask_stock() -> Result<u32, std::io::Error> {
+//!     Ok(12)
+//! }
+//!
+//! // Made once for each thing that is called; clones are the same breaker and share the budget.
+//! let breaker = Breaker::new(BreakerConfig::default())?;
+//! let retry = Retry::new(RetryConfig::default())?;
+//!
+//! // The breaker inside the retry: each attempt is counted, and an open breaker ends them.
+//! let answer = retry.run_sync(|| breaker.call(ask_stock)).map_err(Error::flatten);
+//! assert_eq!(answer.ok(), Some(12));
+//! # Ok::<(), oneiric_resilience::InvalidConfig>(())
+//! ```
+//!
+//! Every pattern is a state machine that is told what time it is ([`Clock`]) and how a call ended
+//! ([`Outcome`]). So each works without a runtime and in any thread, and each test decides what time it is
+//! ([`ManualClock`]). A call that is not made is told by [`Rejected`], with a code and the wait after
+//! which it can be.
+//!
+//! | for | |
+//! |---|---|
+//! | calls that fail for a while | [`Breaker`] |
+//! | calls that fail now and then | [`Retry`], [`Backoff`], [`RetryBudget`] |
+//! | so many a second | [`TokenBucket`] |
+//! | so many at once | [`Bulkhead`], by itself or adaptive |
+//! | so long and no longer | `timeout`, `Deadline` |
+//! | work whose caller goes away | `shield`, `timeout_with_cleanup` |
+//! | several things of which none outlives the call | `scope`, `join_all_or_cancel` |
+//! | something else instead of an error | [`Fallback`] |
+//!
+//! It does not hedge, cache, balance load or inject faults, and it knows no protocol: what an answer means is
+//! said by a [`Classify`]. Its limits hold in one process, not across machines.
+//!
+//! # Features
+//!
+//! None is on by default: what is left is synchronous and knows no runtime.
+//!
+//! - `tokio`: waiting in a bucket's queue, retries with `.await`, time limits, deadlines, shields and scopes.
+//! - `serde`: settings that can be read from a file; durations in whole milliseconds.
+//! - `quanta`: reads the machine's clock from the processor's time stamp counter, at less than half the cost.
+//! - `full`: all of these.
+//!
+//! # Stability
+//!
+//! The public items are meant to stay, under semantic versioning; error codes never change. Which numbers to
+//! choose and why is in `docs/resilience`, what is promised exactly in `docs/spec/resilience.md`.
 
 mod backoff;
 mod breaker;
