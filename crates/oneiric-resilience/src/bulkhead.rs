@@ -251,6 +251,7 @@ impl<C: Clock> fmt::Debug for Bulkhead<C> {
 
 /// How a bulkhead stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BulkheadSnapshot {
     /// Calls that may run at once.
@@ -260,8 +261,16 @@ pub struct BulkheadSnapshot {
     /// Callers that wait without a permit.
     pub waiting: u32,
     /// How long a permit is out, on average; known where [`BulkheadConfig::shed`] is set.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "hold_time_ms", with = "crate::millis::optional")
+    )]
     pub hold_time: Option<Duration>,
     /// How long the next caller that has to wait would do so.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "expected_wait_ms", with = "crate::millis::optional")
+    )]
     pub expected_wait: Option<Duration>,
 }
 

@@ -64,6 +64,7 @@ mod invalid;
 mod jitter;
 mod nested;
 mod outcome;
+mod policy;
 mod retry;
 mod stripe;
 mod sync;
@@ -120,6 +121,12 @@ pub use jitter::{Jitter, SeededJitter, ThreadJitter};
 #[cfg(feature = "tokio")]
 pub use join::join_all_or_cancel;
 pub use outcome::{Classify, ErrIsFailure, Outcome};
+#[cfg(feature = "tokio")]
+pub use policy::PolicyWithFallback;
+pub use policy::{
+    BlockingPolicy, Policy, PolicyBuilder, PolicyConfig, PolicyEvent, PolicyObserver,
+    PolicySnapshot, Stage,
+};
 #[cfg(feature = "tokio")]
 pub use retry::TokioSleep;
 pub use retry::{

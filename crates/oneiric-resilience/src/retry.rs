@@ -105,6 +105,12 @@ impl<C, H> Retry<C, H> {
         Attempts::shared(Arc::clone(&self.plan), now)
     }
 
+    /// The same for who keeps this retry meanwhile.
+    #[inline]
+    pub(crate) fn attempts_lent(&self, now: Moment) -> Attempts<'_> {
+        Attempts::lent(&self.plan, now)
+    }
+
     #[inline]
     fn tell<T, E>(
         &self,

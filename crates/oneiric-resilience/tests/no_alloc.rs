@@ -8,7 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use allocation_counter::measure;
-use oneiric_resilience::{Retry, RetryBudgetConfig, RetryConfig};
+use oneiric_resilience::{
+    BreakerConfig, BulkheadConfig, Policy, PolicyConfig, Retry, RetryBudgetConfig, RetryConfig,
+    TokenBucketConfig,
+};
 
 fn limited() -> RetryConfig {
     RetryConfig {
@@ -68,4 +71,51 @@ fn nor_does_a_retry_that_has_to_wait() {
     };
     run();
     assert_eq!(measure(run).count_total, 0);
+}
+
+/// A policy with all stages that hold on a thread too.
+fn gates() -> PolicyConfig {
+    PolicyConfig {
+        retry: Some(limited()).map(|retry| RetryConfig {
+            attempt_limit: None,
+            ..retry
+        }),
+        breaker: Some(BreakerConfig::default()),
+        rate: Some(TokenBucketConfig::default()),
+        bulkhead: Some(BulkheadConfig::default()),
+        ..PolicyConfig::default()
+    }
+}
+
+#[test]
+fn a_policy_that_succeeds_at_once_allocates_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let policy = Policy::new(PolicyConfig {
+        deadline: Some(Duration::from_secs(60)),
+        rate_wait: Duration::from_secs(1),
+        bulkhead_wait: Duration::from_secs(1),
+        attempt_limit: Some(Duration::from_secs(10)),
+        ..gates()
+    })
+    .unwrap();
+    let call = || {
+        let call = pin!(policy.call(|| ready(Ok::<_, ()>(7))));
+        let polled = call.poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Ok(7)));
+    };
+    call();
+    assert_eq!(measure(call).count_total, 0);
+    assert_eq!(measure(|| drop(policy.clone())).count_total, 0);
+}
+
+#[test]
+fn nor_does_one_on_a_thread() {
+    let policy = Policy::new(gates()).unwrap().blocking().unwrap();
+    let call = || assert_eq!(policy.call(|| Ok::<_, ()>(7)), Ok(7));
+    call();
+    assert_eq!(measure(call).count_total, 0);
 }

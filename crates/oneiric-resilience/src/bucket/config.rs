@@ -46,7 +46,7 @@ impl Default for TokenBucketConfig {
 impl TokenBucketConfig {
     /// # Errors
     /// `resilience.invalid_config` with every setting that cannot work.
-    pub(super) fn checked(&self) -> Result<(), InvalidConfig> {
+    pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
         let Self {
             capacity,
             refill_per_sec,

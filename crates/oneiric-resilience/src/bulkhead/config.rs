@@ -39,7 +39,7 @@ impl Default for BulkheadConfig {
 }
 
 impl BulkheadConfig {
-    pub(super) fn checked(&self) -> Result<(), InvalidConfig> {
+    pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
         let mut checks = Checks::of("bulkhead");
         checks.within("limit", self.limit, 1..=MOST, LIMITS).within(
             "max_waiters",

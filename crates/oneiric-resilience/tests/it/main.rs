@@ -18,6 +18,7 @@ mod docs;
 mod held;
 #[cfg(feature = "tokio")]
 mod join;
+mod policy;
 mod retry;
 #[cfg(feature = "tokio")]
 mod scope;

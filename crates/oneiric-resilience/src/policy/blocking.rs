@@ -1,0 +1,122 @@
+//! A call through a policy on a thread that waits. A thread cannot be told to stop, so no time limit
+//! holds there; a policy that has one is refused instead of being taken at half its word.
+
+use super::Policy;
+use crate::invalid::Checks;
+use crate::{Classify, Clock, ErrIsFailure, Error, InvalidConfig, Moment, Outcome, SystemClock};
+
+/// A [`Policy`] for calls on a blocking thread. From [`Policy::blocking`].
+///
+/// Retry, breaker, rate and bulkhead hold as they do otherwise; between attempts the thread sleeps. The
+/// retry's own `total_limit` decides whether there is another attempt, but cuts none off.
+#[derive(Debug, Clone)]
+pub struct BlockingPolicy<K = ErrIsFailure, C: Clock = SystemClock> {
+    policy: Policy<K, C>,
+}
+
+impl<K, C: Clock> Policy<K, C> {
+    /// This policy for calls on a blocking thread.
+    ///
+    /// # Errors
+    /// `resilience.invalid_config` with everything that does not hold there: `deadline`, `attempt_limit`,
+    /// `rate_wait` and `bulkhead_wait`.
+    pub fn blocking(self) -> Result<BlockingPolicy<K, C>, InvalidConfig> {
+        let parts = &*self.parts;
+        let mut checks = Checks::of("blocking policy");
+        let none = "none, as a thread that runs cannot be told to stop";
+        for (field, limit) in [
+            ("deadline", parts.deadline),
+            ("attempt_limit", parts.attempt_limit),
+        ] {
+            if let Some(limit) = limit {
+                checks.that(false, field, format_args!("{limit:?}"), none);
+            }
+        }
+        for gate in parts.outer.iter().chain(parts.inner.iter()) {
+            let wait = gate.wait();
+            let field = format!("{}_wait", gate.stage());
+            let value = format_args!("{wait:?}");
+            checks.that(
+                wait.is_zero(),
+                field,
+                value,
+                "0, as gates keep no thread waiting",
+            );
+        }
+        checks.done()?;
+        Ok(BlockingPolicy { policy: self })
+    }
+}
+
+impl<K, C: Clock> BlockingPolicy<K, C> {
+    /// Makes a call, as the policy says; the thread waits for it.
+    ///
+    /// If the call panics, so does this; to the breaker that is a failure.
+    ///
+    /// # Errors
+    /// What the last attempt said, as [`Error::Inner`]; the code of the [`Rejection`](crate::Rejection),
+    /// if a gate did not let the call or its last attempt through.
+    pub fn call<T, E>(&self, mut call: impl FnMut() -> Result<T, E>) -> Result<T, Error<E>>
+    where
+        K: Classify<T, E>,
+    {
+        let parts = &*self.policy.parts;
+        let outer = parts.outer.try_enter();
+        let outer = outer.map_err(|refused| parts.refused(refused))?;
+        let (result, outcome) = self.attempts(&mut call);
+        outer.record(outcome, None);
+        result
+    }
+
+    /// The policy itself.
+    pub const fn policy(&self) -> &Policy<K, C> {
+        &self.policy
+    }
+
+    fn attempts<T, E>(
+        &self,
+        call: &mut impl FnMut() -> Result<T, E>,
+    ) -> (Result<T, Error<E>>, Outcome)
+    where
+        K: Classify<T, E>,
+    {
+        let parts = &*self.policy.parts;
+        let Some(retry) = &parts.retry else {
+            return self.attempt(call);
+        };
+        let total = retry.config().total_limit;
+        let now = || total.map_or(Moment::ORIGIN, |_| parts.clock.now());
+        let mut attempts = retry.attempts_lent(now());
+        loop {
+            let (result, outcome) = self.attempt(call);
+            let told = parts.to_retry(&result, outcome);
+            let Some(wait) = parts.next(&mut attempts, now(), told) else {
+                return (result, outcome);
+            };
+            drop(result);
+            if !wait.is_zero() {
+                std::thread::sleep(wait);
+            }
+            attempts.begin();
+        }
+    }
+
+    fn attempt<T, E>(
+        &self,
+        call: &mut impl FnMut() -> Result<T, E>,
+    ) -> (Result<T, Error<E>>, Outcome)
+    where
+        K: Classify<T, E>,
+    {
+        let parts = &*self.policy.parts;
+        let held = match parts.inner.try_enter() {
+            Ok(held) => held,
+            Err(refused) => return (Err(parts.refused(refused)), Outcome::Ignored),
+        };
+        let began = parts.time_attempts.then(|| parts.clock.now());
+        let result = call();
+        let outcome = self.policy.classify.classify(&result);
+        held.record(outcome, began.map(|began| parts.clock.now().since(began)));
+        (result.map_err(Error::Inner), outcome)
+    }
+}

@@ -1,0 +1,162 @@
+//! A policy in settings: a key for each stage, and everything that is wrong told at once.
+
+use std::time::Duration;
+
+use super::order::{self, Stage};
+use crate::invalid::{Checks, DAY};
+use crate::{BreakerConfig, BulkheadConfig, RetryConfig, TokenBucketConfig};
+
+/// Which stages a policy has, and how each is set. What is left out is not there.
+///
+/// ```toml
+/// deadline_ms = 2_000
+/// attempt_limit_ms = 500
+/// retry = { attempts = 3, backoff = { min_ms = 50 } }
+/// breaker = { failure_rate = 50.0 }
+/// bulkhead = { limit = 20 }
+/// bulkhead_wait_ms = 100
+/// ```
+///
+/// The default has no stage at all: such a policy makes the call, and that is all.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct PolicyConfig {
+    /// How long a call may take in all, with its waits and attempts: more than 0, at most a day.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "deadline_ms",
+            with = "crate::millis::optional",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub deadline: Option<Duration>,
+    /// How often, and after which waits, a call is tried again. Its `attempt_limit` is not used here:
+    /// a policy has one of its own.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub retry: Option<RetryConfig>,
+    /// Whether an attempt that a gate inside of the retry turned away is tried again, after the wait
+    /// that the gate names. Not by default: a limit is there to keep load away, not to collect it.
+    pub retry_rejected: bool,
+    /// When calls are not made because what is called is down.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub breaker: Option<BreakerConfig>,
+    /// How many calls a second are made.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub rate: Option<TokenBucketConfig>,
+    /// How long a call may wait for its token, at most a day; zero is not at all.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "rate_wait_ms", with = "crate::millis")
+    )]
+    pub rate_wait: Duration,
+    /// How many calls are made at once.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub bulkhead: Option<BulkheadConfig>,
+    /// How long a call may wait for its turn, at most a day; zero is not at all.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "bulkhead_wait_ms", with = "crate::millis")
+    )]
+    pub bulkhead_wait: Duration,
+    /// How long one attempt may take once it has its turn: more than 0, at most a day. It is cut off
+    /// then, and counts as a failure that may pass.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "attempt_limit_ms",
+            with = "crate::millis::optional",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub attempt_limit: Option<Duration>,
+    /// The order of the stages, outermost first: each that is set, once. Left out, it is that of
+    /// [`Stage::ALL`]. Only breaker, rate and bulkhead may stand elsewhere: outside of the retry, where
+    /// they see a call and not each attempt, or in another order among themselves.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub order: Option<Vec<Stage>>,
+}
+
+impl PolicyConfig {
+    /// Tells everything that cannot work, given the stages that there are: those that are set here, and
+    /// those that were handed in.
+    pub(super) fn check(&self, checks: &mut Checks, present: &[Stage]) {
+        limit(checks, "deadline", self.deadline);
+        if let Some(retry) = &self.retry {
+            checks.part("retry", retry.checked());
+            if let Some(limit) = retry.attempt_limit {
+                let allowed = "none, as a policy has `attempt_limit` for it";
+                let value = format_args!("{limit:?}");
+                checks.that(false, "retry.attempt_limit", value, allowed);
+            }
+        }
+        let retries = present.contains(&Stage::Retry);
+        let allowed = "false where there is no `retry`";
+        checks.that(
+            retries || !self.retry_rejected,
+            "retry_rejected",
+            true,
+            allowed,
+        );
+        if let Some(breaker) = &self.breaker {
+            checks.part("breaker", breaker.checked());
+        }
+        if let Some(rate) = &self.rate {
+            checks.part("rate", rate.checked());
+        }
+        let waiters = self.rate.as_ref().map(|rate| rate.max_waiters);
+        wait(checks, Stage::Rate, self.rate_wait, present, waiters);
+        if let Some(bulkhead) = &self.bulkhead {
+            checks.part("bulkhead", bulkhead.checked());
+        }
+        let waiters = self.bulkhead.as_ref().map(|bulkhead| bulkhead.max_waiters);
+        wait(
+            checks,
+            Stage::Bulkhead,
+            self.bulkhead_wait,
+            present,
+            waiters,
+        );
+        limit(checks, "attempt_limit", self.attempt_limit);
+        if let Some(order) = &self.order {
+            order::check(checks, order, present);
+        }
+    }
+}
+
+/// A time limit that is there is more than nothing: with no time, nothing would ever be called.
+fn limit(checks: &mut Checks, field: &'static str, limit: Option<Duration>) {
+    if let Some(limit) = limit {
+        let bounds = Duration::from_nanos(1)..=DAY;
+        checks.within(field, limit, bounds, "more than 0, to 1 day");
+    }
+}
+
+/// A wait needs something to wait for and a place to wait at.
+fn wait(
+    checks: &mut Checks,
+    stage: Stage,
+    wait: Duration,
+    present: &[Stage],
+    max_waiters: Option<u32>,
+) {
+    if wait.is_zero() {
+        return;
+    }
+    let allowed = if wait > DAY {
+        "0 to 1 day".to_owned()
+    } else if !present.contains(&stage) {
+        format!("0 where there is no `{stage}`")
+    } else if max_waiters == Some(0) {
+        format!("0 where `{stage}.max_waiters` is 0")
+    } else {
+        return;
+    };
+    checks.that(
+        false,
+        format!("{stage}_wait"),
+        format_args!("{wait:?}"),
+        allowed,
+    );
+}

@@ -1,0 +1,150 @@
+//! What cannot work is told at once, by its path, with what is allowed.
+
+use std::time::Duration;
+
+use oneiric_resilience::{
+    Breaker, Bulkhead, BulkheadConfig, InvalidConfig, Policy, PolicyConfig, RetryBudget,
+    RetryBudgetConfig, RetryConfig, Stage, TokenBucket, TokenBucketConfig,
+};
+
+use super::{breaker, bulkhead, ms, nothing, rate, retry};
+
+fn paths(invalid: &InvalidConfig) -> Vec<String> {
+    let faults = invalid.faults().iter();
+    faults.map(|fault| fault.field.to_string()).collect()
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_by_its_path() {
+    let mut wrong = PolicyConfig {
+        deadline: Some(Duration::ZERO),
+        retry: Some(RetryConfig {
+            attempts: 0,
+            attempt_limit: Some(ms(1)),
+            budget: Some(RetryBudgetConfig {
+                ratio: f64::NAN,
+                ..RetryBudgetConfig::default()
+            }),
+            ..retry(1).unwrap()
+        }),
+        breaker: breaker(0),
+        rate: rate(0),
+        rate_wait: Duration::from_secs(86_401),
+        bulkhead: Some(BulkheadConfig {
+            limit: 0,
+            max_waiters: 0,
+            ..BulkheadConfig::default()
+        }),
+        bulkhead_wait: ms(1),
+        attempt_limit: Some(Duration::MAX),
+        ..nothing()
+    };
+    wrong.retry.as_mut().unwrap().backoff.factor = -1.0;
+    let invalid = Policy::new(wrong).unwrap_err();
+    assert_eq!(invalid.code(), "resilience.invalid_config");
+    assert_eq!(
+        paths(&invalid),
+        [
+            "deadline",
+            "retry.attempts",
+            "retry.backoff.factor",
+            "retry.budget.ratio",
+            "retry.attempt_limit",
+            "breaker.window.consecutive",
+            "rate.capacity",
+            "rate_wait",
+            "bulkhead.limit",
+            "bulkhead_wait",
+            "attempt_limit",
+        ]
+    );
+    assert!(
+        invalid
+            .to_string()
+            .starts_with("these policy settings cannot work: `deadline` is 0")
+    );
+}
+
+#[test]
+fn what_belongs_to_a_stage_that_is_not_there_is_a_fault() {
+    let invalid = Policy::new(PolicyConfig {
+        retry_rejected: true,
+        rate_wait: ms(1),
+        bulkhead_wait: ms(1),
+        order: Some(vec![Stage::Breaker]),
+        ..nothing()
+    })
+    .unwrap_err();
+    assert_eq!(
+        invalid.to_string(),
+        "these policy settings cannot work: \
+         `retry_rejected` is true, allowed is false where there is no `retry`; \
+         `rate_wait` is 1ms, allowed is 0 where there is no `rate`; \
+         `bulkhead_wait` is 1ms, allowed is 0 where there is no `bulkhead`; \
+         `order[0]` is breaker, allowed is one of the stages that are set: none"
+    );
+}
+
+#[test]
+fn a_part_that_is_handed_in_must_not_be_set_as_well() {
+    let settings = PolicyConfig {
+        retry: Some(RetryConfig {
+            budget: Some(RetryBudgetConfig::default()),
+            ..RetryConfig::default()
+        }),
+        breaker: breaker(1),
+        rate: rate(1),
+        bulkhead: bulkhead(1),
+        ..nothing()
+    };
+    let budget = RetryBudget::new(RetryBudgetConfig::default()).unwrap();
+    let invalid = Policy::builder(settings)
+        .breaker(&Breaker::new(breaker(1).unwrap()).unwrap())
+        .rate(&TokenBucket::new(TokenBucketConfig::default()).unwrap())
+        .bulkhead(&Bulkhead::new(BulkheadConfig::default()).unwrap())
+        .budget(&budget)
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        paths(&invalid),
+        ["breaker", "rate", "bulkhead", "retry.budget"]
+    );
+
+    let invalid = Policy::builder(nothing())
+        .budget(&budget)
+        .build()
+        .unwrap_err();
+    assert_eq!(paths(&invalid), ["retry.budget"]);
+}
+
+#[test]
+fn parts_that_are_handed_in_are_shared_and_count_as_set() {
+    let shared = Breaker::new(breaker(1).unwrap()).unwrap();
+    let bucket = TokenBucket::new(TokenBucketConfig::default()).unwrap();
+    let rooms = Bulkhead::new(BulkheadConfig::default()).unwrap();
+    let policy = Policy::builder(PolicyConfig {
+        rate_wait: ms(1),
+        bulkhead_wait: ms(1),
+        order: Some(vec![Stage::Bulkhead, Stage::Rate, Stage::Breaker]),
+        ..nothing()
+    })
+    .name("payments")
+    .breaker(&shared)
+    .rate(&bucket)
+    .bulkhead(&rooms)
+    .build()
+    .unwrap();
+    assert_eq!(policy.name(), "payments");
+    assert_eq!(
+        policy.order(),
+        [Stage::Bulkhead, Stage::Rate, Stage::Breaker]
+    );
+    shared.control().force_open();
+    assert_eq!(policy.breaker().unwrap().state(), shared.state());
+    bucket.try_take(30).unwrap();
+    assert_eq!(policy.rate().unwrap().snapshot().capacity, 100);
+    assert!(policy.rate().unwrap().available() < 100);
+    let _inside = rooms.try_enter().unwrap();
+    assert_eq!(policy.bulkhead().unwrap().in_flight(), 1);
+    assert!(policy.retry().is_none());
+}
