@@ -4,6 +4,7 @@ mod control;
 mod handle;
 mod lease;
 mod register;
+mod resilience;
 mod resolve;
 
 use std::error::Error;
@@ -36,5 +37,9 @@ pub(crate) const ALL: &[Entry] = &[
     Entry {
         name: register::NAME,
         set_up: register::row,
+    },
+    Entry {
+        name: resilience::bulkhead::NAME,
+        set_up: resilience::bulkhead::row,
     },
 ];

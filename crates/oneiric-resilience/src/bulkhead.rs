@@ -13,6 +13,9 @@ mod queue;
 mod shared;
 mod shed;
 
+#[cfg(all(test, oneiric_loom))]
+mod model;
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -134,6 +134,12 @@ impl Permits {
         self.stripes.mine()
     }
 
+    /// The first stripe.
+    #[cfg(all(test, oneiric_loom))]
+    pub(super) fn first(&self) -> &Stripe {
+        self.stripes.iter().next().unwrap()
+    }
+
     /// Takes a permit; the answer is where from.
     ///
     /// # Errors

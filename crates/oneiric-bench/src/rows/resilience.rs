@@ -1,0 +1,3 @@
+//! The patterns of `oneiric-resilience`, each beside what is used for it otherwise.
+
+pub(super) mod bulkhead;

@@ -1,0 +1,230 @@
+//! The bulkhead under every schedule: with up to two preemptions where there are three threads, with
+//! three where there are two. That is enough to find the faults each is about, and done within seconds.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use loom::thread::{self, JoinHandle};
+
+use super::permits::{Permits, Refused};
+use super::{Bulkhead, BulkheadConfig, BulkheadPermit, Enter};
+use crate::clock::ManualClock;
+use crate::sync::{AtomicU64, Ordering};
+
+type Modelled = Bulkhead<ManualClock>;
+
+fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+fn bulkhead(limit: u32) -> Modelled {
+    let config = BulkheadConfig {
+        limit,
+        max_waiters: 2,
+        ..BulkheadConfig::default()
+    };
+    Bulkhead::with_clock(config, ManualClock::new()).unwrap()
+}
+
+#[derive(Debug)]
+struct Bell(AtomicU64);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(1, Ordering::Release);
+    }
+}
+
+struct Caller {
+    enter: Enter<ManualClock>,
+    bell: Arc<Bell>,
+}
+
+impl Caller {
+    fn new(bulkhead: &Modelled) -> Self {
+        Self {
+            enter: bulkhead.enter(),
+            bell: Arc::new(Bell(AtomicU64::new(0))),
+        }
+    }
+
+    fn poll(&mut self) -> Poll<BulkheadPermit<ManualClock>> {
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let poll = Pin::new(&mut self.enter).poll(&mut Context::from_waker(&waker));
+        poll.map(Result::unwrap)
+    }
+
+    /// It was told that it is its turn, and it is.
+    fn permit(&mut self) -> BulkheadPermit<ManualClock> {
+        assert_eq!(self.bell.0.load(Ordering::Acquire), 1, "never woken");
+        match self.poll() {
+            Poll::Ready(permit) => permit,
+            Poll::Pending => panic!("woken for nothing"),
+        }
+    }
+}
+
+fn drop_elsewhere(permit: BulkheadPermit<ManualClock>) -> JoinHandle<()> {
+    thread::spawn(move || drop(permit))
+}
+
+fn assert_whole(bulkhead: &Modelled) {
+    let limit = usize::try_from(bulkhead.limit()).unwrap();
+    let all = std::iter::from_fn(|| bulkhead.try_enter_owned().ok());
+    let all: Vec<_> = all.take(limit + 1).collect();
+    assert_eq!(all.len(), limit);
+}
+
+#[test]
+fn never_more_than_the_limit_are_in_and_none_is_lost() {
+    for limit in [1, 2] {
+        check(3, move || {
+            let bulkhead = bulkhead(limit);
+            let inside = Arc::new(AtomicU64::new(0));
+            let visit = |bulkhead: Modelled, inside: Arc<AtomicU64>| {
+                move || {
+                    if let Ok(_guard) = bulkhead.try_enter() {
+                        assert!(inside.fetch_add(1, Ordering::AcqRel) < u64::from(limit));
+                        inside.fetch_sub(1, Ordering::AcqRel);
+                    }
+                }
+            };
+            let others =
+                [(); 2].map(|()| thread::spawn(visit(bulkhead.clone(), Arc::clone(&inside))));
+            visit(bulkhead.clone(), inside)();
+            for other in others {
+                other.join().unwrap();
+            }
+            assert_whole(&bulkhead);
+        });
+    }
+}
+
+/// A permit moves from a stripe that is still to be looked at to one that was looked at already.
+#[test]
+fn nobody_is_refused_while_a_permit_moves() {
+    check(5, || {
+        let permits = Arc::new(Permits::new(2, 2));
+        assert!(permits.take().is_ok(), "the first stripe is empty now");
+        let other = thread::spawn({
+            let permits = Arc::clone(&permits);
+            move || {
+                assert!(!permits.first().give(), "nobody waits");
+                assert!(permits.take().is_ok(), "from the second stripe");
+            }
+        });
+        assert_eq!(permits.take().err(), None, "there was one all the time");
+        other.join().unwrap();
+        assert!(matches!(permits.take(), Err(Refused::Empty(_))));
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost_wherever_the_permit_comes_back() {
+    for limit in [1, 2] {
+        check(3, move || {
+            let bulkhead = bulkhead(limit);
+            let inside: Vec<_> = (0..limit)
+                .map(|_| bulkhead.try_enter_owned().unwrap())
+                .collect();
+            let mut caller = Caller::new(&bulkhead);
+            let leaving: Vec<_> = inside.into_iter().map(drop_elsewhere).collect();
+            let entered = caller.poll();
+            for other in leaving {
+                other.join().unwrap();
+            }
+            match entered {
+                Poll::Ready(permit) => drop(permit),
+                Poll::Pending => drop(caller.permit()),
+            }
+            assert_whole(&bulkhead);
+        });
+    }
+}
+
+#[test]
+fn a_permit_handed_to_one_who_leaves_goes_to_the_next() {
+    check(5, || {
+        let bulkhead = bulkhead(1);
+        let inside = bulkhead.try_enter_owned().unwrap();
+        let mut first = Caller::new(&bulkhead);
+        let mut second = Caller::new(&bulkhead);
+        assert!(first.poll().is_pending());
+        assert!(second.poll().is_pending());
+        let leaving = drop_elsewhere(inside);
+        drop(first);
+        leaving.join().unwrap();
+        drop(second.permit());
+        assert_whole(&bulkhead);
+    });
+}
+
+/// Whoever waits has been served when the two permits are back, and one is left.
+#[test]
+fn nobody_is_refused_for_one_who_only_looks() {
+    check(3, || {
+        let bulkhead = bulkhead(2);
+        let inside = [(); 2].map(|()| bulkhead.try_enter_owned().unwrap());
+        let other = thread::spawn({
+            let bulkhead = bulkhead.clone();
+            move || {
+                drop(inside);
+                assert!(bulkhead.try_enter().is_ok(), "at most one is in");
+            }
+        });
+        let mut caller = Caller::new(&bulkhead);
+        let entered = caller.poll();
+        other.join().unwrap();
+        match entered {
+            Poll::Ready(permit) => drop(permit),
+            Poll::Pending => drop(caller.permit()),
+        }
+        assert_whole(&bulkhead);
+    });
+}
+
+#[test]
+fn a_lower_limit_is_kept_from_when_it_is_told() {
+    check(3, || {
+        let bulkhead = bulkhead(2);
+        let inside = bulkhead.try_enter_owned().unwrap();
+        let stays = bulkhead.try_enter_owned().unwrap();
+        let other = thread::spawn({
+            let bulkhead = bulkhead.clone();
+            move || {
+                drop(inside);
+                bulkhead.try_enter_owned().ok()
+            }
+        });
+        bulkhead.set_limit(1).unwrap();
+        assert!(bulkhead.try_enter().is_err(), "one stays");
+        let newcomer = other.join().unwrap();
+        assert_eq!(bulkhead.in_flight(), 1 + u32::from(newcomer.is_some()));
+        drop((stays, newcomer));
+        assert_whole(&bulkhead);
+    });
+}
+
+#[test]
+fn a_higher_limit_lets_in_who_waits() {
+    check(5, || {
+        let bulkhead = bulkhead(1);
+        let inside = bulkhead.try_enter_owned().unwrap();
+        let raising = thread::spawn({
+            let bulkhead = bulkhead.clone();
+            move || bulkhead.set_limit(2).unwrap()
+        });
+        let mut caller = Caller::new(&bulkhead);
+        let entered = caller.poll();
+        raising.join().unwrap();
+        match entered {
+            Poll::Ready(permit) => drop(permit),
+            Poll::Pending => drop(caller.permit()),
+        }
+        drop(inside);
+        assert_whole(&bulkhead);
+    });
+}
