@@ -186,3 +186,115 @@ impl Aimd {
 pub(super) const fn is_used(in_flight: u32, limit: u32) -> bool {
     in_flight >= limit.div_ceil(2)
 }
+
+#[cfg(all(test, not(oneiric_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[expect(clippy::unwrap_used, reason = "a helper of tests may fail loudly")]
+    fn aimd(config: AimdConfig, initial: u32) -> Aimd {
+        Aimd::new(config, initial).unwrap()
+    }
+
+    fn record(aimd: &mut Aimd, times: u32, in_flight: u32, outcome: Outcome) {
+        for _ in 0..times {
+            aimd.record(aimd.round(), in_flight, outcome, None);
+        }
+    }
+
+    #[test]
+    fn a_round_trip_of_successes_adds_one_step() {
+        let mut aimd = aimd(AimdConfig::default(), 10);
+        record(&mut aimd, 9, 10, Outcome::Success);
+        assert_eq!(aimd.limit(), 10);
+        record(&mut aimd, 2, 10, Outcome::Success);
+        assert_eq!(aimd.limit(), 11);
+    }
+
+    #[test]
+    fn a_limit_that_is_not_half_used_stays() {
+        let mut aimd = aimd(AimdConfig::default(), 10);
+        record(&mut aimd, 1_000, 4, Outcome::Success);
+        assert_eq!(aimd.limit(), 10);
+        record(&mut aimd, 11, 5, Outcome::Success);
+        assert_eq!(aimd.limit(), 11);
+    }
+
+    #[test]
+    fn one_burst_counts_once_and_the_next_again() {
+        let mut aimd = aimd(AimdConfig::default(), 10);
+        let burst = aimd.round();
+        for _ in 0..10 {
+            aimd.record(burst, 10, Outcome::Failure, None);
+        }
+        assert_eq!(aimd.limit(), 7);
+        aimd.record(burst, 10, Outcome::Success, None);
+        assert_ne!(aimd.round(), burst);
+        let retry_after = Duration::from_secs(1);
+        record(&mut aimd, 1, 7, Outcome::Overloaded { retry_after });
+        assert_eq!(aimd.limit(), 4);
+    }
+
+    #[test]
+    fn only_what_tells_of_load_counts() {
+        let mut aimd = aimd(AimdConfig::default(), 10);
+        record(&mut aimd, 100, 10, Outcome::Permanent);
+        record(&mut aimd, 100, 10, Outcome::Ignored);
+        assert_eq!((aimd.limit(), aimd.round()), (10, Round(0)));
+    }
+
+    #[test]
+    fn a_success_that_took_too_long_is_an_overload() {
+        let most = Duration::from_millis(250);
+        let config = AimdConfig {
+            latency_above: Some(most),
+            ..AimdConfig::default()
+        };
+        let mut aimd = aimd(config, 10);
+        assert!(aimd.wants_latency());
+        aimd.record(aimd.round(), 10, Outcome::Success, Some(most));
+        assert_eq!(aimd.limit(), 10);
+        let slow = most + Duration::from_nanos(1);
+        aimd.record(aimd.round(), 10, Outcome::Success, Some(slow));
+        assert_eq!(aimd.limit(), 7);
+        aimd.record(aimd.round(), 10, Outcome::Ignored, Some(slow));
+        assert_eq!(aimd.limit(), 7);
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            20 => Just(Outcome::Success),
+            1 => Just(Outcome::Failure),
+            1 => Just(Outcome::Ignored),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_keeps_its_bounds_and_every_step_has_its_direction(
+            (min, max, initial) in (1_u32..50, 0_u32..200, 0_u32..300)
+                .prop_map(|(min, more, initial)| (min, min + more, initial)),
+            increase in 0.001_f64..1_000.0,
+            decrease_percent in 1.0_f64..99.0,
+            outcomes in prop::collection::vec(outcome(), 0..500),
+        ) {
+            let config = AimdConfig { min, max, increase, decrease_percent, latency_above: None };
+            let mut aimd = aimd(config, initial);
+            for outcome in outcomes {
+                let (before, round) = (aimd.limit(), aimd.round());
+                prop_assert!((min..=max).contains(&before));
+                aimd.record(round, before, outcome, None);
+                match outcome {
+                    Outcome::Success => prop_assert!(aimd.limit() >= before),
+                    Outcome::Failure => {
+                        prop_assert!(aimd.limit() < before || before == min);
+                        prop_assert_ne!(aimd.round(), round);
+                    }
+                    _ => prop_assert_eq!(aimd.limit(), before),
+                }
+            }
+        }
+    }
+}

@@ -17,7 +17,9 @@ use crate::invalid::{Checks, InvalidConfig};
 pub struct BulkheadConfig {
     /// Calls at once; where the limit adapts, those it starts with. 1 to 1,000,000.
     pub limit: u32,
-    /// Callers that may wait for their turn; none is none. Up to 1,000,000.
+    /// Callers that may wait for their turn, 0 to 1,000,000. They are served in order, which is fair and
+    /// means that under a lasting overload everybody waits for the whole queue: one that takes longer
+    /// to get through than callers have time only makes their calls late. Keep it short, or set `shed`.
     pub max_waiters: u32,
     /// Finds the limit by itself, between bounds.
     pub adaptive: Option<AimdConfig>,
@@ -68,4 +70,110 @@ pub(super) fn checked_limit(limit: u32) -> Result<(), InvalidConfig> {
     Checks::of("bulkhead")
         .within("limit", limit, 1..=MOST, LIMITS)
         .done()
+}
+
+#[cfg(all(test, not(oneiric_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn faults(config: &BulkheadConfig) -> Vec<String> {
+        match config.checked() {
+            Ok(()) => Vec::new(),
+            Err(invalid) => invalid.faults().iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_there_by_itself_works() {
+        assert_eq!(faults(&BulkheadConfig::default()), [""; 0]);
+        let adaptive = Some(AimdConfig::default());
+        let config = BulkheadConfig {
+            adaptive,
+            ..BulkheadConfig::default()
+        };
+        assert_eq!(faults(&config), [""; 0]);
+    }
+
+    #[test]
+    fn every_bound_that_is_broken_is_told_at_once() {
+        let config = BulkheadConfig {
+            limit: 0,
+            max_waiters: 1_000_001,
+            adaptive: Some(AimdConfig {
+                min: 0,
+                max: 1_000_001,
+                increase: f64::NAN,
+                decrease_percent: 100.0,
+                latency_above: Some(Duration::ZERO),
+            }),
+            shed: false,
+        };
+        assert_eq!(
+            faults(&config),
+            [
+                "`limit` is 0, allowed is 1 to 1,000,000",
+                "`max_waiters` is 1000001, allowed is 0 to 1,000,000",
+                "`adaptive.min` is 0, allowed is 1 to 1,000,000",
+                "`adaptive.max` is 1000001, allowed is `min` to 1,000,000",
+                "`adaptive.increase` is NaN, allowed is above 0, up to 1,000",
+                "`adaptive.decrease_percent` is 100.0, allowed is 1 to 99",
+                "`adaptive.latency_above_ms` is 0ns, allowed is 1 ms to 24 h",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_limit_that_adapts_starts_within_its_bounds() {
+        let config = BulkheadConfig {
+            limit: 9,
+            adaptive: Some(AimdConfig {
+                min: 10,
+                max: 20,
+                ..AimdConfig::default()
+            }),
+            ..BulkheadConfig::default()
+        };
+        let said = "`limit` is 9, allowed is 10 to 20, where `adaptive` has its bounds";
+        assert_eq!(faults(&config), [said]);
+    }
+
+    #[test]
+    fn steps_that_are_no_numbers_are_no_steps() {
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e9] {
+            let adaptive = AimdConfig {
+                increase: wrong,
+                decrease_percent: wrong,
+                ..AimdConfig::default()
+            };
+            assert_eq!(adaptive.checked().unwrap_err().faults().len(), 2, "{wrong}");
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn it_is_read_from_settings_and_unknown_keys_are_refused() {
+        let text = "limit = 3\nshed = true\nadaptive = { max = 10, latency_above_ms = 250 }";
+        let config: BulkheadConfig = toml::from_str(text).unwrap();
+        let expected = BulkheadConfig {
+            limit: 3,
+            shed: true,
+            adaptive: Some(AimdConfig {
+                max: 10,
+                latency_above: Some(Duration::from_millis(250)),
+                ..AimdConfig::default()
+            }),
+            ..BulkheadConfig::default()
+        };
+        assert_eq!(config, expected);
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<BulkheadConfig>(&json).unwrap(),
+            expected
+        );
+        assert!(toml::from_str::<BulkheadConfig>("limits = 3").is_err());
+        assert!(toml::from_str::<BulkheadConfig>("limit = -3").is_err());
+        assert!(toml::from_str::<BulkheadConfig>("adaptive = { maximum = 3 }").is_err());
+    }
 }

@@ -286,7 +286,8 @@ impl<C: Clock> Shared<C> {
 
     /// How long a new caller would wait behind all that wait now.
     pub(super) fn expected_wait(&self) -> Option<Duration> {
-        self.wait_behind(self.waiting().into(), self.limit())
+        let owed = self.full.told.owed.load(Ordering::Acquire);
+        self.wait_behind(u64::from(self.waiting()) + owed, self.limit())
     }
 
     pub(super) fn hold_time(&self) -> Option<Duration> {

@@ -50,6 +50,43 @@ impl HoldTime {
 
 /// How long it takes until so many permits have come back, if `limit` are out and each for `held`.
 pub(super) fn wait_for(permits: u64, held: Duration, limit: u32) -> Duration {
-    let nanos = u128::from(permits) * held.as_nanos() / u128::from(limit.max(1));
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    let wait = u128::from(permits) * u128::from(nanos(held)) / u128::from(limit.max(1));
+    Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+}
+
+#[cfg(all(test, not(oneiric_loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn nothing_is_known_before_a_permit_came_back() {
+        assert_eq!(HoldTime::average([].iter()), None);
+        assert_eq!(HoldTime::average([HoldTime::default()].iter()), None);
+    }
+
+    #[test]
+    fn the_average_follows_and_leaves_out_who_knows_nothing() {
+        let both = [HoldTime::default(), HoldTime::default()];
+        both[0].record(SECOND);
+        assert_eq!(HoldTime::average(both.iter()), Some(SECOND));
+        both[0].record(9 * SECOND);
+        assert_eq!(HoldTime::average(both.iter()), Some(2 * SECOND));
+        both[1].record(4 * SECOND);
+        assert_eq!(HoldTime::average(both.iter()), Some(3 * SECOND));
+        for _ in 0..1_000 {
+            both[0].record(Duration::ZERO);
+            both[1].record(Duration::MAX);
+        }
+        let average = HoldTime::average(both.iter()).unwrap();
+        assert!(average > 100 * 365 * 86_400 * SECOND, "{average:?}");
+    }
+
+    #[test]
+    fn permits_come_back_as_often_as_the_limit_a_hold_time() {
+        assert_eq!(wait_for(1, SECOND, 4), SECOND / 4);
+        assert_eq!(wait_for(8, SECOND, 4), 2 * SECOND);
+        assert!(wait_for(u64::MAX, Duration::MAX / 2, 1) > SECOND);
+    }
 }

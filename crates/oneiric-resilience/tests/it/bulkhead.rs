@@ -1,5 +1,6 @@
 //! The bulkhead from outside: who gets in, who waits, and what is left when all are gone.
 
+mod adaptive;
 mod against_model;
 
 use std::pin::Pin;
