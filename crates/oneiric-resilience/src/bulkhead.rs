@@ -127,13 +127,14 @@ impl<C: Clock> Bulkhead<C> {
 
     /// A permit as soon as it is this caller's turn. Needs no runtime.
     ///
-    /// Cancel-safe: see [`Enter`].
+    /// Where [`BulkheadConfig::shed`] is set and the turn is expected later than the deadline of the
+    /// scope around the caller (feature `tokio`), says so at once. Cancel-safe: see [`Enter`].
     ///
     /// # Errors
     /// `resilience.queue_full` when as many wait as may, `resilience.bulkhead_full` when none may and no
-    /// permit is free.
+    /// permit is free, `resilience.deadline_too_near`.
     pub fn enter(&self) -> Enter<C> {
-        Enter::new(self.seats.mine().clone(), None)
+        Enter::new(self.seats.mine().clone())
     }
 
     /// A permit as soon as it is this caller's turn, if that comes within `limit` from now.
@@ -163,11 +164,7 @@ impl<C: Clock> Bulkhead<C> {
     /// When it has to wait outside of a tokio runtime, or in one without timers.
     #[cfg(feature = "tokio")]
     pub fn enter_before(&self, deadline: Deadline) -> EnterBefore<C> {
-        let within = deadline.or_earlier().remaining();
-        EnterBefore::new(
-            Enter::new(self.seats.mine().clone(), Some(within)),
-            deadline,
-        )
+        EnterBefore::new(self.enter(), deadline)
     }
 
     /// Calls `call` if a permit is free. Every error of its is a failure to the adaptive limit.

@@ -21,16 +21,11 @@ use crate::error::Rejected;
 pub struct Enter<C: Clock = SystemClock> {
     seat: Seat<C>,
     ticket: Option<Ticket>,
-    within: Option<Duration>,
 }
 
 impl<C: Clock> Enter<C> {
-    pub(super) const fn new(seat: Seat<C>, within: Option<Duration>) -> Self {
-        Self {
-            seat,
-            ticket: None,
-            within,
-        }
+    pub(super) const fn new(seat: Seat<C>) -> Self {
+        Self { seat, ticket: None }
     }
 }
 
@@ -43,7 +38,7 @@ impl<C: Clock> Future for Enter<C> {
         match this.ticket {
             Some(ticket) if !shared.fetch(ticket, context.waker()) => return Poll::Pending,
             Some(_) => this.ticket = None,
-            None => match shared.enter(context.waker(), this.within) {
+            None => match shared.enter(context.waker(), remaining) {
                 Ok(None) => {}
                 Ok(place) => {
                     this.ticket = place;
@@ -54,6 +49,19 @@ impl<C: Clock> Future for Enter<C> {
         }
         Poll::Ready(Ok(BulkheadPermit::new(this.seat.clone())))
     }
+}
+
+/// What is left of the time of the call around this one.
+#[cfg(feature = "tokio")]
+fn remaining() -> Option<Duration> {
+    use crate::deadline::Deadline;
+
+    Deadline::current().map(Deadline::remaining)
+}
+
+#[cfg(not(feature = "tokio"))]
+const fn remaining() -> Option<Duration> {
+    None
 }
 
 impl<C: Clock> Drop for Enter<C> {

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::thread::{self, JoinHandle};
 
-use super::permits::{Permits, Refused};
 use super::{Bulkhead, BulkheadConfig, BulkheadPermit, Enter};
 use crate::clock::ManualClock;
 use crate::sync::{AtomicU64, Ordering};
@@ -82,7 +81,7 @@ fn assert_whole(bulkhead: &Modelled) {
 #[test]
 fn never_more_than_the_limit_are_in_and_none_is_lost() {
     for limit in [1, 2] {
-        check(3, move || {
+        check(2, move || {
             let bulkhead = bulkhead(limit);
             let inside = Arc::new(AtomicU64::new(0));
             let visits = Arc::new(AtomicU64::new(0));
@@ -113,25 +112,6 @@ fn never_more_than_the_limit_are_in_and_none_is_lost() {
             assert_whole(&bulkhead);
         });
     }
-}
-
-/// A permit moves from a stripe that is still to be looked at to one that was looked at already.
-#[test]
-fn nobody_is_refused_while_a_permit_moves() {
-    check(5, || {
-        let permits = Arc::new(Permits::new(2, 2));
-        assert!(permits.take().is_ok(), "the first stripe is empty now");
-        let other = thread::spawn({
-            let permits = Arc::clone(&permits);
-            move || {
-                assert!(!permits.first().give(), "nobody waits");
-                assert!(permits.take().is_ok(), "from the second stripe");
-            }
-        });
-        assert_eq!(permits.take().err(), None, "there was one all the time");
-        other.join().unwrap();
-        assert!(matches!(permits.take(), Err(Refused::Empty(_))));
-    });
 }
 
 #[test]
@@ -174,10 +154,28 @@ fn a_permit_handed_to_one_who_leaves_goes_to_the_next() {
     });
 }
 
+#[test]
+fn nobody_overtakes_who_waits() {
+    check(5, || {
+        let bulkhead = bulkhead(1);
+        let inside = bulkhead.try_enter_owned().unwrap();
+        let mut caller = Caller::new(&bulkhead);
+        assert!(caller.poll().is_pending());
+        let leaving = drop_elsewhere(inside);
+        assert!(bulkhead.try_enter().is_err(), "it is the other's turn");
+        let mut second = Caller::new(&bulkhead);
+        assert!(second.poll().is_pending(), "it is the other's turn");
+        leaving.join().unwrap();
+        drop(caller.permit());
+        drop(second.permit());
+        assert_whole(&bulkhead);
+    });
+}
+
 /// Whoever waits has been served when the two permits are back, and one is left.
 #[test]
 fn nobody_is_refused_for_one_who_only_looks() {
-    check(3, || {
+    check(5, || {
         let bulkhead = bulkhead(2);
         let inside = [(); 2].map(|()| bulkhead.try_enter_owned().unwrap());
         let other = thread::spawn({

@@ -134,12 +134,6 @@ impl Permits {
         self.stripes.mine()
     }
 
-    /// The first stripe.
-    #[cfg(all(test, oneiric_loom))]
-    pub(super) fn first(&self) -> &Stripe {
-        self.stripes.iter().next().unwrap()
-    }
-
     /// Takes a permit; the answer is where from.
     ///
     /// # Errors
@@ -221,5 +215,42 @@ impl Permits {
                 permits / stripes + u32::from(at < permits % stripes),
             );
         }
+    }
+}
+
+#[cfg(all(test, oneiric_loom))]
+mod model {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    /// Permits move behind the back of one who looks, from the stripe that is still to be looked at to the
+    /// one that was looked at already; twice, so that looking twice does not help by itself.
+    #[test]
+    fn nobody_is_refused_while_a_permit_moves() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(7);
+        model.check(|| {
+            let permits = Arc::new(Permits::new(2, 2));
+            let mine = permits.take().unwrap();
+            assert_eq!(mine.free(), 0);
+            let other = thread::spawn({
+                let permits = Arc::clone(&permits);
+                move || {
+                    let mut stripes = permits.stripes.iter();
+                    let (first, second) = (stripes.next().unwrap(), stripes.next().unwrap());
+                    for (to, from) in [(first, second), (second, first), (first, second)] {
+                        assert!(!to.give(), "nobody waits");
+                        // Who looks may have found the one here.
+                        assert!(from.take().or_else(|_| to.take()).is_ok());
+                    }
+                }
+            });
+            assert!(permits.take().is_ok(), "there was one all the time");
+            other.join().unwrap();
+            assert!(matches!(permits.take(), Err(Refused::Empty(_))));
+        });
     }
 }

@@ -4,7 +4,6 @@
 //! happens then happens under one lock, [`Locked`], which puts that right again when it is given up.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::error::{Rejected, Rejection};
 use crate::invalid::InvalidConfig;
 use crate::outcome::Outcome;
 use crate::stripe::Padded;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 #[derive(Debug)]
 pub(super) struct Shared<C> {
@@ -129,11 +128,12 @@ impl<C: Clock> Shared<C> {
         Err(Rejected::new(Rejection::BulkheadFull, None))
     }
 
-    /// Takes a permit, or a place in the queue.
+    /// Takes a permit, or a place in the queue. `remaining` is asked for the caller's time if it makes a
+    /// difference.
     pub(super) fn enter(
         &self,
         waker: &Waker,
-        within: Option<Duration>,
+        remaining: impl FnOnce() -> Option<Duration>,
     ) -> Result<Option<Ticket>, Rejected> {
         if self.full.max_waiters == 0 {
             return self.try_enter().map(|_| None);
@@ -145,6 +145,7 @@ impl<C: Clock> Shared<C> {
         if self.waiting() >= self.full.max_waiters {
             return queue_full;
         }
+        let remaining = if self.shed { remaining() } else { None };
         // Foreign code: not under the lock, and outlives it.
         let waker = waker.clone();
         let mut locked = self.lock();
@@ -155,7 +156,7 @@ impl<C: Clock> Shared<C> {
             return queue_full;
         }
         let before = u64::from(locked.queue.len()) + u64::from(locked.owed);
-        if within.is_some_and(|within| self.wait_behind(before, locked.limit) > Some(within)) {
+        if remaining.is_some_and(|time| self.wait_behind(before, locked.limit) > Some(time)) {
             return Err(Rejected::new(Rejection::DeadlineTooNear, None));
         }
         Ok(Some(locked.queue.join(waker)))
@@ -304,10 +305,8 @@ impl<C: Clock> Shared<C> {
     }
 
     fn lock(&self) -> Locked<'_> {
-        // Each change to the state is complete in itself; a panic elsewhere leaves it usable.
-        let state = self.full.state.lock();
         Locked {
-            state: state.unwrap_or_else(PoisonError::into_inner),
+            state: lock(&self.full.state),
             permits: &self.permits,
             told: &self.full.told,
         }

@@ -335,6 +335,8 @@ async fn everybody_who_waits_gets_a_turn() {
 /// Whose turn would come too late is not let wait, and whose time ran out waits no longer.
 #[cfg(feature = "tokio")]
 mod in_time {
+    use std::pin::Pin;
+    use std::task::Poll;
     use std::time::Duration;
 
     use oneiric_resilience::{Bulkhead, BulkheadConfig, Deadline, Rejection, TokioClock};
@@ -385,6 +387,28 @@ mod in_time {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_time_of_the_call_around_counts_from_when_it_has_to_wait() {
+        let bulkhead = shedding(1);
+        hold(&bulkhead).await;
+        let inside = bulkhead.try_enter().unwrap();
+        let around = Deadline::within(3 * SECOND / 2);
+        let (soon, late) = (bulkhead.enter(), bulkhead.enter_before(around));
+        let mut soon = std::pin::pin!(around.scope(soon));
+        assert!(polled_once(soon.as_mut()).await.is_none());
+        drop(inside);
+        drop(soon.await.unwrap().unwrap());
+
+        let _inside = bulkhead.try_enter().unwrap();
+        tokio::time::advance(SECOND).await;
+        let refused = around.scope(bulkhead.enter()).await.unwrap().unwrap_err();
+        assert_eq!(refused.rejection(), Rejection::DeadlineTooNear);
+        // It was made when there was time enough, and has to wait now.
+        let refused = late.await.unwrap_err();
+        assert_eq!(refused.rejection(), Rejection::DeadlineTooNear);
+        assert_eq!(around.remaining(), SECOND / 2, "at once");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_free_permit_is_given_however_little_time_there_is() {
         let bulkhead = shedding(1);
         hold(&bulkhead).await;
@@ -410,13 +434,11 @@ mod in_time {
         assert_whole(&bulkhead);
     }
 
-    async fn polled_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
-        std::future::poll_fn(|context| {
-            std::task::Poll::Ready(match future.as_mut().poll(context) {
-                std::task::Poll::Ready(value) => Some(value),
-                std::task::Poll::Pending => None,
-            })
-        })
-        .await
+    async fn polled_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+        let polled = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context)));
+        match polled.await {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
     }
 }
