@@ -42,4 +42,12 @@ pub(crate) const ALL: &[Entry] = &[
         name: resilience::bulkhead::NAME,
         set_up: resilience::bulkhead::row,
     },
+    Entry {
+        name: resilience::bucket::NAME,
+        set_up: resilience::bucket::row,
+    },
+    Entry {
+        name: resilience::bucket::REFUSED,
+        set_up: resilience::bucket::refused_row,
+    },
 ];
