@@ -127,7 +127,11 @@ impl BreakerControl {
         self.shared.mode.store(mode, Ordering::Release);
         // Each looks at the mode under its own lock: whatever is set meanwhile, the last to look sees what
         // was set last. They are called without a lock here, because observers may come back to it.
-        let breakers = lock(&self.shared.breakers).clone();
+        let breakers = {
+            let mut breakers = lock(&self.shared.breakers);
+            breakers.retain(|held| held.strong_count() > 0);
+            breakers.clone()
+        };
         for breaker in breakers.iter().filter_map(Weak::upgrade) {
             breaker.obey();
         }

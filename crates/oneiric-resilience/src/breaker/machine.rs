@@ -22,8 +22,8 @@ use super::window::{Bad, Memory, Stripe, Sums};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
     word: Word,
-    /// When it began, where slow calls are counted.
-    started: Option<Moment>,
+    /// When it began; only where slow calls are counted. Not an option, so that a ticket fits into registers.
+    started: Moment,
 }
 
 /// Aligned so that the count of handles, which lies before it, is on another line than the word.
@@ -99,10 +99,16 @@ impl<C: Clock> Machine<C> {
     #[cfg(all(test, not(oneiric_loom)))]
     pub(super) fn without_batches(self) -> Self {
         let memory = match self.memory {
-            Memory::Time(time) => Memory::Time(time.without_batches()),
+            Memory::Time(time) => Memory::Time(Box::new(time.without_batches())),
             other => other,
         };
         Self { memory, ..self }
+    }
+
+    /// Out of line, so that calls that are not timed are not longer for it.
+    #[inline(never)]
+    fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     #[inline]
@@ -139,7 +145,10 @@ impl<C: Clock> Machine<C> {
 
     #[inline]
     fn ticket(&self, word: Word) -> Ticket {
-        let started = self.slow_call.map(|_| self.clock.now());
+        let started = match self.slow_call {
+            Some(_) => self.now(),
+            None => Moment::ORIGIN,
+        };
         Ticket { word, started }
     }
 
@@ -212,27 +221,28 @@ impl<C: Clock> Machine<C> {
     }
 
     /// A call ended.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end(&self, ticket: Ticket, outcome: Outcome) {
-        let elapsed = ticket
-            .started
-            .map(|started| self.clock.now().since(started));
-        self.end_after(ticket, outcome, elapsed);
+        let slow = match self.slow_call {
+            Some(longest) => self.now().since(ticket.started) > longest,
+            None => false,
+        };
+        self.note(ticket.word, outcome, slow);
     }
 
-    /// A call ended that took so long, if that is known.
-    #[inline]
-    pub(super) fn end_after(&self, ticket: Ticket, outcome: Outcome, elapsed: Option<Duration>) {
-        let slow = match (self.slow_call, elapsed) {
-            (Some(longest), Some(elapsed)) => elapsed > longest,
-            _ => false,
-        };
-        if outcome != Outcome::Success || slow || !ticket.word.counts() {
-            self.judge(ticket.word, outcome, slow);
-        } else if ticket.word == self.word() {
-            let generation = ticket.word.generation();
-            self.memory
-                .good(&self.stripes, generation, || self.clock.now());
+    /// A call ended that took so long.
+    pub(super) fn end_after(&self, ticket: Ticket, outcome: Outcome, elapsed: Duration) {
+        let slow = self.slow_call.is_some_and(|longest| elapsed > longest);
+        self.note(ticket.word, outcome, slow);
+    }
+
+    #[inline(always)]
+    fn note(&self, word: Word, outcome: Outcome, slow: bool) {
+        if outcome != Outcome::Success || slow || !word.counts() {
+            self.judge(word, outcome, slow);
+        } else if word == self.word() {
+            let now = || self.clock.now();
+            self.memory.good(&self.stripes, word.generation(), now);
         }
     }
 

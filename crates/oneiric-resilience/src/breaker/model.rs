@@ -1,1 +1,197 @@
-//! Models.
+//! The breaker in every schedule of two threads. Where nothing else is said, with at most three
+//! preemptions, which is where the faults of such code are found and keeps each model below some seconds.
+
+use std::time::Duration;
+
+use loom::thread;
+
+use crate::{
+    BackoffConfig, Breaker, BreakerConfig, BreakerPermit, BreakerState, BreakerWindow, Clock,
+    Moment, Outcome, Rejection,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Time does not pass, and reading it is no step.
+#[derive(Debug, Clone, Copy)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Moment {
+        Moment::from_nanos(5_000_000_000)
+    }
+}
+
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+fn breaker(window: BreakerWindow, open: Duration) -> Breaker<Still> {
+    let config = BreakerConfig {
+        window,
+        failure_rate: 100.0,
+        min_calls: 2,
+        open: BackoffConfig::constant(open),
+        probes: 1,
+        ..BreakerConfig::default()
+    };
+    Breaker::with_clock(config, Still).unwrap()
+}
+
+/// Makes two threads do something, and waits for both.
+fn both(one: impl FnOnce() + 'static, other: impl FnOnce() + 'static) {
+    let one = thread::spawn(one);
+    other();
+    one.join().unwrap();
+}
+
+fn failing(permit: BreakerPermit<Still>) -> impl FnOnce() {
+    move || permit.record(Outcome::Failure)
+}
+
+fn two_failures_at_once_open_it(window: BreakerWindow) {
+    check(move || {
+        let breaker = breaker(window, SECOND);
+        let permits = [breaker.permit().unwrap(), breaker.permit().unwrap()];
+        let [one, other] = permits.map(failing);
+        both(one, other);
+        let snapshot = breaker.snapshot();
+        assert_eq!(snapshot.state, BreakerState::Open);
+        assert_eq!((snapshot.opened, snapshot.generation), (1, 1));
+    });
+}
+
+#[test]
+fn two_failures_at_once_open_it_by_count() {
+    two_failures_at_once_open_it(BreakerWindow::Calls(2));
+}
+
+#[test]
+fn two_failures_at_once_open_it_by_time() {
+    two_failures_at_once_open_it(BreakerWindow::Time {
+        length: SECOND,
+        buckets: 1,
+    });
+}
+
+#[test]
+fn two_failures_at_once_open_it_in_a_row() {
+    two_failures_at_once_open_it(BreakerWindow::Consecutive(2));
+}
+
+/// A call ends while the breaker is taken away from under it and comes back as new.
+fn a_late_call_leaves_no_trace(window: BreakerWindow, outcome: Outcome) {
+    check(move || {
+        let breaker = breaker(window, SECOND);
+        let control = breaker.control();
+        let late = breaker.permit().unwrap();
+        both(
+            move || late.record(outcome),
+            move || {
+                control.force_open();
+                control.release();
+            },
+        );
+        let snapshot = breaker.snapshot();
+        assert_eq!(snapshot.state, BreakerState::Closed);
+        assert_eq!((snapshot.calls, snapshot.failures), (0, 0));
+    });
+}
+
+#[test]
+fn a_late_success_leaves_no_trace_by_count() {
+    a_late_call_leaves_no_trace(BreakerWindow::Calls(2), Outcome::Success);
+}
+
+#[test]
+fn a_late_failure_leaves_no_trace_by_count() {
+    a_late_call_leaves_no_trace(BreakerWindow::Calls(2), Outcome::Failure);
+}
+
+#[test]
+fn a_late_success_leaves_no_trace_by_time() {
+    let window = BreakerWindow::Time {
+        length: SECOND,
+        buckets: 1,
+    };
+    a_late_call_leaves_no_trace(window, Outcome::Success);
+}
+
+#[test]
+fn a_late_failure_leaves_no_trace_by_time() {
+    let window = BreakerWindow::Time {
+        length: SECOND,
+        buckets: 1,
+    };
+    a_late_call_leaves_no_trace(window, Outcome::Failure);
+}
+
+#[test]
+fn a_late_failure_leaves_no_trace_in_a_row() {
+    a_late_call_leaves_no_trace(BreakerWindow::Consecutive(2), Outcome::Failure);
+}
+
+/// Open, and its time is over.
+fn about_to_be_half_open() -> Breaker<Still> {
+    let breaker = breaker(BreakerWindow::Consecutive(1), Duration::ZERO);
+    breaker.permit().unwrap().record(Outcome::Failure);
+    assert_eq!(breaker.state(), BreakerState::Open);
+    breaker
+}
+
+#[test]
+fn of_two_who_ask_at_once_one_gets_the_probe() {
+    check(|| {
+        let breaker = about_to_be_half_open();
+        let asking = breaker.clone();
+        let one = thread::spawn(move || asking.permit());
+        let other = breaker.permit();
+        let one = one.join().unwrap();
+        assert!(one.is_ok() != other.is_ok());
+        let rejected = one.as_ref().err().or(other.as_ref().err()).unwrap();
+        assert_eq!(rejected.rejection(), Rejection::BreakerOpen);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    });
+}
+
+#[test]
+fn a_slot_that_is_given_back_is_never_lost_nor_given_twice() {
+    check(|| {
+        let breaker = about_to_be_half_open();
+        let probe = breaker.permit().unwrap();
+        let asking = breaker.clone();
+        let asked = thread::spawn(move || asking.permit());
+        drop(probe);
+        let asked = asked.join().unwrap();
+        let again = breaker.permit();
+        assert!(asked.is_ok() != again.is_ok());
+    });
+}
+
+#[test]
+fn a_rejected_call_is_told_the_time_of_the_state_it_met() {
+    check(|| {
+        let breaker = breaker(BreakerWindow::Consecutive(1), SECOND);
+        let control = breaker.control();
+        breaker.permit().unwrap().record(Outcome::Failure);
+        let asking = breaker.clone();
+        let asked = thread::spawn(move || asking.permit());
+        control.release();
+        control.disable();
+        control.release();
+        let retry_after = 3 * SECOND;
+        breaker
+            .permit()
+            .unwrap()
+            .record(Outcome::Overloaded { retry_after });
+        if let Err(rejected) = asked.join().unwrap() {
+            let wait = rejected.retry_after();
+            assert!(
+                wait == Some(SECOND) || wait == Some(retry_after),
+                "{wait:?}"
+            );
+        }
+    });
+}

@@ -1,10 +1,9 @@
 //! Leave to make one call, as a value: what the breaker learns of a call cannot be forgotten, because the
 //! permit says so itself when it goes.
 
-use std::fmt;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
+use std::{fmt, mem, thread};
 
 use crate::{Clock, Outcome, SystemClock};
 
@@ -40,7 +39,7 @@ impl<C: Clock> BreakerPermit<C> {
     /// matter where slow calls are not counted.
     pub fn record_timed(mut self, outcome: Outcome, elapsed: Duration) {
         if let Some(ticket) = self.ticket.take() {
-            self.machine.end_after(ticket, outcome, Some(elapsed));
+            self.machine.end_after(ticket, outcome, elapsed);
         }
     }
 }
@@ -71,7 +70,6 @@ pub(super) struct Here<'m, C: Clock> {
     ticket: Ticket,
     /// Going now means that the call panicked; else that it was given up.
     pub(super) running: bool,
-    ended: bool,
 }
 
 impl<'m, C: Clock> Here<'m, C> {
@@ -81,24 +79,25 @@ impl<'m, C: Clock> Here<'m, C> {
             machine,
             ticket,
             running: true,
-            ended: false,
         }
     }
 
-    #[inline]
-    pub(super) fn end(mut self, outcome: Outcome) {
-        self.ended = true;
-        self.machine.end(self.ticket, outcome);
+    #[inline(always)]
+    pub(super) fn end(self, outcome: Outcome) {
+        let (machine, ticket) = (self.machine, self.ticket);
+        // Nothing in it needs to be dropped.
+        mem::forget(self);
+        machine.end(ticket, outcome);
     }
 }
 
 impl<C: Clock> Drop for Here<'_, C> {
-    #[inline]
+    #[cold]
     fn drop(&mut self) {
-        match (self.ended, self.running) {
-            (true, _) => {}
-            (false, true) => self.machine.end(self.ticket, Outcome::Failure),
-            (false, false) => self.machine.give_back(self.ticket),
+        if self.running {
+            self.machine.end(self.ticket, Outcome::Failure);
+        } else {
+            self.machine.give_back(self.ticket);
         }
     }
 }

@@ -92,13 +92,13 @@ impl Sums {
     }
 }
 
-/// The memory of one breaker. Each method is told the generation of the call it is about; what belongs
+/// The memory of one breaker. Boxed, because a good call only needs to know which it is. Each method is told the generation of the call it is about; what belongs
 /// to another than the current one leaves no trace.
 #[derive(Debug)]
 pub(super) enum Memory {
-    Calls(Calls),
-    Time(Time),
-    Row(Row),
+    Calls(Box<Calls>),
+    Time(Box<Time>),
+    Row(Box<Row>),
 }
 
 impl Memory {
@@ -106,16 +106,16 @@ impl Memory {
         let bounds = Bounds::of(config);
         let slow = config.slow_call.is_some();
         match config.window {
-            BreakerWindow::Calls(calls) => Self::Calls(Calls::new(calls, bounds, slow)),
+            BreakerWindow::Calls(calls) => Self::Calls(Box::new(Calls::new(calls, bounds, slow))),
             BreakerWindow::Time { length, buckets } => {
-                Self::Time(Time::new(length, buckets, bounds))
+                Self::Time(Box::new(Time::new(length, buckets, bounds)))
             }
-            BreakerWindow::Consecutive(failures) => Self::Row(Row::new(failures)),
+            BreakerWindow::Consecutive(failures) => Self::Row(Box::new(Row::new(failures))),
         }
     }
 
     /// A call succeeded. Reads the clock once in a while, if at all.
-    #[inline]
+    #[inline(always)]
     pub(super) fn good(
         &self,
         stripes: &Striped<Stripe>,

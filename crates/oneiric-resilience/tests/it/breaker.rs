@@ -1,6 +1,9 @@
 //! The circuit breaker.
 
+mod by_hand;
+mod calls;
 mod promises;
+mod settings;
 mod vectors;
 
 use std::time::Duration;

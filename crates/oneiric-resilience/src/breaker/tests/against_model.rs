@@ -188,7 +188,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_breaker_does_what_the_model_does(
@@ -220,7 +220,7 @@ proptest! {
             pair.step(Step::End(0, Outcome::Success, None));
             if dice == 0 {
                 let (ours, exact) = (pair.sums().calls, pair.model.sums().calls);
-                prop_assert!(ours.abs_diff(exact) < 16, "{} instead of {}", ours, exact);
+                prop_assert!(ours.abs_diff(exact) < 32, "{} instead of {}", ours, exact);
             }
         }
     }

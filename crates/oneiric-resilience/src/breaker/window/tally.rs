@@ -66,7 +66,8 @@ impl Tally {
 
     /// From now on for another generation, from zero.
     pub(super) fn restart(&self, generation: u64) {
-        self.0.store(generation << COUNT_BITS, Ordering::Relaxed);
+        // Swapped, because the model takes a store and a count at the same time for unordered.
+        self.0.swap(generation << COUNT_BITS, Ordering::Relaxed);
     }
 }
 

@@ -20,7 +20,7 @@ use super::tally::Stripe;
 use super::{Bad, Bounds, Sums};
 
 /// The most good calls of a stripe that wait for a place in the buckets.
-pub(super) const BATCH: u64 = 16;
+const BATCH: u64 = 32;
 
 #[derive(Debug)]
 pub(in crate::breaker) struct Time {
@@ -82,7 +82,9 @@ impl Time {
     /// Puts the good calls that wait into the buckets.
     fn sweep(&self, stripe: &Stripe, generation: u64, now: Moment) {
         let waited = stripe.good.take(generation);
-        let since = stripe.swept.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        // Two that sweep at once may leave the earlier time: the next batch is spread a little wider.
+        let since = stripe.swept.load(Ordering::Relaxed);
+        stripe.swept.store(now.as_nanos(), Ordering::Relaxed);
         let span = now.as_nanos().saturating_sub(since);
         if span > self.bucket / 4 {
             stripe.batch.store(1, Ordering::Relaxed);

@@ -38,8 +38,8 @@ fn p50_the_same_by_time_once_the_successes_are_too_long_ago() {
         call(&breaker, Outcome::Failure);
         breaker.state() == BreakerState::Open
     });
-    // Fewer than 16 of the successes may be taken for younger than they are: they waited for a bucket.
-    assert!((15..=20).contains(&failures.unwrap()), "{failures:?}");
+    // Fewer than 32 of the successes may be taken for younger than they are: they waited for a bucket.
+    assert!((1..=20).contains(&failures.unwrap()), "{failures:?}");
 }
 
 #[test]

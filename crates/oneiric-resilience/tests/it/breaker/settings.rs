@@ -1,0 +1,222 @@
+//! Settings that cannot work are refused with all that is wrong.
+
+use std::time::Duration;
+
+use oneiric_resilience::{Breaker, BreakerConfig, BreakerWindow, InvalidConfig};
+
+use super::SECOND;
+
+#[track_caller]
+fn refused(config: BreakerConfig) -> InvalidConfig {
+    let refused = Breaker::new(config).unwrap_err();
+    assert_eq!(refused.code(), "resilience.invalid_config");
+    refused
+}
+
+fn fields(config: BreakerConfig) -> Vec<String> {
+    let refused = refused(config);
+    refused
+        .faults()
+        .iter()
+        .map(|fault| fault.field.to_string())
+        .collect()
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let config = BreakerConfig {
+        window: BreakerWindow::Time {
+            length: Duration::ZERO,
+            buckets: 0,
+        },
+        failure_rate: f64::NAN,
+        min_calls: 0,
+        slow_call: Some(Duration::ZERO),
+        slow_rate: 100.1,
+        open: oneiric_resilience::BackoffConfig {
+            min: 48 * 3_600 * SECOND,
+            ..Default::default()
+        },
+        probes: 0,
+        half_open_max: Duration::ZERO,
+        max_retry_after: Duration::MAX,
+    };
+    let message = refused(config).to_string();
+    assert_eq!(
+        message,
+        "these breaker settings cannot work: `window.time.length` is 0ns, allowed is 100 ms to 1 h; \
+         `window.time.buckets` is 0, allowed is 1 to 100; \
+         `failure_rate` is NaN, allowed is more than 0, at most 100; \
+         `min_calls` is 0, allowed is 1 to 1,000,000; \
+         `slow_rate` is 100.1, allowed is more than 0, at most 100; \
+         `slow_call` is 0ns, allowed is 1 ms to 1 day; \
+         `open.min` is 172800s, allowed is 0 to 1 day; \
+         `probes` is 0, allowed is 1 to 1,000; \
+         `half_open_max` is 0ns, allowed is 1 ms to 1 day; \
+         `max_retry_after` is 18446744073709551615.999999999s, allowed is 0 to 1 day"
+    );
+}
+
+#[test]
+fn shares_are_more_than_nothing_and_at_most_all() {
+    for rate in [
+        0.0,
+        -0.0,
+        -1.0,
+        100.000_001,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ] {
+        let config = BreakerConfig {
+            failure_rate: rate,
+            slow_rate: rate,
+            ..BreakerConfig::default()
+        };
+        assert_eq!(fields(config), ["failure_rate", "slow_rate"], "{rate}");
+    }
+    let config = BreakerConfig {
+        failure_rate: f64::MIN_POSITIVE,
+        slow_rate: 100.0,
+        ..BreakerConfig::default()
+    };
+    assert!(Breaker::new(config).is_ok());
+}
+
+#[test]
+fn a_window_that_can_never_hold_enough_is_refused() {
+    let config = |window, min_calls| BreakerConfig {
+        window,
+        min_calls,
+        ..BreakerConfig::default()
+    };
+    assert_eq!(fields(config(BreakerWindow::Calls(10), 11)), ["min_calls"]);
+    assert!(Breaker::new(config(BreakerWindow::Calls(10), 10)).is_ok());
+    assert_eq!(
+        fields(config(BreakerWindow::Calls(0), 1)),
+        ["window.calls", "min_calls"]
+    );
+    assert_eq!(
+        fields(config(BreakerWindow::Consecutive(0), 0)),
+        ["window.consecutive"]
+    );
+    let too_long = BreakerWindow::Time {
+        length: 3_601 * SECOND,
+        buckets: 101,
+    };
+    let both = ["window.time.length", "window.time.buckets"];
+    assert_eq!(fields(config(too_long, 1)), both);
+}
+
+#[test]
+fn slow_calls_cannot_be_counted_in_a_row() {
+    let config = BreakerConfig {
+        window: BreakerWindow::Consecutive(5),
+        slow_call: Some(SECOND),
+        ..BreakerConfig::default()
+    };
+    assert_eq!(
+        refused(config).to_string(),
+        "these breaker settings cannot work: `slow_call` is 1s, allowed is none in the consecutive mode"
+    );
+}
+
+#[cfg(feature = "serde")]
+mod from_a_file {
+    use oneiric_resilience::{BackoffConfig, BreakerState};
+
+    use super::*;
+
+    fn read(text: &str) -> Result<BreakerConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_by_default() {
+        assert_eq!(read("").unwrap(), BreakerConfig::default());
+        let config = read("window = { time = { length_ms = 30000 } }").unwrap();
+        let window = BreakerWindow::Time {
+            length: 30 * SECOND,
+            buckets: 10,
+        };
+        assert_eq!(
+            config,
+            BreakerConfig {
+                window,
+                ..BreakerConfig::default()
+            }
+        );
+    }
+
+    #[test]
+    fn every_setting_has_its_unit_in_its_name() {
+        let config = read(
+            "window = { calls = 50 }\nfailure_rate = 40.0\nmin_calls = 5\nslow_call_ms = 1500\n\
+             slow_rate = 80.0\nopen = { strategy = \"constant\", min_ms = 2000 }\nprobes = 2\n\
+             half_open_max_ms = 4000\nmax_retry_after_ms = 8000\n",
+        );
+        let expected = BreakerConfig {
+            window: BreakerWindow::Calls(50),
+            failure_rate: 40.0,
+            min_calls: 5,
+            slow_call: Some(SECOND * 3 / 2),
+            slow_rate: 80.0,
+            open: BackoffConfig {
+                strategy: oneiric_resilience::BackoffStrategy::Constant,
+                min: 2 * SECOND,
+                ..BackoffConfig::default()
+            },
+            probes: 2,
+            half_open_max: 4 * SECOND,
+            max_retry_after: 8 * SECOND,
+        };
+        assert_eq!(config.unwrap(), expected);
+        let consecutive = read("window = { consecutive = 5 }").unwrap();
+        assert_eq!(consecutive.window, BreakerWindow::Consecutive(5));
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        for text in [
+            "treshold = 5",
+            "window = { call = 5 }",
+            "window = { time = { length_ms = 500, bucket = 1 } }",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for config in [
+            BreakerConfig::default(),
+            BreakerConfig {
+                slow_call: Some(SECOND),
+                window: BreakerWindow::Calls(7),
+                ..BreakerConfig::default()
+            },
+        ] {
+            let written = serde_json::to_value(config).unwrap();
+            let read: BreakerConfig = serde_json::from_value(written).unwrap();
+            assert_eq!(read, config);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_can_be_shown() {
+        let (breaker, clock) =
+            crate::breaker::with_clock(crate::breaker::after_failures_in_a_row(1));
+        clock.advance(SECOND);
+        crate::breaker::call(&breaker, oneiric_resilience::Outcome::Failure);
+        let snapshot = breaker.snapshot();
+        assert_eq!(snapshot.state, BreakerState::Open);
+        assert_eq!(
+            serde_json::to_value(snapshot).unwrap(),
+            serde_json::json!({
+                "state": "open", "since_ns": 1_000_000_000, "open_until_ns": 2_000_000_000,
+                "calls": 0, "failures": 0, "slow": 0, "failure_rate": null, "slow_rate": null,
+                "rejected": 0, "opened": 1, "generation": 1,
+            })
+        );
+    }
+}
