@@ -43,11 +43,11 @@ pub(crate) const ALL: &[Entry] = &[
         set_up: resilience::bulkhead::row,
     },
     Entry {
-        name: resilience::bucket::NAME,
-        set_up: resilience::bucket::row,
+        name: resilience::breaker::NAME,
+        set_up: resilience::breaker::row,
     },
     Entry {
-        name: resilience::bucket::REFUSED,
-        set_up: resilience::bucket::refused_row,
+        name: resilience::breaker::FULL,
+        set_up: resilience::breaker::full_row,
     },
 ];

@@ -1,4 +1,4 @@
 //! The patterns of `oneiric-resilience`, each beside what is used for it otherwise.
 
-pub(super) mod bucket;
+pub(super) mod breaker;
 pub(super) mod bulkhead;
