@@ -8,6 +8,8 @@
 mod aimd;
 mod config;
 mod enter;
+mod guard;
+mod ledger;
 mod permits;
 mod queue;
 mod shared;
@@ -17,7 +19,6 @@ mod shed;
 mod model;
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,15 +27,16 @@ pub use self::config::BulkheadConfig;
 pub use self::enter::Enter;
 #[cfg(feature = "tokio")]
 pub use self::enter::EnterBefore;
-use self::permits::Stripe;
-use self::shared::{Admission, Shared};
+use self::guard::Seat;
+pub use self::guard::{BulkheadGuard, BulkheadPermit};
+use self::shared::Shared;
 use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "tokio")]
 use crate::deadline::Deadline;
 use crate::error::{Error, Rejected};
 use crate::invalid::InvalidConfig;
-use crate::outcome::{Classify as _, ErrIsFailure, Outcome};
-use crate::stripe::{Padded, Striped};
+use crate::outcome::{Classify as _, ErrIsFailure};
+use crate::stripe::Striped;
 
 /// Lets so many calls run at once. Clones are the same bulkhead.
 ///
@@ -56,29 +58,6 @@ pub struct Bulkhead<C: Clock = SystemClock> {
     shared: Arc<Shared<C>>,
     /// What owned permits hold on to: counting them at one place would be a line to fight over.
     seats: Arc<Striped<Seat<C>>>,
-}
-
-/// One of the references that keep a bulkhead alive, counted on a line of its own.
-struct Seat<C>(Arc<Padded<Arc<Shared<C>>>>);
-
-impl<C> Seat<C> {
-    fn new(shared: &Arc<Shared<C>>) -> Self {
-        Self(Arc::new(Padded::new(Arc::clone(shared))))
-    }
-}
-
-impl<C> Clone for Seat<C> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<C> Deref for Seat<C> {
-    type Target = Shared<C>;
-
-    fn deref(&self) -> &Shared<C> {
-        &self.0
-    }
 }
 
 impl Bulkhead {
@@ -109,11 +88,7 @@ impl<C: Clock> Bulkhead<C> {
     #[inline]
     pub fn try_enter(&self) -> Result<BulkheadGuard<'_, C>, Rejected> {
         let stripe = self.shared.try_enter()?;
-        Ok(BulkheadGuard {
-            shared: &self.shared,
-            stripe,
-            admission: self.shared.admission(),
-        })
+        Ok(BulkheadGuard::new(&self.shared, stripe))
     }
 
     /// As [`Bulkhead::try_enter`], with a permit that may go anywhere; costs twice as much.
@@ -196,7 +171,8 @@ impl<C: Clock> Bulkhead<C> {
 
     /// Changes the limit now. If more calls run than it allows, the next permits that come back are
     /// kept until they do not; if it allows more, those who wait go in. An adaptive limit goes on from
-    /// there, or from the nearer of its bounds.
+    /// there, or from the nearer of its bounds. Permits stay in as many stripes as the first limit asked
+    /// for: one that begins at 1 and rises to 1,000 is one line that all threads write.
     ///
     /// # Errors
     /// `resilience.invalid_config` unless 1 to 1,000,000.
@@ -272,70 +248,4 @@ pub struct BulkheadSnapshot {
         serde(rename = "expected_wait_ms", with = "crate::millis::optional")
     )]
     pub expected_wait: Option<Duration>,
-}
-
-/// The right of one call to run, until it is dropped. The cheapest: it borrows the bulkhead.
-#[must_use = "dropped at once it protects nothing"]
-pub struct BulkheadGuard<'a, C: Clock = SystemClock> {
-    shared: &'a Shared<C>,
-    stripe: &'a Stripe,
-    admission: Admission,
-}
-
-impl<C: Clock> BulkheadGuard<'_, C> {
-    /// Ends the call: tells an adaptive limit how, and gives the permit back. Dropped instead, it gives
-    /// the permit back and tells nothing.
-    pub fn record(self, outcome: Outcome) {
-        self.shared.learn(self.admission, outcome);
-    }
-}
-
-impl<C: Clock> Drop for BulkheadGuard<'_, C> {
-    #[inline]
-    fn drop(&mut self) {
-        self.shared.leave(self.stripe, self.admission);
-    }
-}
-
-impl<C: Clock> fmt::Debug for BulkheadGuard<'_, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BulkheadGuard").finish_non_exhaustive()
-    }
-}
-
-/// The right of one call to run, until it is dropped. Owned: it may be sent and kept anywhere.
-#[must_use = "dropped at once it protects nothing"]
-pub struct BulkheadPermit<C: Clock = SystemClock> {
-    seat: Seat<C>,
-    admission: Admission,
-}
-
-impl<C: Clock> BulkheadPermit<C> {
-    /// For a permit that is out already.
-    fn new(seat: Seat<C>) -> Self {
-        Self {
-            admission: seat.admission(),
-            seat,
-        }
-    }
-
-    /// Ends the call: tells an adaptive limit how, and gives the permit back. Dropped instead, it gives
-    /// the permit back and tells nothing.
-    pub fn record(self, outcome: Outcome) {
-        self.seat.learn(self.admission, outcome);
-    }
-}
-
-impl<C: Clock> Drop for BulkheadPermit<C> {
-    #[inline]
-    fn drop(&mut self) {
-        // To the thread that lets it go, wherever it came from: there it is wanted next.
-        self.seat.leave(self.seat.permits.mine(), self.admission);
-    }
-}
-
-impl<C: Clock> fmt::Debug for BulkheadPermit<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BulkheadPermit").finish_non_exhaustive()
-    }
 }

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::guard::{BulkheadPermit, Seat};
 use super::queue::Ticket;
-use super::{BulkheadPermit, Seat};
 use crate::clock::{Clock, SystemClock};
 use crate::error::Rejected;
 

@@ -198,8 +198,9 @@ impl Permits {
     }
 
     /// How many are free, counted stripe by stripe: exact while nobody comes or goes.
-    pub(super) fn free(&self) -> u64 {
-        self.stripes.iter().map(Stripe::free).sum()
+    pub(super) fn free(&self) -> u32 {
+        let free: u64 = self.stripes.iter().map(Stripe::free).sum();
+        u32::try_from(free).unwrap_or(u32::MAX)
     }
 
     /// How long a permit is out, on average over the stripes that know.
