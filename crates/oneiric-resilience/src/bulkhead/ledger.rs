@@ -185,3 +185,32 @@ impl DerefMut for Locked<'_> {
         &mut self.state
     }
 }
+
+#[cfg(all(test, not(oneiric_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_in_is_open_again_when_nobody_waits_and_nothing_is_owed() {
+        let permits = Permits::new(2, 2);
+        let ledger = Ledger::new(2, None);
+        assert!(permits.take().is_ok() && permits.take().is_ok());
+        let mut locked = ledger.lock(&permits);
+        assert!(!locked.take());
+        let ticket = locked.queue.join(Waker::noop().clone());
+        drop(locked);
+        assert!(ledger.is_busy());
+        assert!(permits.mine().give(), "closed for who waits");
+        ledger.lock(&permits).queue.leave(ticket);
+        assert!(!ledger.is_busy());
+        assert!(permits.take().is_ok(), "open");
+
+        ledger.lock(&permits).set_limit(1);
+        assert!(ledger.is_busy());
+        let stripe = permits.mine();
+        assert!(stripe.give(), "closed while one is owed");
+        assert!(ledger.lock(&permits).hand_on(stripe).is_none());
+        assert!(!permits.mine().give(), "open");
+        assert_eq!(permits.free(), 1);
+    }
+}

@@ -24,8 +24,9 @@ pub(in crate::rows) fn row() -> Result<Row, Box<dyn Error>> {
     Ok(Row {
         name: NAME,
         title: "Bulkhead: take a permit and give it back",
-        note: "All threads share the bulkhead; permits are never short. The owned forms are compared to \
-               each other and have no goal.",
+        note: "All threads share the bulkhead; permits are never short. A permit that wakes who waits costs two \
+               atomic operations at least, as the control does. The owned forms are compared to each other \
+               and have no goal.",
         contest: Contest::Operations(vec![
             control::upgrades()?,
             Contestant::peer("tokio `Semaphore::try_acquire`, drop", semaphore()?),
