@@ -39,15 +39,23 @@ pub(crate) const ALL: &[Entry] = &[
         set_up: register::row,
     },
     Entry {
-        name: resilience::bulkhead::NAME,
-        set_up: resilience::bulkhead::row,
-    },
-    Entry {
         name: resilience::breaker::NAME,
         set_up: resilience::breaker::row,
     },
     Entry {
         name: resilience::breaker::FULL,
         set_up: resilience::breaker::full_row,
+    },
+    Entry {
+        name: resilience::bulkhead::NAME,
+        set_up: resilience::bulkhead::row,
+    },
+    Entry {
+        name: resilience::bucket::NAME,
+        set_up: resilience::bucket::row,
+    },
+    Entry {
+        name: resilience::bucket::REFUSED,
+        set_up: resilience::bucket::refused_row,
     },
 ];

@@ -87,7 +87,10 @@ struct Shared<C> {
     clock: C,
     /// The reading of the clock at which the bucket was made.
     origin: u64,
-    /// The tokens that waiters want; written under the lock. While it is not 0 nobody else takes.
+    /// The readings of the clock from which on one may not simply take: the end of the bucket's life;
+    /// or all, while somebody waits. Written under the lock.
+    gate: AtomicU64,
+    /// The tokens that waiters want; written under the lock.
     waited_for: AtomicU64,
     max_waiters: usize,
     line: Mutex<Line>,
@@ -132,10 +135,13 @@ impl<C: Clock> TokenBucket<C> {
             refill_per_sec,
             max_waiters,
         } = config;
+        let origin = clock.now().as_nanos();
+        let terms = Terms::of(capacity, refill_per_sec);
         let shared = Shared {
-            meter: Meter::new(Terms::of(capacity, refill_per_sec)),
-            origin: clock.now().as_nanos(),
+            meter: Meter::new(terms, gcra::tick(origin)),
             clock,
+            origin,
+            gate: AtomicU64::new(end(origin)),
             waited_for: AtomicU64::new(0),
             max_waiters: usize::try_from(max_waiters).unwrap_or(usize::MAX),
             line: Mutex::new(Line::new(capacity, refill_per_sec)),
@@ -154,14 +160,15 @@ impl<C: Clock> TokenBucket<C> {
     #[inline]
     pub fn try_take(&self, tokens: u32) -> Result<(), Rejected> {
         let shared = &*self.shared;
-        let refusal = match shared.waited_for.load(Ordering::Acquire) {
-            0 => match shared.meter.take(tokens, shared.tick()) {
-                Ok(()) => return Ok(()),
-                Err(refusal) => refusal,
-            },
-            _ => Refusal::Changing,
-        };
-        shared.refused(tokens, refusal)
+        let nanos = shared.clock.now().as_nanos();
+        // Nothing but this one word tells that somebody waits, or that time is over.
+        if nanos >= shared.gate.load(Ordering::Acquire) {
+            return shared.try_again(tokens);
+        }
+        match shared.meter.take(tokens, gcra::tick(nanos)) {
+            Ok(()) => Ok(()),
+            Err(refusal) => shared.refused(tokens, refusal),
+        }
     }
 
     /// Takes so many tokens now, which may be used from a later moment on; never waits. Those who
@@ -229,15 +236,16 @@ impl<C: Clock> TokenBucket<C> {
 }
 
 impl<C: Clock> Shared<C> {
-    /// What the clock says, in ticks since the bucket was made.
-    #[inline]
+    /// What the clock says, in ticks.
     fn tick(&self) -> u64 {
-        gcra::ticks(self.origin, self.clock.now().as_nanos())
+        let nanos = self.clock.now().as_nanos();
+        gcra::tick(nanos.min(end(self.origin)))
     }
 
     /// The first moment of the clock at which a tick has come.
     fn moment(&self, tick: u64) -> Moment {
-        Moment::from_nanos(self.origin.saturating_add(gcra::nanos(tick)))
+        let since = gcra::nanos(tick.wrapping_sub(gcra::tick(self.origin)));
+        Moment::from_nanos(self.origin.saturating_add(since))
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
@@ -259,24 +267,41 @@ impl<C: Clock> Shared<C> {
         }
     }
 
-    /// What a take that did not succeed at once comes to.
+    /// Tells newcomers whether somebody waits. The lock must be held.
+    #[cfg(any(feature = "tokio", test))]
+    fn publish(&self, line: &Line) {
+        self.waited_for.store(line.waited_for, Ordering::Release);
+        let gate = match line.waited_for {
+            0 => end(self.origin),
+            _ => 0,
+        };
+        self.gate.store(gate, Ordering::Release);
+    }
+
+    /// Takes, unless somebody waits.
     #[inline(never)]
-    fn refused(&self, tokens: u32, mut refusal: Refusal) -> Result<(), Rejected> {
-        loop {
-            match refusal {
-                _ if tokens == 0 => return Ok(()),
-                Refusal::Never => return Err(over_capacity()),
-                Refusal::Later(wait) => return Err(rejected(Rejection::RateLimited, wait)),
-                Refusal::Changing => {}
-            }
-            let waited_for = self.waited_for.load(Ordering::Acquire);
-            if waited_for > 0 {
-                return Err(self.behind(waited_for, tokens));
-            }
-            self.settle();
-            match self.meter.take(tokens, self.tick()) {
-                Ok(()) => return Ok(()),
-                Err(again) => refusal = again,
+    fn try_again(&self, tokens: u32) -> Result<(), Rejected> {
+        let waited_for = self.waited_for.load(Ordering::Acquire);
+        if waited_for > 0 && tokens > 0 {
+            return Err(self.behind(waited_for, tokens));
+        }
+        match self.meter.take(tokens, self.tick()) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.refused(tokens, refusal),
+        }
+    }
+
+    /// Says what a refusal comes to.
+    #[inline(never)]
+    fn refused(&self, tokens: u32, refusal: Refusal) -> Result<(), Rejected> {
+        match refusal {
+            // However far ahead reservations are.
+            _ if tokens == 0 => Ok(()),
+            Refusal::Never => Err(over_capacity()),
+            Refusal::Later(wait) => Err(rejected(Rejection::RateLimited, wait)),
+            Refusal::Changing => {
+                self.settle();
+                self.try_again(tokens)
             }
         }
     }
@@ -327,10 +352,15 @@ impl<C: Clock> Shared<C> {
             let end = reading.paid(cost);
             if self.meter.exchange(&reading, end) {
                 let ticket = (wait > 0).then(|| line.book(tokens, end));
-                return Ok((ticket, self.moment(tick + wait)));
+                return Ok((ticket, self.moment(tick.wrapping_add(wait))));
             }
         }
     }
+}
+
+/// The end of the life of a bucket on a clock that said so when it was made.
+fn end(origin: u64) -> u64 {
+    origin.saturating_add(gcra::LIFE_NANOS)
 }
 
 fn whole_tokens(reading: &Reading) -> u32 {

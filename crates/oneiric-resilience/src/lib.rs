@@ -1,6 +1,6 @@
 //! What keeps a program standing when what it calls does not: circuit breaker, retry with a budget, token
 //! bucket, bulkhead, time limits and deadlines, shielded work and scopes, fallback. Each by itself, or
-//! several around one call.
+//! several around one call, as one [`Policy`].
 //!
 //! ```
 //! use oneiric_resilience::{Breaker, BreakerConfig, Error, Retry, RetryConfig};
@@ -34,6 +34,7 @@
 //! | work whose caller goes away | `shield`, `timeout_with_cleanup` |
 //! | several things of which none outlives the call | `scope`, `join_all_or_cancel` |
 //! | something else instead of an error | [`Fallback`] |
+//! | all of this around one call, in an order that is stated and checked | [`Policy`] |
 //!
 //! It does not hedge, cache, balance load or inject faults, and it knows no protocol: what an answer means is
 //! said by a [`Classify`]. Its limits hold in one process, not across machines.

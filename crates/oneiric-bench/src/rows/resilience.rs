@@ -1,4 +1,5 @@
 //! The patterns of `oneiric-resilience`, each beside what is used for it otherwise.
 
 pub(super) mod breaker;
+pub(super) mod bucket;
 pub(super) mod bulkhead;

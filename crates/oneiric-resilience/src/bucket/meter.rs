@@ -89,8 +89,11 @@ impl Reading {
 /// Words wrap, but two that matter to each other are never 2^63 apart.
 #[inline]
 fn until(now: u64, instant: u64) -> u64 {
-    let ahead = instant.wrapping_sub(now);
-    if ahead <= FROZEN + THAWED { ahead } else { 0 }
+    instant
+        .wrapping_sub(now)
+        .cast_signed()
+        .max(0)
+        .cast_unsigned()
 }
 
 /// Not before: whether an instant is later than another, both counted as words are.
@@ -99,12 +102,12 @@ pub(super) fn later(one: u64, other: u64) -> u64 {
 }
 
 impl Meter {
-    /// A full bucket at tick 0.
-    pub(super) fn new(terms: Terms) -> Self {
+    /// A full bucket.
+    pub(super) fn new(terms: Terms, tick: u64) -> Self {
         Self {
             increment: AtomicU64::new(terms.increment),
             span: AtomicU64::new(terms.span),
-            base: AtomicU64::new(0),
+            base: AtomicU64::new(tick),
             word: Word(AtomicU64::new(0)),
         }
     }
@@ -122,39 +125,63 @@ impl Meter {
         Reading { word, now, terms }
     }
 
-    /// Takes what so many tokens cost, at a tick of the clock; all or nothing. Of no tokens it takes
-    /// none, whatever the bucket holds.
+    /// Takes what so many tokens cost, at a tick of the clock; all or nothing.
     #[inline]
     pub(super) fn take(&self, tokens: u32, tick: u64) -> Result<(), Refusal> {
-        let mut word = self.word.0.load(Ordering::Acquire);
-        let mut backoff = Backoff::new();
-        loop {
-            let reading = self.reading(word, tick);
-            let cost = reading.terms.cost(u64::from(tokens));
-            if reading.wait(cost) > 0 {
-                match self.refusal(reading, cost) {
-                    Ok(seen) => word = seen,
-                    Err(refusal) => return Err(refusal),
-                }
-                continue;
-            }
-            let next = reading.paid(cost);
-            match self
-                .word
+        let word = self.word.0.load(Ordering::Acquire);
+        // What mostly happens is compiled into the caller, all else is not.
+        match self.take_once(word, tokens, tick) {
+            Once::Taken => Ok(()),
+            Once::Lost(seen) => self.take_from(seen, tokens, tick),
+            Once::Short(reading) => self.refused(reading, tokens, tick),
+        }
+    }
+
+    #[inline]
+    fn take_once(&self, word: u64, tokens: u32, tick: u64) -> Once {
+        let reading = self.reading(word, tick);
+        let cost = reading.terms.cost(u64::from(tokens));
+        if reading.wait(cost) > 0 {
+            return Once::Short(reading);
+        }
+        let next = reading.paid(cost);
+        let exchanged =
+            self.word
                 .0
-                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return Ok(()),
-                Err(seen) => {
-                    backoff.pause();
-                    word = seen;
-                }
+                .compare_exchange(word, next, Ordering::AcqRel, Ordering::Acquire);
+        match exchanged {
+            Ok(_) => Once::Taken,
+            Err(seen) => Once::Lost(seen),
+        }
+    }
+
+    /// Whoever lost a race waits a little longer each time: while the others go on undisturbed, the
+    /// line does not move between processors, and all of them together get more done.
+    #[cold]
+    #[inline(never)]
+    fn take_from(&self, mut word: u64, tokens: u32, tick: u64) -> Result<(), Refusal> {
+        let mut pauses = 1;
+        loop {
+            pause(pauses);
+            pauses = (pauses * 2).min(MOST_PAUSES);
+            match self.take_once(word, tokens, tick) {
+                Once::Taken => return Ok(()),
+                Once::Lost(seen) => word = seen,
+                Once::Short(reading) => word = self.refusal(reading, tokens)?,
             }
         }
     }
 
+    /// Says why there was not enough; looks again if what was read did not belong together.
+    #[inline(never)]
+    fn refused(&self, reading: Reading, tokens: u32, tick: u64) -> Result<(), Refusal> {
+        let seen = self.refusal(reading, tokens)?;
+        self.take_from(seen, tokens, tick)
+    }
+
     /// Why it is refused; or the word that is there by now, if what was read did not belong together.
-    fn refusal(&self, reading: Reading, cost: u64) -> Result<u64, Refusal> {
+    fn refusal(&self, reading: Reading, tokens: u32) -> Result<u64, Refusal> {
+        let cost = reading.terms.cost(u64::from(tokens));
         let seen = self.word.0.load(Ordering::Acquire);
         if reading.ahead() > THAWED {
             Err(Refusal::Changing)
@@ -232,31 +259,25 @@ impl Meter {
     }
 }
 
-/// Whoever lost a race waits a little longer each time: while the others go on undisturbed, the line
-/// does not move between processors, and all of them together get more done.
-struct Backoff {
-    pauses: u32,
+/// What comes of trying to take.
+enum Once {
+    Taken,
+    /// Somebody else exchanged the word, for this one.
+    Lost(u64),
+    /// There is not enough, as far as could be read.
+    Short(Reading),
 }
 
-impl Backoff {
-    const MOST: u32 = 32;
+/// About a microsecond.
+const MOST_PAUSES: u32 = 32;
 
-    #[inline]
-    fn new() -> Self {
-        Self { pauses: 1 }
-    }
-
-    #[cfg(not(oneiric_loom))]
-    #[inline]
-    fn pause(&mut self) {
-        for _ in 0..self.pauses {
-            std::hint::spin_loop();
-        }
-        self.pauses = (self.pauses * 2).min(Self::MOST);
-    }
-
-    #[cfg(oneiric_loom)]
-    fn pause(&mut self) {
-        self.pauses = Self::MOST;
+#[cfg(not(oneiric_loom))]
+fn pause(pauses: u32) {
+    for _ in 0..pauses {
+        std::hint::spin_loop();
     }
 }
+
+/// Time does not matter to a model.
+#[cfg(oneiric_loom)]
+fn pause(_: u32) {}

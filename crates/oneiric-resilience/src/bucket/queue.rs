@@ -47,7 +47,7 @@ impl<C: Clock> Shared<C> {
             Some(ticket) => line.turn(ticket, wanted, now, waker),
             None => line.join(wanted, self.max_waiters, now, waker),
         };
-        self.waited_for.store(line.waited_for, Ordering::Release);
+        self.publish(&line);
         turn
     }
 
@@ -59,7 +59,7 @@ impl<C: Clock> Shared<C> {
     pub(super) fn leave(&self, ticket: Ticket) -> Option<Waker> {
         let mut line = self.lock();
         let next = line.leave(ticket);
-        self.waited_for.store(line.waited_for, Ordering::Release);
+        self.publish(&line);
         next
     }
 }

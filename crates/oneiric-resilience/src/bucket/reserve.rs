@@ -45,7 +45,7 @@ impl<C: Clock> Reservation<C> {
         let tick = shared.tick();
         let reading = shared.meter.read_locked(tick);
         match self.ticket.and_then(|ticket| line.due(ticket, &reading)) {
-            Some(due) => shared.moment(tick + due),
+            Some(due) => shared.moment(tick.wrapping_add(due)),
             None => self.ready_at.min(shared.moment(tick)),
         }
     }

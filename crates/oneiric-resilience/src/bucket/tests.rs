@@ -353,6 +353,11 @@ impl Pair {
         }
     }
 
+    fn moment(&self, tick: u64) -> Moment {
+        let shared = &self.bucket.shared;
+        shared.moment(gcra::tick(shared.origin).wrapping_add(tick))
+    }
+
     fn compare(&self) {
         let tokens = self.slow.level.min(self.slow.terms.span) / self.slow.terms.increment;
         let snapshot = self.bucket.snapshot();
@@ -372,7 +377,7 @@ impl Pair {
                 .iter()
                 .find(|&&(other, _)| other == id)
                 .unwrap();
-            let expected = self.bucket.shared.moment(self.slow.tick + missing);
+            let expected = self.moment(self.slow.tick + missing);
             assert_eq!(reservation.ready_at(), expected);
         }
     }

@@ -144,9 +144,7 @@ mod waiting {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use oneiric_resilience::{
-        Clock as _, Deadline, Jitter as _, SeededJitter, Take, TokenBucketSnapshot, TokioClock,
-    };
+    use oneiric_resilience::{Clock as _, Deadline, Take, TokenBucketSnapshot, TokioClock};
     use tokio::task::{JoinHandle, yield_now};
     use tokio::time::{Instant, timeout};
 
@@ -210,8 +208,8 @@ mod waiting {
     #[tokio::test(start_paused = true)]
     async fn p57_any_cancellations_leave_the_bucket_as_it_was() {
         for seed in 0..20 {
-            let mut chance = SeededJitter::new(seed);
-            let mut draw = |below: u32| (chance.next_f64() * f64::from(below)) as u32;
+            let mut chance = fastrand::Rng::with_seed(seed);
+            let mut draw = |below: u32| chance.u32(..below);
             let bucket = tokio_bucket(5, 1_000.0);
             let taken = Arc::new(AtomicU64::new(0));
             let start = Instant::now();

@@ -38,6 +38,8 @@ mod examples {
     pub(super) mod bulkhead;
     pub(super) mod deadline;
     pub(super) mod fallback;
+    #[cfg(feature = "serde")]
+    pub(super) mod policy;
     pub(super) mod retry;
     pub(super) mod scope;
 }
@@ -116,6 +118,12 @@ fn the_deadline_example_is_as_shown() {
 #[test]
 fn the_fallback_example_is_as_shown() {
     check("fallback", examples::fallback::main);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn the_policy_example_is_as_shown() {
+    check("policy", || examples::policy::main().unwrap());
 }
 
 #[test]
