@@ -124,6 +124,8 @@ impl BackoffConfig {
 
 /// Waits that grow, as a [`BackoffConfig`] says. A plain value: it holds no state, its [`Delays`] do.
 ///
+/// Source: docs/spec/resilience.md, "Backoff".
+///
 /// ```
 /// use std::time::Duration;
 /// use oneiric_resilience::{Backoff, BackoffConfig, BackoffJitter, ThreadJitter};

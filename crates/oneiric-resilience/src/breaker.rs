@@ -57,6 +57,8 @@ pub use state::BreakerState;
 /// reads it twice. Rejections read it once. Besides the window, it takes 128 bytes for each processor, at
 /// most 4 KiB.
 ///
+/// Source: docs/spec/resilience.md, "Circuit breaker".
+///
 /// ```
 /// use oneiric_resilience::{Breaker, BreakerConfig, Error, BreakerWindow};
 ///

@@ -52,6 +52,8 @@ use meter::{Meter, Reading, Refusal};
 /// With a clock that stands still between its ticks (a coarse one) the bound for what is seen from
 /// outside grows by what comes back in one such tick. [`SystemClock`] tells nanoseconds.
 ///
+/// Source: docs/spec/resilience.md, "Token bucket".
+///
 /// ```
 /// use oneiric_resilience::{TokenBucket, TokenBucketConfig};
 ///

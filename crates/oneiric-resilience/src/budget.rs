@@ -68,6 +68,8 @@ impl RetryBudgetConfig {
 /// In any time `t` no more retries are made than `capacity + ratio * successes + min_per_sec * (t + 1)`,
 /// and one if `min_per_sec` is less than one but not zero.
 ///
+/// Source: docs/spec/resilience.md, "Retry budget".
+///
 /// ```
 /// use oneiric_resilience::{RetryBudget, RetryBudgetConfig};
 ///

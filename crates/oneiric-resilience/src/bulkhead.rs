@@ -43,6 +43,8 @@ use crate::stripe::Striped;
 /// Threads that come and go do not fight over one line: permits lie in stripes, one for each
 /// processor, and a thread goes to another one's only when its own is empty.
 ///
+/// Source: docs/spec/resilience.md, "Bulkhead".
+///
 /// ```
 /// use oneiric_resilience::{Bulkhead, BulkheadConfig, Rejection};
 ///

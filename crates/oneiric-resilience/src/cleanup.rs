@@ -27,6 +27,8 @@ use crate::timeout::timeout;
 ///
 /// Cancel-safe in this sense: the call is dropped, and the clean-up runs.
 ///
+/// Source: docs/spec/resilience.md, "Shield and clean-up".
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {

@@ -29,6 +29,8 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// An instant on tokio's clock by which something must be done. A paused tokio clock holds it too.
 ///
+/// Source: docs/spec/resilience.md, "Deadlines and time limits".
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {

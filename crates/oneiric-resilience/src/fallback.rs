@@ -11,6 +11,8 @@ use crate::{Error, NoHook};
 /// By itself it does so for any error; [`when`](Self::when) chooses. It takes the result of a call, however
 /// that was made, so it fits around everything else.
 ///
+/// Source: docs/spec/resilience.md, "Fallback".
+///
 /// ```
 /// use oneiric_resilience::{Error, Fallback, OnlyRejected};
 ///

@@ -44,6 +44,8 @@ use crate::{
 /// Clones are the same policy: they share the breaker, the bucket, the bulkhead and the budget. One
 /// policy is for all calls to one thing.
 ///
+/// Source: docs/spec/resilience.md, "Policy".
+///
 /// # Order
 /// Outermost first: fallback, deadline, retry, breaker, rate, bulkhead, the time limit of an attempt, the
 /// call. With [`PolicyConfig::order`] breaker, rate and bulkhead may stand outside of the retry, or in

@@ -30,6 +30,8 @@ use crate::{ErrIsFailure, Error, InvalidConfig, Moment, Outcome, RetryBudget};
 /// Only what may safely happen twice should be tried again: that a call failed does not say that it
 /// did nothing.
 ///
+/// Source: docs/spec/resilience.md, "Retry".
+///
 /// ```
 /// use oneiric_resilience::{Error, Retry, RetryConfig};
 ///

@@ -37,6 +37,8 @@ use inbox::Inbox;
 /// Children may borrow whatever outlives the call of `scope`, but nothing of the body. They see the
 /// deadline around the scope. The body's value must be a `Result`, whose error all children share.
 ///
+/// Source: docs/spec/resilience.md, "Scopes".
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), std::num::ParseIntError> {

@@ -33,6 +33,8 @@ use crate::tracker::{Tracked, Tracker};
 ///
 /// Its permits and locks are held until *it* ends, not the caller.
 ///
+/// Source: docs/spec/resilience.md, "Shield and clean-up".
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() {

@@ -149,3 +149,31 @@ fn every_example_is_shown_and_run() {
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// What a doc comment names as its source is a section that is there.
+#[test]
+fn every_section_that_the_code_cites_is_there() {
+    const CITED: &str = "docs/spec/resilience.md, \"";
+    let page = include_str!("../../../../docs/spec/resilience.md");
+    let sections: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let cited: BTreeSet<String> = names(source)
+        .into_iter()
+        .filter(|name| name.ends_with(".rs"))
+        .flat_map(|name| {
+            let text = read(source, &name);
+            let cited = text.split(CITED).skip(1);
+            cited
+                .filter_map(|rest| rest.split('"').next())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(cited.len() > 10, "{cited:?}");
+    for section in &cited {
+        assert!(sections.contains(section.as_str()), "{section:?}");
+    }
+}
