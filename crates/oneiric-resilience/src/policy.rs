@@ -62,8 +62,8 @@ use crate::{
 /// |---|---|---|
 /// | with an answer or an error | as the classifier says | as the classifier says |
 /// | at the limit of an attempt | failure | failure |
-/// | at the policy's deadline, attempts have a limit of their own | not counted | not again |
-/// | at the policy's deadline, they have none | failure: else nothing would tell that the called one hangs | not again |
+/// | at the policy's deadline or the retry's `total_limit`, attempts have a limit of their own | not counted | not again |
+/// | at those, attempts have none | failure: else nothing would tell that the called one hangs | not again |
 /// | at a deadline around the caller | not counted | not again |
 /// | turned away by a gate further in | not counted | not again, unless [`PolicyConfig::retry_rejected`] |
 /// | dropped by the caller | not counted | |

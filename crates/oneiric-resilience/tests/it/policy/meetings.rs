@@ -1,11 +1,13 @@
 //! Stages that meet: what each makes of what the others do.
 
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use oneiric_resilience::{
-    AimdConfig, BreakerConfig, BreakerState, BreakerWindow, BulkheadConfig, Deadline,
-    DeadlineExceeded, Error, Outcome, Policy, PolicyConfig, Rejection, RetryBudget,
-    RetryBudgetConfig, RetryConfig, Stage, TokioClock,
+    AimdConfig, BreakerConfig, BreakerState, BreakerTransition, BreakerWindow, Bulkhead,
+    BulkheadConfig, Deadline, DeadlineExceeded, Error, Outcome, Policy, PolicyConfig, Rejection,
+    RetryBudget, RetryBudgetConfig, RetryConfig, Stage, TokioClock,
 };
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
@@ -406,4 +408,55 @@ async fn a_panic_in_the_call_is_a_failure_and_gives_everything_back() {
         assert_eq!(policy.breaker().unwrap().state(), BreakerState::Open);
         assert_eq!(policy.bulkhead().unwrap().in_flight(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_inner_gate_hears_how_a_call_ended_before_the_outer_one() {
+    for (order, then) in [
+        (vec![Stage::Breaker, Stage::Bulkhead], 0),
+        (vec![Stage::Bulkhead, Stage::Breaker], 1),
+    ] {
+        let inside = Bulkhead::new(bulkhead(1).unwrap()).unwrap();
+        let (looks_at, saw) = (inside.clone(), Arc::new(AtomicU32::new(u32::MAX)));
+        let sees = Arc::clone(&saw);
+        let policy = Policy::builder(PolicyConfig {
+            breaker: breaker(1),
+            order: Some(order),
+            ..nothing()
+        })
+        .bulkhead(&inside)
+        .name("named")
+        .breaker_observer(move |transition: &BreakerTransition| {
+            assert_eq!(&*transition.breaker, "named");
+            sees.store(looks_at.in_flight(), Ordering::Relaxed);
+        })
+        .build()
+        .unwrap();
+        assert!(policy.call(|| async { Err::<(), _>("no") }).await.is_err());
+        assert_eq!(saw.load(Ordering::Relaxed), then);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_of_a_retry_is_spent_once_its_attempt_has_begun() {
+    let budget = RetryBudget::new(RetryBudgetConfig {
+        capacity: 5,
+        ratio: 0.0,
+        min_per_sec: 0.0,
+    })
+    .unwrap();
+    let config = PolicyConfig {
+        retry: retry(2),
+        ..nothing()
+    };
+    let policy = Policy::builder(config).budget(&budget).build().unwrap();
+    let called = Called::default();
+    let call = policy.call(|| async {
+        if called.again() == 2 {
+            pending::<()>().await;
+        }
+        Err::<(), _>("no")
+    });
+    assert!(tokio::time::timeout(ms(500), call).await.is_err());
+    assert_eq!((called.0.get(), budget.available()), (2, 4));
 }
