@@ -80,6 +80,8 @@ mod deadline;
 mod join;
 #[cfg(feature = "tokio")]
 mod limited;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "serde")]
 mod millis;
 #[cfg(feature = "tokio")]
@@ -121,6 +123,8 @@ pub use invalid::{Fault, InvalidConfig};
 pub use jitter::{Jitter, SeededJitter, ThreadJitter};
 #[cfg(feature = "tokio")]
 pub use join::join_all_or_cancel;
+#[cfg(feature = "metrics")]
+pub use metrics::{MetricsObserver, ResilienceMetrics};
 pub use outcome::{Classify, ErrIsFailure, Outcome};
 #[cfg(feature = "tokio")]
 pub use policy::PolicyWithFallback;

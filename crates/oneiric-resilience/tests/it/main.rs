@@ -18,6 +18,8 @@ mod docs;
 mod held;
 #[cfg(feature = "tokio")]
 mod join;
+#[cfg(all(feature = "metrics", feature = "tokio"))]
+mod metrics;
 mod policy;
 mod retry;
 #[cfg(feature = "tokio")]

@@ -384,6 +384,8 @@ const HEAD: &str = "\
 
 What `GET /metrics` of the admin API answers, in Prometheus' text form; `oneiric metrics` shows it. Names are
 `oneiric_<noun>_<unit>[_total]`, times are in seconds, and no label holds anything that a client chooses.
+What programs get that use `oneiric-resilience` by themselves is in
+[resilience-metrics.md](resilience-metrics.md).
 
 | name | kind | unit | labels | what it says |
 |---|---|---|---|---|

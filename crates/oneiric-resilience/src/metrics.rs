@@ -1,0 +1,205 @@
+//! What the patterns tell a dashboard, through the facade `metrics`.
+//!
+//! Nothing hot is counted twice. What happens seldom (a transition, a rejection, a retry) is counted when
+//! it happens, by an observer; what a part knows of itself anyway is copied when somebody is about to
+//! look ([`ResilienceMetrics::publish`]). So a call that goes well costs the same with metrics as
+//! without. Labels are the names that the program gave its parts, and words of which there are few.
+
+mod observer;
+mod publish;
+mod table;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
+
+pub use self::observer::MetricsObserver;
+use self::table::{Kind, Metric};
+use crate::{Breaker, Bulkhead, Clock, Policy, RetryBudget, TokenBucket};
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+/// Metrics of breakers, buckets, bulkheads, retries and policies, in one recorder. Clones are the same.
+///
+/// The recorder is passed in; nothing global is set. What there is, and what it says, is in
+/// `docs/reference/resilience-metrics.md`.
+///
+/// ```
+/// use oneiric_resilience::{Policy, PolicyConfig, ResilienceMetrics, RetryConfig};
+///
+/// # let recorder = std::sync::Arc::new(metrics::NoopRecorder);
+/// // Any `metrics::Recorder`: that of an exporter, say, in an `Arc`.
+/// let metrics = ResilienceMetrics::new(recorder);
+/// let policy = Policy::builder(PolicyConfig {
+///     retry: Some(RetryConfig::default()),
+///     ..PolicyConfig::default()
+/// })
+/// .name("payments")
+/// .observer(metrics.observer("payments"))
+/// .breaker_observer(metrics.observer("payments"))
+/// .build()?;
+/// metrics.policy("payments", &policy);
+/// // Before each scrape:
+/// metrics.publish();
+/// # Ok::<(), oneiric_resilience::InvalidConfig>(())
+/// ```
+#[derive(Clone)]
+pub struct ResilienceMetrics {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    recorder: Box<dyn Recorder + Send + Sync>,
+    parts: Mutex<Vec<Part>>,
+}
+
+/// Copies what one part knows of itself.
+type Part = Box<dyn Fn() + Send + Sync>;
+
+impl ResilienceMetrics {
+    /// Metrics in this recorder, which is told what each of them says.
+    pub fn new(recorder: impl Recorder + Send + Sync + 'static) -> Self {
+        for metric in Metric::ALL {
+            let about = metric.about();
+            let name = KeyName::from_const_str(about.name);
+            let says = SharedString::const_str(about.says);
+            match about.kind {
+                Kind::Counter => recorder.describe_counter(name, Some(about.unit), says),
+                Kind::Gauge => recorder.describe_gauge(name, Some(about.unit), says),
+            }
+        }
+        Self {
+            shared: Arc::new(Shared {
+                recorder: Box::new(recorder),
+                parts: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Metrics in the recorder that the facade has when a part or an observer of it is made: that of the
+    /// thread, or else the program's. Must be installed before.
+    pub fn of_facade() -> Self {
+        Self::new(Facade)
+    }
+
+    /// Counts what happens to the part of that name: for a breaker, a retry, a fallback or a policy.
+    pub fn observer(&self, name: impl Into<SharedString>) -> MetricsObserver {
+        MetricsObserver::new(self.clone(), name.into())
+    }
+
+    /// Publishes a breaker under this name, as long as there are these metrics.
+    pub fn breaker<C: Clock>(&self, name: impl Into<SharedString>, breaker: &Breaker<C>) {
+        self.add(publish::breaker(self, &name.into(), breaker.clone()));
+    }
+
+    /// Publishes a bucket under this name, as long as there are these metrics.
+    pub fn bucket<C: Clock>(&self, name: impl Into<SharedString>, bucket: &TokenBucket<C>) {
+        self.add(publish::bucket(self, &name.into(), bucket.clone()));
+    }
+
+    /// Publishes a bulkhead under this name, as long as there are these metrics.
+    pub fn bulkhead<C: Clock>(&self, name: impl Into<SharedString>, bulkhead: &Bulkhead<C>) {
+        self.add(publish::bulkhead(self, &name.into(), bulkhead.clone()));
+    }
+
+    /// Publishes a retry budget under this name, as long as there are these metrics.
+    pub fn budget(&self, name: impl Into<SharedString>, budget: &RetryBudget) {
+        self.add(publish::budget(self, &name.into(), budget.clone()));
+    }
+
+    /// Publishes all parts of a policy under this name, as long as there are these metrics. Parts that
+    /// several policies share belong under a name of their own.
+    pub fn policy<K, C: Clock>(&self, name: impl Into<SharedString>, policy: &Policy<K, C>) {
+        let name = name.into();
+        policy
+            .breaker()
+            .inspect(|part| self.breaker(name.clone(), part));
+        policy
+            .rate()
+            .inspect(|part| self.bucket(name.clone(), part));
+        policy
+            .bulkhead()
+            .inspect(|part| self.bulkhead(name.clone(), part));
+        let budget = policy.retry().and_then(|retry| retry.budget());
+        budget.inspect(|part| self.budget(name.clone(), part));
+    }
+
+    /// Copies what all parts know of themselves: to be called before somebody looks. Asks each part for
+    /// its snapshot, so it is nothing to do for each call.
+    pub fn publish(&self) {
+        for publish in self.parts().iter() {
+            publish();
+        }
+    }
+
+    /// The page `docs/reference/resilience-metrics.md`.
+    #[must_use]
+    pub fn reference() -> String {
+        table::reference()
+    }
+
+    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Part>> {
+        self.shared
+            .parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, part: Part) {
+        self.parts().push(part);
+    }
+
+    fn counter(&self, metric: Metric, labels: Vec<Label>) -> Counter {
+        let key = Key::from_parts(metric.about().name, labels);
+        self.shared.recorder.register_counter(&key, &METADATA)
+    }
+
+    fn gauge(&self, metric: Metric, labels: Vec<Label>) -> Gauge {
+        let key = Key::from_parts(metric.about().name, labels);
+        self.shared.recorder.register_gauge(&key, &METADATA)
+    }
+}
+
+fn label(name: &SharedString) -> Label {
+    Label::new("name", name.clone())
+}
+
+impl fmt::Debug for ResilienceMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResilienceMetrics")
+            .field("parts", &self.parts().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whatever recorder the facade has just then.
+struct Facade;
+
+impl Recorder for Facade {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, says: SharedString) {
+        ::metrics::with_recorder(|recorder| recorder.describe_counter(key, unit, says));
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, says: SharedString) {
+        ::metrics::with_recorder(|recorder| recorder.describe_gauge(key, unit, says));
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, says: SharedString) {
+        ::metrics::with_recorder(|recorder| recorder.describe_histogram(key, unit, says));
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        ::metrics::with_recorder(|recorder| recorder.register_counter(key, metadata))
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        ::metrics::with_recorder(|recorder| recorder.register_gauge(key, metadata))
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        ::metrics::with_recorder(|recorder| recorder.register_histogram(key, metadata))
+    }
+}
