@@ -188,6 +188,13 @@ impl<C: Clock> Breaker<C> {
         Ok(BreakerPermit::new(Arc::clone(&self.machine), ticket))
     }
 
+    /// What a call would be told now if it were not let through. Changes nothing and counts nothing.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<Rejected> {
+        self.machine.refused()
+    }
+
     /// What it says. An open one is open until the first call after its time.
     pub fn state(&self) -> BreakerState {
         self.machine.state()

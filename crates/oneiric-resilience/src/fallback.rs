@@ -102,8 +102,14 @@ impl<S, W, H> Fallback<S, W, H> {
         }
     }
 
+    /// What makes the answer.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn substitute(&self) -> &S {
+        &self.substitute
+    }
+
     /// The error, if it is one to answer for; whoever wants to know is told.
-    fn chosen<E>(&self, error: Error<E>) -> Result<Error<E>, Error<E>>
+    pub(crate) fn chosen<E>(&self, error: Error<E>) -> Result<Error<E>, Error<E>>
     where
         W: FallbackWhen<E>,
         H: FallbackHook<E>,

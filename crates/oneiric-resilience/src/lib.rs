@@ -78,6 +78,8 @@ mod cleanup;
 mod deadline;
 #[cfg(feature = "tokio")]
 mod join;
+#[cfg(feature = "tower")]
+pub mod layers;
 #[cfg(feature = "tokio")]
 mod limited;
 #[cfg(feature = "metrics")]

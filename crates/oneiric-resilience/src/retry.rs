@@ -113,8 +113,14 @@ impl<C, H> Retry<C, H> {
         Attempts::lent(&self.plan, now)
     }
 
+    /// What decides what a result says.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn classifier(&self) -> &C {
+        &self.classify
+    }
+
     #[inline]
-    fn tell<T, E>(
+    pub(crate) fn tell<T, E>(
         &self,
         attempts: &Attempts<'_>,
         outcome: Outcome,

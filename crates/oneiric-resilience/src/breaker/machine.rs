@@ -169,7 +169,7 @@ impl<C: Clock> Machine<C> {
     }
 
     /// The answer to most of the calls of an outage, for which no lock is needed.
-    fn refused(&self) -> Option<Rejected> {
+    pub(super) fn refused(&self) -> Option<Rejected> {
         let word = self.word();
         let (until, free) = match word.state() {
             BreakerState::Open => (&self.open_until, 0),

@@ -192,7 +192,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// The attempt that ran was cut off because the time for all is over.
-    pub(super) fn cut_off(&mut self) -> RetryStep {
+    pub(crate) fn cut_off(&mut self) -> RetryStep {
         self.ended = self.ended.saturating_add(1);
         RetryStep::GiveUp(GiveUp::OutOfTime)
     }

@@ -26,3 +26,5 @@ mod retry;
 mod scope;
 #[cfg(feature = "tokio")]
 mod shield;
+#[cfg(feature = "tower")]
+mod tower;

@@ -1,0 +1,95 @@
+//! The patterns as layers for [tower](https://docs.rs/tower): one for each, and one for a whole
+//! policy.
+//!
+//! # Readiness
+//! A service has two questions to answer: whether it can take a call (`poll_ready`), and the call
+//! itself. What the layers here do at which of them:
+//!
+//! - **What is scarce is reserved in `poll_ready`**: the permit of a bulkhead and the token of a
+//!   bucket. A service that has none yet is not ready; that is the back pressure. What was reserved
+//!   belongs to the service that was polled, never to its clones, and the next call uses it. A
+//!   service that is dropped, or told of an error by the one inside, gives its permit back. A token
+//!   that was waited for counts as used once it was given: the bucket cannot know that it was not.
+//!   So a service that is ready should be called or dropped, not kept: what it holds is missing
+//!   elsewhere.
+//! - **The inner service is asked first.** Our own permit is taken when the inner service is ready,
+//!   and held from there to the call without waiting for anything. The other way round, callers
+//!   that wait for one slow inner service would hold all permits of a bulkhead that others share,
+//!   and tokens saved up meanwhile would go out in one burst. Among layers this means that what is
+//!   innermost is taken first; all callers do it in the same order, so none waits for another in a
+//!   circle.
+//! - **A rejection is an answer, not a broken service.** `poll_ready` fails only if the inner
+//!   service's does, which means that it is of no use any more. Whoever cannot have a turn (the
+//!   queue is full, the wait took too long) is told that it is ready, and the call tries once more
+//!   and then answers [`Error::Rejected`](crate::Error::Rejected).
+//! - **A breaker that is open is ready at once**, without a look at what is inside it, so that
+//!   nobody waits for a connection only to be turned away. Its permit is taken by the call, costs
+//!   nothing when refused, and is given back when the response future is dropped.
+//! - **Waiting or shedding**: a bulkhead or bucket makes callers wait in `poll_ready` unless its
+//!   layer is told to `shed`; then nothing is reserved and the call is answered at once, one way or
+//!   the other.
+//! - **A call without readiness** takes its permit and its token by itself if there are any, and is
+//!   rejected if not. It never waits. What the inner service makes of such a call is its own
+//!   affair.
+//!
+//! The time that `poll_ready` takes is the caller's: time limits begin with the call. To bound
+//! both, poll both within a [`Deadline`](crate::Deadline):
+//! `deadline.scope(service.oneshot(request))`.
+//!
+//! # Errors
+//! All layers have one error, [`Error<E>`](crate::Error), where `E` is that of the service they
+//! guard; however many of them lie on each other, it is not nested. So each can tell what the call
+//! said from what another layer said: a rejection further inside is no failure of the called one,
+//! and a retry does not repeat it by itself. For that the innermost layer is [`InnerLayer`], which
+//! makes [`Error::Inner`](crate::Error::Inner) of the service's own errors. (A [`PolicyLayer`] does
+//! so by itself.)
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use oneiric_resilience::layers::{BreakerLayer, BulkheadLayer, InnerLayer};
+//! use oneiric_resilience::{Breaker, BreakerConfig, Bulkhead, BulkheadConfig};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! let client = service_fn(async |name: &'static str| Ok::<_, std::io::Error>(name.len()));
+//! let guarded = ServiceBuilder::new()
+//!     .layer(BreakerLayer::new(Breaker::new(BreakerConfig::default())?))
+//!     .layer(BulkheadLayer::new(Bulkhead::new(BulkheadConfig::default())?))
+//!     .layer(InnerLayer)
+//!     .service(client);
+//! assert_eq!(guarded.oneshot("four").await?, 4);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it costs
+//! No future is boxed and nothing is allocated for a call that goes through; a service that has to
+//! wait allocates its place in the queue and a timer. Clones of a service share breaker, bucket,
+//! bulkhead and budget, as those of the patterns do.
+
+mod bounded;
+mod breaker;
+mod bulkhead;
+mod deadline;
+mod fallback;
+mod fallback_async;
+mod gated;
+mod gates;
+mod inner;
+mod rate;
+mod retry;
+mod retrying;
+mod timeout;
+mod turn;
+
+pub use breaker::BreakerLayer;
+pub use bulkhead::BulkheadLayer;
+pub use deadline::{DeadlineFuture, DeadlineLayer, WithDeadline};
+pub use fallback::{FallbackFuture, FallbackLayer, WithFallback};
+pub use fallback_async::{AsyncFallbackFuture, AsyncFallbackLayer, WithAsyncFallback};
+pub use gated::{Gated, GatedFuture};
+pub use inner::{InnerFuture, InnerLayer, WithInner};
+pub use rate::RateLayer;
+pub use retry::{CloneRequest, CopyRequest, RetryLayer, WithRetry};
+pub use retrying::RetryFuture;
+pub use timeout::{TimeoutFuture, TimeoutLayer, WithTimeout};

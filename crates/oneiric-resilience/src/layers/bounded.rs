@@ -1,0 +1,44 @@
+//! A future that may have a time limit: without one it costs nothing.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::limited::{Limit, Limited, Over};
+
+pin_project_lite::pin_project! {
+    #[project = BoundedState]
+    #[derive(Debug)]
+    pub(super) enum Bounded<F> {
+        Free {
+            #[pin]
+            future: F,
+        },
+        Limited {
+            #[pin]
+            limited: Limited<F>,
+        },
+    }
+}
+
+impl<F> Bounded<F> {
+    pub(super) const fn new(limit: Option<Duration>, future: F) -> Self {
+        match limit {
+            None => Self::Free { future },
+            Some(limit) => Self::Limited {
+                limited: Limited::new(future, Limit::Within(limit)),
+            },
+        }
+    }
+}
+
+impl<F: Future> Future for Bounded<F> {
+    type Output = Result<F::Output, Over>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            BoundedState::Free { future } => future.poll(cx).map(Ok),
+            BoundedState::Limited { limited } => limited.poll(cx),
+        }
+    }
+}

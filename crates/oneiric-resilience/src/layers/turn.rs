@@ -1,0 +1,111 @@
+//! The turn of one service's next call: not asked for, waited for, had, or refused. Bucket and
+//! bulkhead differ in what is had, and in nothing else.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use crate::{BulkheadPermit, Clock, Enter, Rejected, Rejection};
+
+/// `W` waits for an `H`.
+#[derive(Debug, Default)]
+pub(super) enum Turn<W, H> {
+    #[default]
+    None,
+    Waiting(W),
+    Had(H),
+    /// The wait ended without one. The call will try once more: it may come much later.
+    Refused(Rejected),
+}
+
+impl<W, H> Turn<W, H>
+where
+    W: Future<Output = Result<H, Rejected>> + Unpin,
+{
+    /// Waits until it is decided, and says whether it is had. Once decided it stays so until the
+    /// call.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        try_now: impl FnOnce() -> Result<H, Rejected>,
+        wait: impl FnOnce() -> W,
+    ) -> Poll<bool> {
+        if let Self::None = self {
+            *self = match try_now() {
+                Ok(had) => Self::Had(had),
+                Err(_) => Self::Waiting(wait()),
+            };
+        }
+        if let Self::Waiting(waiting) = self {
+            *self = match ready!(Pin::new(waiting).poll(cx)) {
+                Ok(had) => Self::Had(had),
+                Err(rejected) => Self::Refused(rejected),
+            };
+        }
+        Poll::Ready(matches!(self, Self::Had(_)))
+    }
+
+    /// What was had, or what can be had without waiting.
+    pub(super) fn take(self, try_now: impl FnOnce() -> Result<H, Rejected>) -> Result<H, Rejected> {
+        match self {
+            Self::Had(had) => Ok(had),
+            Self::None => try_now(),
+            Self::Waiting(waiting) => {
+                // Its place first: nobody may pass those who wait, not even who is one of them.
+                drop(waiting);
+                try_now()
+            }
+            Self::Refused(rejected) => try_now().map_err(|_| rejected),
+        }
+    }
+}
+
+/// Waits for a permit of a bulkhead, for so long at most.
+pub(super) struct WaitForPermit<C: Clock> {
+    enter: Enter<C>,
+    /// Made when it first has to wait, if there is a limit.
+    timer: Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+}
+
+impl<C: Clock> WaitForPermit<C> {
+    /// A limit beyond any timer is none.
+    pub(super) const fn new(enter: Enter<C>, limit: Duration) -> Self {
+        Self {
+            enter,
+            timer: None,
+            limit,
+        }
+    }
+}
+
+impl<C: Clock> Future for WaitForPermit<C> {
+    type Output = Result<BulkheadPermit<C>, Rejected>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Poll::Ready(entered) = Pin::new(&mut this.enter).poll(cx) {
+            return Poll::Ready(entered);
+        }
+        if this.limit == Duration::MAX {
+            return Poll::Pending;
+        }
+        let timer = this
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.limit)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(Rejected::new(Rejection::DeadlineTooNear, None)))
+    }
+}
+
+impl<C: Clock> fmt::Debug for WaitForPermit<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitForPermit")
+            .field("enter", &self.enter)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,7 @@
+//! The layers from outside.
+
+mod gates;
+mod mock;
+mod readiness;
+mod retries;
+mod stacks;

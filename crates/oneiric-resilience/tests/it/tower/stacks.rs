@@ -1,0 +1,201 @@
+//! Layers on each other: one flat error, and each counts what is its own.
+
+use std::time::Duration;
+
+use oneiric_resilience::layers::{
+    AsyncFallbackLayer, BreakerLayer, BulkheadLayer, DeadlineLayer, FallbackLayer, InnerLayer,
+    RateLayer, RetryLayer, TimeoutLayer,
+};
+use oneiric_resilience::{BreakerState, Deadline, Error, Fallback, OnlyRejected, Rejection};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+use super::gates::{breaker, bucket, bulkhead};
+use super::mock::{Answer, Fault, Mock};
+use super::retries::retry;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn all_of_them_have_one_error_that_is_not_nested() {
+    let mock = Mock::new().answering([Answer::Bad]);
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(Fallback::value(0).when(OnlyRejected)))
+        .layer(DeadlineLayer::new(SECOND))
+        .layer(RetryLayer::new(retry(1)))
+        .layer(BreakerLayer::new(breaker()))
+        .layer(RateLayer::new(bucket(9, 9)))
+        .layer(BulkheadLayer::new(bulkhead(1, 9)))
+        .layer(TimeoutLayer::new(SECOND))
+        .layer(InnerLayer)
+        .service(mock);
+    let failed: Error<Fault> = service.clone().oneshot(1).await.unwrap_err();
+    assert_eq!(failed, Error::Inner(Fault::Bad));
+    assert_eq!(service.oneshot(2).await, Ok(0), "the breaker is open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_further_inside_is_no_failure_of_the_called_one() {
+    let (breaker, bucket, mock) = (breaker(), bucket(1, 0), Mock::new());
+    let service = ServiceBuilder::new()
+        .layer(BreakerLayer::new(breaker.clone()))
+        .layer(RateLayer::new(bucket).shed())
+        .layer(InnerLayer)
+        .service(mock);
+    assert_eq!(service.clone().oneshot(1).await, Ok(1));
+    let rejected = service.oneshot(2).await.unwrap_err();
+    assert_eq!(rejected.code(), Some(Rejection::RateLimited.code()));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_too_long_is_one_and_a_caller_without_time_is_not() {
+    let (breaker, mock) = (breaker(), Mock::new().answering([Answer::Hangs; 9]));
+    let limited = ServiceBuilder::new()
+        .layer(BreakerLayer::new(breaker.clone()))
+        .layer(TimeoutLayer::new(2 * SECOND))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    let began = Instant::now();
+    let late = Deadline::within(SECOND);
+    // By a deadline around it, and by one of a layer.
+    let exceeded = late.scope(limited.clone().oneshot(1)).await;
+    assert_eq!(exceeded, Ok(Err(Error::DeadlineExceeded)));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    let scoped = ServiceBuilder::new()
+        .layer(BreakerLayer::new(breaker.clone()))
+        .layer(DeadlineLayer::new(SECOND))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    let exceeded = scoped.oneshot(2).await;
+    assert_eq!(exceeded, Err(Error::DeadlineExceeded));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+
+    let limit = 2 * SECOND;
+    let slow = limited.oneshot(3).await;
+    assert_eq!(slow, Err(Error::TimedOut { limit }));
+    assert_eq!(breaker.state(), BreakerState::Open);
+    assert_eq!((began.elapsed(), mock.running()), (4 * SECOND, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_may_be_outside_of_a_breaker_or_inside() {
+    let mock = Mock::new().answering([Answer::Bad]);
+    let (breaker, seats) = (breaker(), bulkhead(1, 9));
+    let outside = ServiceBuilder::new()
+        .layer(BulkheadLayer::new(seats.clone()))
+        .layer(BreakerLayer::new(breaker.clone()))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    assert!(outside.clone().oneshot(1).await.is_err());
+    let inside = ServiceBuilder::new()
+        .layer(BreakerLayer::new(breaker.clone()))
+        .layer(BulkheadLayer::new(seats.clone()))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    let held = seats.try_enter().unwrap();
+    // An open breaker outside of it answers at once, however many wait for the limit.
+    let rejected = inside.oneshot(2).await.unwrap_err();
+    assert_eq!(rejected.code(), Some(Rejection::BreakerOpen.code()));
+    drop(held);
+    let rejected = outside.oneshot(3).await.unwrap_err();
+    assert_eq!(rejected.code(), Some(Rejection::BreakerOpen.code()));
+    assert_eq!(seats.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_have_to_be_waited_for_elsewhere() {
+    let seats = bulkhead(1, 0);
+    let mock = Mock::new().answering([Answer::Bad, Answer::Good]);
+    let second = {
+        let seats = seats.clone();
+        move |error: Error<Fault>| {
+            // What failed is gone by now: its permit is free.
+            assert_eq!(seats.in_flight(), 0);
+            async move {
+                tokio::time::sleep(SECOND).await;
+                match error {
+                    Error::Inner(Fault::Bad) => Ok(7),
+                    other => Err(other),
+                }
+            }
+        }
+    };
+    let service = ServiceBuilder::new()
+        .layer(AsyncFallbackLayer::new(Fallback::new(second)))
+        .layer(BulkheadLayer::new(seats.clone()))
+        .layer(InnerLayer)
+        .service(mock);
+    let began = Instant::now();
+    assert_eq!(service.clone().oneshot(1).await, Ok(7));
+    assert_eq!(began.elapsed(), SECOND);
+    assert_eq!(service.oneshot(2).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn inner_services_can_be_looked_at_and_taken_out() {
+    let mock = Mock::new();
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(Fallback::value(0)))
+        .layer(DeadlineLayer::new(SECOND))
+        .layer(RetryLayer::new(retry(1)))
+        .layer(BulkheadLayer::new(bulkhead(1, 9)))
+        .layer(TimeoutLayer::new(SECOND))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    assert!(format!("{service:?}").contains("WithFallback"));
+    let through = service.get_ref().get_ref().get_ref().get_ref().get_ref();
+    assert_eq!(through.get_ref().calls(), [0; 0]);
+    let mut inner = service
+        .into_inner()
+        .into_inner()
+        .into_inner()
+        .into_inner()
+        .into_inner()
+        .into_inner();
+    assert_eq!(inner.ready().await.unwrap().call(1).await, Ok(1));
+}
+
+/// Many callers through a buffer and through clones: the limits hold, everybody gets an answer, and nothing is left over.
+#[tokio::test(start_paused = true)]
+async fn under_load_limits_hold_and_everybody_is_served() {
+    const CALLERS: u32 = 500;
+    let (seats, tokens, breaker) = (bulkhead(7, CALLERS), bucket(5, CALLERS), breaker());
+    tokens.set_rate(5, 50.0).unwrap();
+    let mock = Mock::new();
+    for call in 0..2 * CALLERS {
+        mock.next(match call % 3 {
+            0 => Answer::Good,
+            _ => Answer::After(Duration::from_millis(u64::from(call % 97))),
+        });
+    }
+    let service = ServiceBuilder::new()
+        .layer(BreakerLayer::new(breaker.clone()))
+        .layer(RateLayer::new(tokens))
+        .layer(BulkheadLayer::new(seats.clone()))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    let buffered = ServiceBuilder::new()
+        .layer(tower::buffer::BufferLayer::new(3))
+        .service(service.clone());
+    let began = Instant::now();
+    let (mut direct, mut through) = (JoinSet::new(), JoinSet::new());
+    for request in 0..CALLERS {
+        direct.spawn(service.clone().oneshot(request));
+        through.spawn(buffered.clone().oneshot(request));
+    }
+    let (mut direct, mut through) = (direct.join_all().await, through.join_all().await);
+    assert!(direct.drain(..).all(|answer| answer.is_ok()));
+    assert!(through.drain(..).all(|answer| answer.is_ok()));
+    assert_eq!(mock.calls().len(), 1_000);
+    assert_eq!(mock.violations(), 0);
+    assert!(mock.most_running() <= 7, "{}", mock.most_running());
+    // All but those that the full bucket held came at 50 a second.
+    assert!(began.elapsed() >= Duration::from_millis(995 * 20));
+    // The buffer's worker may have a permit for the next call.
+    drop((service, buffered));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((seats.in_flight(), seats.waiting()), (0, 0));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
