@@ -46,6 +46,7 @@
 //! - `tokio`: waiting in a bucket's queue, retries with `.await`, time limits, deadlines, shields and scopes.
 //! - `serde`: settings that can be read from a file; durations in whole milliseconds.
 //! - `quanta`: reads the machine's clock from the processor's time stamp counter, at less than half the cost.
+//! - `metrics`: what happened and how the parts stand, through the facade `metrics`: `ResilienceMetrics`.
 //! - `full`: all of these.
 //!
 //! # Stability
