@@ -110,13 +110,13 @@ impl Locked<'_> {
     pub(super) fn take(&mut self) -> bool {
         // While all are closed, permits only come back: what is empty now was so when the last closed.
         self.close();
-        self.state.is_idle() && self.permits.take_locked()
+        self.state.is_idle() && self.permits.take_locked(1) > 0
     }
 
     /// One permit came back to a closed stripe; gives back whom to wake.
     pub(super) fn hand_on(&mut self, stripe: &Stripe) -> Option<Waker> {
         // Who waited may be gone by now, and then it is free for all. Or it was taken under the lock.
-        if self.state.is_idle() || !stripe.take_locked() {
+        if self.state.is_idle() || stripe.take_locked(1) == 0 {
             return None;
         }
         if self.state.owed > 0 {
@@ -129,22 +129,17 @@ impl Locked<'_> {
     /// Gives back whom to wake.
     pub(super) fn set_limit(&mut self, limit: u32) -> Vec<Waker> {
         self.close();
-        let State {
-            limit: was, owed, ..
-        } = &mut *self.state;
-        let more = limit.saturating_sub(*was);
-        let forgiven = more.min(*owed);
-        *owed = *owed - forgiven + was.saturating_sub(limit);
-        *was = limit;
-        self.permits.add(more - forgiven);
-        while *owed > 0 && self.permits.take_locked() {
-            *owed -= 1;
-        }
-        let mut wakers = Vec::new();
-        while self.state.owed == 0 && !self.state.queue.is_empty() && self.permits.take_locked() {
-            wakers.extend(self.state.queue.hand());
-        }
-        wakers
+        let state = &mut *self.state;
+        self.permits.add(limit.saturating_sub(state.limit));
+        state.owed += state.limit.saturating_sub(limit);
+        state.limit = limit;
+        state.owed -= self.permits.take_locked(state.owed);
+        // What comes back from here on is owed first, if anything is.
+        let turns = match state.owed {
+            0 => self.permits.take_locked(state.queue.len()),
+            _ => 0,
+        };
+        (0..turns).filter_map(|_| state.queue.hand()).collect()
     }
 
     fn close(&mut self) {

@@ -78,16 +78,19 @@ impl Stripe {
         }
     }
 
-    /// Takes a permit if one is free here, closed or not. For who holds the queue's lock.
-    pub(super) fn take_locked(&self) -> bool {
+    /// Takes as many as are free here, closed or not, and `most` at most. For who holds the queue's lock.
+    pub(super) fn take_locked(&self, most: u32) -> u32 {
         let mut word = self.word.load(Ordering::Acquire);
-        while word & FREE != 0 {
-            match self.exchange(word, word - 1) {
-                Ok(()) => return true,
+        loop {
+            let taken = (word & FREE).min(most.into());
+            if taken == 0 {
+                return 0;
+            }
+            match self.exchange(word, word - taken) {
+                Ok(()) => return narrow(taken),
                 Err(now) => word = now,
             }
         }
-        false
     }
 
     /// Gives a permit back. True if the stripe is closed: then somebody may wait for it, and the
@@ -184,9 +187,10 @@ impl Permits {
         }
     }
 
-    /// Takes a permit from any stripe, closed or not. Called with the queue's lock held.
-    pub(super) fn take_locked(&self) -> bool {
-        self.stripes.from_mine().any(Stripe::take_locked)
+    /// Takes as many as are free, closed or not, and `most` at most. Called with the queue's lock held.
+    pub(super) fn take_locked(&self, most: u32) -> u32 {
+        let stripes = self.stripes.from_mine();
+        stripes.fold(0, |taken, stripe| taken + stripe.take_locked(most - taken))
     }
 
     /// Adds new ones, evenly. Called with the queue's lock held and the stripes closed.
@@ -199,8 +203,7 @@ impl Permits {
 
     /// How many are free, counted stripe by stripe: exact while nobody comes or goes.
     pub(super) fn free(&self) -> u32 {
-        let free: u64 = self.stripes.iter().map(Stripe::free).sum();
-        u32::try_from(free).unwrap_or(u32::MAX)
+        narrow(self.stripes.iter().map(Stripe::free).sum())
     }
 
     /// How long a permit is out, on average over the stripes that know.
@@ -217,6 +220,11 @@ impl Permits {
             );
         }
     }
+}
+
+/// There are never more permits than this holds.
+fn narrow(permits: u64) -> u32 {
+    u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
 #[cfg(all(test, oneiric_loom))]
