@@ -58,4 +58,12 @@ pub(crate) const ALL: &[Entry] = &[
         name: resilience::bucket::REFUSED,
         set_up: resilience::bucket::refused_row,
     },
+    Entry {
+        name: resilience::retry::NAME,
+        set_up: resilience::retry::row,
+    },
+    Entry {
+        name: resilience::retry::SYNC,
+        set_up: resilience::retry::sync_row,
+    },
 ];

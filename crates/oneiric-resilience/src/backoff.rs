@@ -167,23 +167,35 @@ impl Backoff {
         }
     }
 
-    /// The longest that the next wait may be.
-    fn ceiling(&self, last: Option<Duration>) -> Duration {
+    /// The next wait. `last` is what it is measured by, nothing before the first: for decorrelated waits
+    /// the last one itself, for others the longest that it might have been.
+    pub(crate) fn next(
+        &self,
+        last: &mut Option<Duration>,
+        jitter: &mut (impl Jitter + ?Sized),
+    ) -> Duration {
         let BackoffConfig {
             strategy,
             min,
             max,
             factor,
-            ..
+            jitter: spread,
         } = self.config;
-        let Some(last) = last else {
-            return min;
-        };
-        match strategy {
-            BackoffStrategy::Constant => min,
+        if strategy == BackoffStrategy::Decorrelated {
+            // The first is measured by `min`, as if one of that length had been before.
+            let longest = last.unwrap_or(min).saturating_mul(3).min(max);
+            return *last.insert(between(min, longest, jitter));
+        }
+        let ceiling = match *last {
             // A day times a hundred is far from where this multiplication panics.
-            BackoffStrategy::Exponential => last.mul_f64(factor).min(max),
-            BackoffStrategy::Decorrelated => last.saturating_mul(3).min(max),
+            Some(last) if strategy == BackoffStrategy::Exponential => last.mul_f64(factor).min(max),
+            _ => min,
+        };
+        *last = Some(ceiling);
+        match spread {
+            BackoffJitter::None => ceiling,
+            BackoffJitter::Full => between(Duration::ZERO, ceiling, jitter),
+            BackoffJitter::Equal => between(ceiling / 2, ceiling, jitter),
         }
     }
 }
@@ -192,8 +204,6 @@ impl Backoff {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Delays {
     backoff: Backoff,
-    /// What the next wait is measured by: for decorrelated ones the last itself, else the longest it
-    /// might have been.
     last: Option<Duration>,
 }
 
@@ -203,26 +213,7 @@ impl Delays {
     /// Lies between zero and `max` (of a constant backoff: `min`) whatever the jitter answers. A jitter
     /// that answers no number gets the longest.
     pub fn next_delay(&mut self, jitter: &mut (impl Jitter + ?Sized)) -> Duration {
-        let BackoffConfig {
-            strategy,
-            min,
-            jitter: spread,
-            ..
-        } = self.backoff.config;
-        if strategy == BackoffStrategy::Decorrelated {
-            // The first is measured by `min`, as if one of that length had been before.
-            let ceiling = self.backoff.ceiling(Some(self.last.unwrap_or(min)));
-            let delay = between(min, ceiling, jitter);
-            self.last = Some(delay);
-            return delay;
-        }
-        let ceiling = self.backoff.ceiling(self.last);
-        self.last = Some(ceiling);
-        match spread {
-            BackoffJitter::None => ceiling,
-            BackoffJitter::Full => between(Duration::ZERO, ceiling, jitter),
-            BackoffJitter::Equal => between(ceiling / 2, ceiling, jitter),
-        }
+        self.backoff.next(&mut self.last, jitter)
     }
 }
 

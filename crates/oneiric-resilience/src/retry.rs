@@ -4,6 +4,7 @@
 
 mod attempts;
 mod config;
+mod course;
 mod hook;
 mod run;
 mod sleep;

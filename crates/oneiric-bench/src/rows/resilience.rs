@@ -3,3 +3,4 @@
 pub(super) mod breaker;
 pub(super) mod bucket;
 pub(super) mod bulkhead;
+pub(super) mod retry;

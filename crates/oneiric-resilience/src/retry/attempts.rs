@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::RetryConfig;
-use crate::backoff::{Backoff, Delays};
+use crate::backoff::Backoff;
 use crate::budget::RetryBudget;
 use crate::{InvalidConfig, Jitter, Moment, Outcome};
 
@@ -67,6 +67,20 @@ impl Plan {
             budget: config.budget.map(RetryBudget::new).transpose()?,
         })
     }
+
+    /// Whether time is limited, and so a clock is needed.
+    #[inline]
+    pub(super) const fn is_timed(&self) -> bool {
+        self.config.total_limit.is_some() || self.config.attempt_limit.is_some()
+    }
+
+    /// Tells the budget of a success.
+    #[inline]
+    pub(super) fn deposit(&self) {
+        if let Some(budget) = &self.budget {
+            budget.deposit();
+        }
+    }
 }
 
 /// One call's attempts so far, and the decision what is next. Knows no clock and does not wait.
@@ -98,7 +112,8 @@ pub struct Attempts<'a> {
     ended: u32,
     /// When all must be over.
     end: Option<Moment>,
-    delays: Option<Delays>,
+    /// What the next wait is measured by.
+    last_wait: Option<Duration>,
     /// Whose token pays for the attempt that was decided on and has not begun.
     owed: Option<RetryBudget>,
 }
@@ -138,7 +153,7 @@ impl<'a> Attempts<'a> {
             end: plan.config.total_limit.map(|limit| now.after(limit)),
             plan,
             ended: 0,
-            delays: None,
+            last_wait: None,
             owed: None,
         }
     }
@@ -179,9 +194,7 @@ impl<'a> Attempts<'a> {
         self.ended = self.ended.saturating_add(1);
         match outcome {
             Outcome::Success => {
-                if let Some(budget) = &self.plan.budget {
-                    budget.deposit();
-                }
+                self.plan.deposit();
                 RetryStep::Done
             }
             Outcome::Ignored => RetryStep::Done,
@@ -215,9 +228,7 @@ impl<'a> Attempts<'a> {
         if asked > max_retry_after {
             return RetryStep::GiveUp(GiveUp::RetryAfter);
         }
-        let start = self.plan.backoff;
-        let delays = self.delays.get_or_insert_with(|| start.start());
-        let wait = asked + delays.next_delay(jitter);
+        let wait = asked + self.plan.backoff.next(&mut self.last_wait, jitter);
         if self.left(now).is_some_and(|left| wait >= left) {
             return RetryStep::GiveUp(GiveUp::OutOfTime);
         }

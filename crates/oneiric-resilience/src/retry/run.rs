@@ -1,17 +1,18 @@
-//! Runs attempts until the decision is that nothing is next; asynchronously. Nothing is boxed and
-//! nothing is allocated: future, timer and attempts lie in the one future that the caller polls. No
-//! clock is read unless time is limited.
+//! Runs attempts until the decision is that nothing is next; asynchronously. One future, written by hand:
+//! nothing in it is boxed or allocated, its timers share their place, and a first attempt
+//! that succeeds, as nearly all do, touches nothing that only the others need. No clock is read unless time
+//! is limited, and no timer is made before something has to wait.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::Retry;
-use super::attempts::{Attempts, RetryStep};
+use super::course::{Course, Ended, Time};
 use super::hook::RetryHook;
 use super::sleep::Sleep;
-use crate::{Classify, Clock, Error, Jitter, Moment, Outcome};
+use crate::{Classify, Clock, Error, Jitter, Outcome};
 
 impl<C, H> Retry<C, H> {
     /// Makes the call, and again while it fails in a way that may pass; waits on tokio's timer.
@@ -29,6 +30,7 @@ impl<C, H> Retry<C, H> {
     /// What the last attempt said, as [`Error::Inner`]; `resilience.timed_out` if that was cut off at the
     /// limit of one attempt; `resilience.deadline_exceeded` if at the limit of all.
     #[cfg(feature = "tokio")]
+    #[inline]
     pub fn run<T, E, F, Fut>(&self, call: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         C: Classify<T, E>,
@@ -36,8 +38,10 @@ impl<C, H> Retry<C, H> {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.drive(
-            crate::TokioClock::new,
+        let time = super::course::LazyClock(None);
+        Run::new(
+            self,
+            time,
             super::sleep::TokioSleep,
             crate::ThreadJitter,
             call,
@@ -64,143 +68,92 @@ impl<C, H> Retry<C, H> {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.drive(|| clock, sleep, jitter, call)
-    }
-
-    async fn drive<T, E, K, F, Fut>(
-        &self,
-        clock: impl FnOnce() -> K,
-        sleep: impl Sleep,
-        mut jitter: impl Jitter,
-        mut call: F,
-    ) -> Result<T, Error<E>>
-    where
-        C: Classify<T, E>,
-        H: RetryHook<E>,
-        K: Clock,
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let config = &self.plan.config;
-        let around = around();
-        let timed = config.total_limit.is_some() || around.is_some();
-        let clock = timed.then(clock);
-        let now = || clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
-        let mut attempts = Attempts::lent(&self.plan, now());
-        if let Some(left) = around {
-            attempts.end_by(now().after(left));
-        }
-        loop {
-            let left = attempts.left(now());
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(Error::DeadlineExceeded);
-            }
-            let limit = Limit::earlier(config.attempt_limit, left);
-            let ended = {
-                let mut attempt = pin!(call());
-                let mut timer = pin!(limit.map(|limit| sleep.sleep(limit.after)));
-                poll_fn(|cx| {
-                    if let Poll::Ready(result) = attempt.as_mut().poll(cx) {
-                        return Poll::Ready(Ok(result));
-                    }
-                    match (limit, timer.as_mut().as_pin_mut()) {
-                        (Some(limit), Some(timer)) => timer.poll(cx).map(|()| Err(limit)),
-                        _ => Poll::Pending,
-                    }
-                })
-                .await
-            };
-            let (outcome, step, result) = match ended {
-                Ok(result) => {
-                    let outcome = self.classify.classify(&result);
-                    let step = attempts.ended(now(), outcome, &mut jitter);
-                    (outcome, step, result.map_err(Error::Inner))
-                }
-                Err(limit) => {
-                    let outcome = Outcome::Failure;
-                    let step = if limit.of_all {
-                        attempts.cut_off()
-                    } else {
-                        attempts.ended(now(), outcome, &mut jitter)
-                    };
-                    (outcome, step, Err(limit.error()))
-                }
-            };
-            self.tell(&attempts, outcome, &result, step);
-            let RetryStep::Wait(wait) = step else {
-                return result;
-            };
-            drop(result);
-            if wait.is_zero() {
-                // A timer would make a millisecond of it; but others must have their turn.
-                yield_once().await;
-            } else {
-                sleep.sleep(wait).await;
-            }
-            attempts.begin();
-        }
+        Run::new(self, clock, sleep, jitter, call)
     }
 }
 
-/// When a running attempt is cut off.
-#[derive(Clone, Copy)]
-struct Limit {
-    after: Duration,
-    /// Because the time for all attempts is over, not that of one.
-    of_all: bool,
+pin_project_lite::pin_project! {
+    /// All attempts at one call. What is pinned lies apart, so that one part can be made or dropped
+    /// without a look at the others.
+    #[must_use = "futures do nothing unless polled"]
+    struct Run<'a, C, H, K, S: Sleep, J, F, Fut> {
+        course: Course<'a, C, H, K, S, J>,
+        call: F,
+        // Nothing between attempts.
+        #[pin]
+        attempt: Option<Fut>,
+        // Of the attempt, once that has to wait; or of the wait between attempts.
+        #[pin]
+        timer: Option<S::Sleeping>,
+    }
 }
 
-impl Limit {
+impl<'a, C, H, K, S: Sleep, J, F, Fut> Run<'a, C, H, K, S, J, F, Fut> {
     #[inline]
-    fn earlier(attempt: Option<Duration>, left: Option<Duration>) -> Option<Self> {
-        match (attempt, left) {
-            (None, None) => None,
-            (Some(after), None) => Some(Self {
-                after,
-                of_all: false,
-            }),
-            (None, Some(after)) => Some(Self {
-                after,
-                of_all: true,
-            }),
-            (Some(attempt), Some(left)) => Some(Self {
-                after: attempt.min(left),
-                of_all: left <= attempt,
-            }),
-        }
-    }
-
-    fn error<E>(self) -> Error<E> {
-        if self.of_all {
-            Error::DeadlineExceeded
-        } else {
-            Error::TimedOut { limit: self.after }
+    const fn new(retry: &'a Retry<C, H>, time: K, sleep: S, jitter: J, call: F) -> Self {
+        Self {
+            course: Course::new(retry, time, sleep, jitter),
+            call,
+            attempt: None,
+            timer: None,
         }
     }
 }
 
-/// What is left until the deadline of the scope around this.
-#[cfg(feature = "tokio")]
-#[inline]
-fn around() -> Option<Duration> {
-    crate::Deadline::current().map(crate::Deadline::remaining)
-}
+impl<C, H, K, S, J, F, Fut, T, E> Future for Run<'_, C, H, K, S, J, F, Fut>
+where
+    C: Classify<T, E>,
+    H: RetryHook<E>,
+    K: Time,
+    S: Sleep,
+    J: Jitter,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Error<E>>;
 
-#[cfg(not(feature = "tokio"))]
-const fn around() -> Option<Duration> {
-    None
-}
-
-/// Lets whoever else is ready go first.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let course = this.course;
+        loop {
+            let Some(attempt) = this.attempt.as_mut().as_pin_mut() else {
+                if let Some(wait) = this.timer.as_mut().as_pin_mut() {
+                    ready!(wait.poll(cx));
+                    this.timer.set(None);
+                }
+                if course.begin().is_err() {
+                    return Poll::Ready(Err(Error::DeadlineExceeded));
+                }
+                this.attempt.set(Some((this.call)()));
+                continue;
+            };
+            let ended = match attempt.poll(cx) {
+                Poll::Ready(result) => {
+                    let outcome = course.retry.classify.classify(&result);
+                    if outcome == Outcome::Success && course.is_at_first() {
+                        // The way that nearly all calls go; there is nothing to decide or to tell.
+                        this.attempt.set(None);
+                        course.end();
+                        course.retry.plan.deposit();
+                        return Poll::Ready(result.map_err(Error::Inner));
+                    }
+                    Ended::by_itself(result, outcome)
+                }
+                Poll::Pending => ready!(course.cut_off(this.timer.as_mut(), cx)),
+            };
+            // The attempt is gone before anybody is told, and before the next one.
+            this.attempt.set(None);
+            this.timer.set(None);
+            match course.settle(ended) {
+                Err(result) => return Poll::Ready(result),
+                Ok(Duration::ZERO) => {
+                    // A timer would make a millisecond of it; but others must have their turn.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(wait) => this.timer.set(Some(course.sleep.sleep(wait))),
+            }
         }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    }
 }

@@ -5,19 +5,23 @@ use std::time::Duration;
 
 /// Waits.
 ///
-/// Closures `Fn(Duration) -> impl Future<Output = ()> + Send` do. What is returned must keep waiting
-/// however often it is polled, and stop when it is dropped.
+/// Closures `Fn(Duration) -> impl Future<Output = ()>` do.
 pub trait Sleep {
-    /// Is ready when so much time has passed.
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+    /// Is ready when the time has passed. Waits no longer once it is dropped.
+    type Sleeping: Future<Output = ()>;
+
+    /// Waits for so long from now.
+    fn sleep(&self, duration: Duration) -> Self::Sleeping;
 }
 
 impl<F, Fut> Sleep for F
 where
     F: Fn(Duration) -> Fut,
-    Fut: Future<Output = ()> + Send,
+    Fut: Future<Output = ()>,
 {
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
+    type Sleeping = Fut;
+
+    fn sleep(&self, duration: Duration) -> Fut {
         self(duration)
     }
 }
@@ -29,9 +33,10 @@ pub struct TokioSleep;
 
 #[cfg(feature = "tokio")]
 impl Sleep for TokioSleep {
-    #[inline]
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
-        // A time limit must pass even beside a call that has used up its task's share of turns.
+    /// A time limit must pass even beside a call that has used up its task's share of turns.
+    type Sleeping = tokio::task::coop::Unconstrained<tokio::time::Sleep>;
+
+    fn sleep(&self, duration: Duration) -> Self::Sleeping {
         tokio::task::coop::unconstrained(tokio::time::sleep(duration))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Retry;
 use super::attempts::{Attempts, RetryStep};
 use super::hook::RetryHook;
-use crate::{Classify, Clock, Error, Jitter, Moment, SystemClock, ThreadJitter};
+use crate::{Classify, Clock, Error, Jitter, Moment, Outcome, SystemClock, ThreadJitter};
 
 impl<C, H> Retry<C, H> {
     /// Makes the call, and again while it fails in a way that may pass; the calling thread waits.
@@ -43,10 +43,37 @@ impl<C, H> Retry<C, H> {
         self.drive_sync(|| clock, sleep, jitter, call)
     }
 
+    /// The way that nearly all calls go, kept free of what only the others need.
     #[inline]
-    fn drive_sync<T, E, K>(
+    fn drive_sync<T, E, K: Clock>(
         &self,
         clock: impl FnOnce() -> K,
+        sleep: impl FnMut(Duration),
+        jitter: impl Jitter,
+        mut call: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classify<T, E>,
+        H: RetryHook<E>,
+    {
+        let clock = self.plan.config.total_limit.map(|_| clock());
+        let began = clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
+        let result = call();
+        let outcome = self.classify.classify(&result);
+        let result = result.map_err(Error::Inner);
+        if outcome == Outcome::Success {
+            self.plan.deposit();
+            return result;
+        }
+        self.go_on_sync((result, outcome), (clock, began), sleep, jitter, call)
+    }
+
+    /// The attempts after a first one that did not succeed.
+    #[cold]
+    fn go_on_sync<T, E>(
+        &self,
+        (mut result, mut outcome): (Result<T, Error<E>>, Outcome),
+        (clock, began): (Option<impl Clock>, Moment),
         mut sleep: impl FnMut(Duration),
         mut jitter: impl Jitter,
         mut call: impl FnMut() -> Result<T, E>,
@@ -54,16 +81,11 @@ impl<C, H> Retry<C, H> {
     where
         C: Classify<T, E>,
         H: RetryHook<E>,
-        K: Clock,
     {
-        let clock = self.plan.config.total_limit.map(|_| clock());
         let now = || clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
-        let mut attempts = Attempts::lent(&self.plan, now());
+        let mut attempts = Attempts::lent(&self.plan, began);
         loop {
-            let result = call();
-            let outcome = self.classify.classify(&result);
             let step = attempts.ended(now(), outcome, &mut jitter);
-            let result = result.map_err(Error::Inner);
             self.tell(&attempts, outcome, &result, step);
             let RetryStep::Wait(wait) = step else {
                 return result;
@@ -73,6 +95,9 @@ impl<C, H> Retry<C, H> {
                 sleep(wait);
             }
             attempts.begin();
+            let again = call();
+            outcome = self.classify.classify(&again);
+            result = again.map_err(Error::Inner);
         }
     }
 }
