@@ -13,7 +13,7 @@ use oneiric_resilience::{
 };
 use tokio::task::yield_now;
 
-use crate::world::{Counted, World};
+use crate::world::{BURST, Counted, World};
 
 const PLANNED: &str = "planned";
 /// No program takes this long.
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 pub(crate) type Program = Pin<Box<dyn Future<Output = Result<(), ()>> + Send>>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Plan {
     Yield(u32),
     Sleep(Duration),
@@ -31,6 +31,12 @@ pub(crate) enum Plan {
     /// In the bulkhead.
     Enter(Box<Self>),
     EnterWithin(Duration, Box<Self>),
+    Take(u32),
+    TakeWithin(Duration, u32),
+    Reserve(u32),
+    /// Through the breaker.
+    Call(Box<Self>),
+    Retry(Box<Self>),
     Timeout(Duration, Box<Self>),
     Deadline(Duration, Box<Self>),
     Shield(Box<Self>),
@@ -43,7 +49,7 @@ pub(crate) enum Plan {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Child {
     parallel: bool,
     /// The body awaits its handle.
@@ -69,13 +75,16 @@ impl Plan {
             return match rng.u8(..20) {
                 0..2 => Self::Fail,
                 2 => Self::Panic,
-                3..8 if timed => Self::Sleep(limit),
+                3..6 => Self::Take(rng.u32(1..=BURST)),
+                6 => Self::TakeWithin(limit, rng.u32(1..=BURST)),
+                7 => Self::Reserve(rng.u32(1..=BURST)),
+                8..12 if timed => Self::Sleep(limit),
                 _ => Self::Yield(rng.u32(..8)),
             };
         }
         let inside = |rng: &mut Rng| Box::new(Self::within(rng, timed, false, depth - 1));
         let part = |rng: &mut Rng| Box::new(Self::within(rng, timed, outside, depth - 1));
-        match rng.u8(..14) {
+        match rng.u8(..16) {
             0..2 if outside => Self::Enter(inside(rng)),
             2 if outside => Self::EnterWithin(limit, inside(rng)),
             3 => Self::Timeout(limit, part(rng)),
@@ -84,6 +93,8 @@ impl Plan {
             6 => Self::Cleanup(limit, part(rng)),
             7 => Self::Join((0..rng.u8(..4)).map(|_| *part(rng)).collect()),
             8 => Self::Both(part(rng), part(rng)),
+            9 => Self::Call(part(rng)),
+            10 => Self::Retry(part(rng)),
             _ => {
                 let child = |rng: &mut Rng| Child {
                     parallel: rng.bool(),
@@ -127,6 +138,25 @@ impl Plan {
                 Self::EnterWithin(limit, plan) => {
                     let _permit = world.bulkhead.enter_within(limit).await.map_err(drop)?;
                     world.inside(*plan).await
+                }
+                Self::Take(tokens) => world.bucket.take(tokens).await.map_err(drop),
+                Self::TakeWithin(limit, tokens) => {
+                    let take = world.bucket.take_within(tokens, limit);
+                    take.await.map_err(drop)
+                }
+                Self::Reserve(tokens) => {
+                    let reservation = world.bucket.reserve(tokens, LONG).map_err(drop)?;
+                    yield_now().await;
+                    reservation.wait().await;
+                    Ok(())
+                }
+                Self::Call(plan) => {
+                    let call = plan.run(Arc::clone(&world));
+                    world.breaker.call_async(call).await.map_err(drop)
+                }
+                Self::Retry(plan) => {
+                    let attempt = || plan.as_ref().clone().run(Arc::clone(&world));
+                    world.retry.run(attempt).await.map_err(drop)
                 }
                 Self::Timeout(limit, plan) => {
                     timeout(limit, plan.run(world)).await.map_err(drop)?

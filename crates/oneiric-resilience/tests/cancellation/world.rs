@@ -4,15 +4,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use oneiric_resilience::{Bulkhead, BulkheadConfig, Shields};
+use oneiric_resilience::{
+    BackoffConfig, Breaker, BreakerConfig, BreakerWindow, Bulkhead, BulkheadConfig, Retry,
+    RetryBudgetConfig, RetryConfig, Shields, TokenBucket, TokenBucketConfig, TokioClock,
+};
 
 use crate::plan::Plan;
 
 const LIMIT: u32 = 3;
+pub(crate) const BURST: u32 = 4;
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) bulkhead: Bulkhead,
+    pub(crate) bucket: TokenBucket<TokioClock>,
+    pub(crate) breaker: Breaker<TokioClock>,
+    pub(crate) retry: Retry,
     pub(crate) shields: Shields,
     /// Programs, and parts of them, that are there.
     pub(crate) alive: Counted,
@@ -32,8 +39,30 @@ impl World {
             max_waiters: 64,
             ..BulkheadConfig::default()
         });
+        let bucket = TokenBucketConfig {
+            capacity: BURST,
+            refill_per_sec: 4_000.0,
+            max_waiters: 64,
+        };
+        let breaker = BreakerConfig {
+            window: BreakerWindow::Consecutive(3),
+            open: BackoffConfig::constant(Duration::from_millis(1)),
+            probes: 1,
+            // A probe that kept its place would be seen.
+            half_open_max: Duration::from_secs(86_400),
+            ..BreakerConfig::default()
+        };
+        let retry = RetryConfig {
+            backoff: BackoffConfig::constant(Duration::from_millis(1)),
+            budget: Some(RetryBudgetConfig::default()),
+            ..RetryConfig::default()
+        };
+        let clock = TokioClock::new();
         Self {
             bulkhead: bulkhead.unwrap(),
+            bucket: TokenBucket::with_clock(bucket, clock.clone()).unwrap(),
+            breaker: Breaker::with_clock(breaker, clock).unwrap(),
+            retry: Retry::new(retry).unwrap(),
             shields: Shields::new(),
             alive: Counted::default(),
             due: Counted::default(),
@@ -78,16 +107,24 @@ impl World {
         let permits: Vec<_> = (0..LIMIT).map(|_| self.bulkhead.try_enter()).collect();
         assert!(permits.iter().all(Result::is_ok), "{permits:?}");
         assert!(self.bulkhead.try_enter().is_err());
+
+        let line = self.bucket.snapshot();
+        assert_eq!((line.waiting, line.reserved), (0, 0), "{line:?}");
+        until(|| self.bucket.available() == BURST, "tokens are missing").await;
+
+        // Half open it has one probe to give, which nobody may have kept.
+        until(|| self.breaker.permit().is_ok(), "a probe is missing").await;
     }
 }
 
-/// Waits until something holds, with a limit that only a hang reaches.
+/// Waits until something holds, with a limit that only a hang reaches. Where time is paused it passes
+/// meanwhile.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool, otherwise: &str) {
-    for _ in 0..1_000_000 {
+    for _ in 0..100_000 {
         if holds() {
             return;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(holds(), "{otherwise}");
 }
