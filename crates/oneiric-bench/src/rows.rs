@@ -66,4 +66,12 @@ pub(crate) const ALL: &[Entry] = &[
         name: resilience::retry::SYNC,
         set_up: resilience::retry::sync_row,
     },
+    Entry {
+        name: resilience::time::TIMEOUT,
+        set_up: resilience::time::timeout_row,
+    },
+    Entry {
+        name: resilience::time::SCOPE,
+        set_up: resilience::time::scope_row,
+    },
 ];

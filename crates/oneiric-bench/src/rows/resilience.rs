@@ -4,3 +4,4 @@ pub(super) mod breaker;
 pub(super) mod bucket;
 pub(super) mod bulkhead;
 pub(super) mod retry;
+pub(super) mod time;

@@ -44,7 +44,7 @@ fn ours(more: impl Fn(&mut RetryConfig)) -> Result<Retry, Box<dyn Error>> {
 }
 
 /// Awaits a call again and again, in one task on a runtime of the thread's own.
-fn awaited<A, T>(set_up: impl Fn() -> A + Send + Sync + 'static) -> MakeWork
+pub(super) fn awaited<A, T>(set_up: impl Fn() -> A + Send + Sync + 'static) -> MakeWork
 where
     A: AsyncFn() -> T + 'static,
 {
