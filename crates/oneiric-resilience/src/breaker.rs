@@ -52,10 +52,10 @@ pub use state::BreakerState;
 ///
 /// A [`BreakerControl`] can hold it open, let all pass, or only watch.
 ///
-/// Closed, a call takes no lock and reads no clock; the time window reads it for one in 32 calls at most that
-/// come in quick succession, and for each bad one. With [`slow_call`](BreakerConfig::slow_call) set each call
-/// reads it twice. Rejections read it once. Besides the window, it takes 128 bytes for each processor, at
-/// most 4 KiB.
+/// Closed, a call takes no lock and reads no clock; in a window by time one in 32 reads it where calls come in quick
+/// succession, and each that fails does. With [`slow_call`](BreakerConfig::slow_call) set each call reads it
+/// twice. Rejections read it once, and take no lock. Besides the window it takes about a kilobyte, and 128 bytes
+/// for each processor, of which 32 count.
 ///
 /// Source: docs/spec/resilience.md, "Circuit breaker".
 ///

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use oneiric_resilience::{
-    BreakerConfig, BulkheadConfig, Policy, PolicyConfig, Retry, RetryBudgetConfig, RetryConfig,
-    TokenBucketConfig,
+    Breaker, BreakerConfig, BreakerState, BreakerWindow, BulkheadConfig, ManualClock, Policy,
+    PolicyConfig, Retry, RetryBudgetConfig, RetryConfig, TokenBucketConfig,
 };
 
 fn limited() -> RetryConfig {
@@ -118,4 +118,35 @@ fn nor_does_one_on_a_thread() {
     let call = || assert_eq!(policy.call(|| Ok::<_, ()>(7)), Ok(7));
     call();
     assert_eq!(measure(call).count_total, 0);
+}
+
+#[test]
+fn a_breaker_allocates_nothing_after_it_was_made() {
+    let clock = ManualClock::new();
+    let windows = [
+        BreakerWindow::Calls(100),
+        BreakerConfig::default().window,
+        BreakerWindow::Consecutive(5),
+    ];
+    for window in windows {
+        let config = BreakerConfig {
+            window,
+            ..BreakerConfig::default()
+        };
+        let breaker = Breaker::with_clock(config, clock.clone()).unwrap();
+        let fall_and_rise = || {
+            for _ in 0..50_000 {
+                assert!(breaker.call(|| Ok::<_, ()>(())).is_ok());
+            }
+            while breaker.state() == BreakerState::Closed {
+                assert!(breaker.call(|| Err::<(), _>(())).is_err());
+            }
+            assert!(breaker.permit().is_err());
+            clock.advance(Duration::from_secs(60));
+            while breaker.state() != BreakerState::Closed {
+                assert!(breaker.call(|| Ok::<_, ()>(())).is_ok());
+            }
+        };
+        assert_eq!(measure(fall_and_rise).count_total, 0, "{window:?}");
+    }
 }

@@ -2,7 +2,9 @@
 //! word and take no lock: an outage must not make callers queue up for being told so. Transitions and
 //! probes are few, and made under a lock, where nothing can come between.
 
-use std::fmt;
+mod change;
+mod look;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,11 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::{Backoff, Clock, Delays, Jitter, Moment, Outcome, Rejected, Rejection};
 
 use super::BreakerConfig;
-use super::control::{BreakerControl, Obey};
-use super::observe::{BreakerReason, BreakerTransition, Observers};
+use super::control::BreakerControl;
+use super::observe::{BreakerReason, Observers};
 use super::probes::{self, Probes, Test};
-use super::snapshot::{BreakerSnapshot, percent};
 use super::state::{BreakerState, Word};
-use super::window::{Bad, Memory, Stripe, Sums};
+use super::window::{Bad, Memory, Stripe};
 
 /// A call that was let through: what it must show when it ends.
 #[derive(Debug, Clone, Copy)]
@@ -118,18 +119,6 @@ impl<C: Clock> Machine<C> {
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
         lock(&self.rare)
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn config(&self) -> &BreakerConfig {
-        &self.config
-    }
-
-    pub(super) fn state(&self) -> BreakerState {
-        self.word().state()
     }
 
     /// Lets a call through, or not.
@@ -246,7 +235,7 @@ impl<C: Clock> Machine<C> {
         }
     }
 
-    /// Whether the call is a probe, whose slot is missing until it ends.
+    /// A call says nothing. If it was a probe its slot is free again.
     pub(super) fn give_back(&self, ticket: Ticket) {
         self.judge(ticket.word, Outcome::Ignored, false);
     }
@@ -317,134 +306,6 @@ impl<C: Clock> Machine<C> {
 
     fn half_open_until(&self) -> Moment {
         Moment::from_nanos(self.half_open_until.load(Ordering::Acquire))
-    }
-
-    fn show_free(&self, rare: &Rare) {
-        self.free.store(rare.probes.free(), Ordering::Release);
-    }
-
-    /// Opens for as long as was asked, or else for the next of its delays.
-    fn open(&self, rare: &mut Rare, now: Moment, why: BreakerReason, asked: Option<Duration>) {
-        let wait = asked.unwrap_or_else(|| rare.delays.next_delay(&mut *rare.jitter));
-        self.open_until
-            .store(now.after(wait).as_nanos(), Ordering::Release);
-        rare.opened += 1;
-        self.go(rare, BreakerState::Open, now, why);
-    }
-
-    fn half_open(&self, rare: &mut Rare, now: Moment) {
-        let until = now.after(self.config.half_open_max);
-        self.half_open_until
-            .store(until.as_nanos(), Ordering::Release);
-        rare.probes = Test::of(&self.config).begin();
-        self.show_free(rare);
-        self.go(
-            rare,
-            BreakerState::HalfOpen,
-            now,
-            BreakerReason::OpenTimeOver,
-        );
-    }
-
-    fn close(&self, rare: &mut Rare, now: Moment, why: BreakerReason) {
-        rare.delays = self.backoff.start();
-        self.go(rare, BreakerState::Closed, now, why);
-    }
-
-    /// The transition itself. All that belongs to the new state is in place before it can be seen.
-    fn go(&self, rare: &mut Rare, to: BreakerState, at: Moment, why: BreakerReason) {
-        let before = self.word();
-        let after = Word::new(to, before.generation() + 1);
-        if after.counts() {
-            self.memory.restart(&self.stripes, after.generation(), at);
-        }
-        rare.since = at;
-        self.word.store(after.bits(), Ordering::Release);
-        self.observers.note(|| BreakerTransition {
-            breaker: Arc::clone(&self.name),
-            from: before.state(),
-            to,
-            at,
-            why,
-        });
-    }
-
-    pub(super) fn control(&self) -> BreakerControl {
-        self.rare().control.clone()
-    }
-
-    /// From now on another control says; the one that did.
-    pub(super) fn set_control(&self, control: BreakerControl) -> BreakerControl {
-        std::mem::replace(&mut self.rare().control, control)
-    }
-
-    pub(super) fn snapshot(&self) -> BreakerSnapshot {
-        let rare = self.rare();
-        let word = self.word();
-        let now = self.clock.now();
-        let Sums {
-            calls,
-            failures,
-            slow,
-        } = match word.state() {
-            BreakerState::Closed | BreakerState::MetricsOnly => {
-                self.memory.sums(&self.stripes, word.generation(), now)
-            }
-            BreakerState::HalfOpen => rare.probes.ended(),
-            BreakerState::Open | BreakerState::Disabled | BreakerState::ForcedOpen => {
-                Sums::default()
-            }
-        };
-        let rejected = self
-            .stripes
-            .iter()
-            .map(|stripe| stripe.rejected.load(Ordering::Relaxed));
-        BreakerSnapshot {
-            state: word.state(),
-            since: rare.since,
-            open_until: (word.state() == BreakerState::Open).then(|| self.open_until()),
-            calls,
-            failures,
-            slow,
-            failure_rate: percent(failures, calls),
-            slow_rate: percent(slow, calls),
-            rejected: rejected.sum(),
-            opened: rare.opened,
-            generation: word.generation(),
-        }
-    }
-}
-
-impl<C: Clock> Obey for Machine<C> {
-    fn obey(&self) {
-        let mut rare = self.rare();
-        let now = self.clock.now();
-        let by_hand = rare.control.mode().state();
-        match (by_hand, self.state()) {
-            (Some(wanted), state) if wanted != state => {
-                self.go(&mut rare, wanted, now, BreakerReason::ByHand);
-            }
-            (
-                None,
-                BreakerState::Disabled | BreakerState::ForcedOpen | BreakerState::MetricsOnly,
-            ) => {
-                self.close(&mut rare, now, BreakerReason::Released);
-            }
-            _ => {}
-        }
-        drop(rare);
-        self.observers.tell();
-    }
-}
-
-impl<C> fmt::Debug for Machine<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = Word::from_bits(self.word.load(Ordering::Relaxed));
-        f.debug_struct("Breaker")
-            .field("name", &self.name)
-            .field("word", &word)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use loom::thread;
 
+use crate::clock::nanos;
 use crate::{
     BackoffConfig, Breaker, BreakerConfig, BreakerPermit, BreakerState, BreakerWindow, Clock,
     Moment, Outcome, Rejection,
@@ -12,13 +13,19 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Time does not pass, and reading it is no step.
-#[derive(Debug, Clone, Copy)]
-struct Still;
+/// Goes on by so much with each reading, if at all. Reading it is no step of the model.
+#[derive(Debug)]
+struct Ticks {
+    now: std::sync::atomic::AtomicU64,
+    step: u64,
+}
 
-impl Clock for Still {
+impl Clock for Ticks {
     fn now(&self) -> Moment {
-        Moment::from_nanos(5_000_000_000)
+        let now = self
+            .now
+            .fetch_add(self.step, std::sync::atomic::Ordering::Relaxed);
+        Moment::from_nanos(now)
     }
 }
 
@@ -28,7 +35,15 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-fn breaker(window: BreakerWindow, open: Duration) -> Breaker<Still> {
+fn breaker(window: BreakerWindow, open: Duration) -> Breaker<Ticks> {
+    ticking(window, open, Duration::ZERO)
+}
+
+fn ticking(window: BreakerWindow, open: Duration, step: Duration) -> Breaker<Ticks> {
+    let clock = Ticks {
+        now: 5_000_000_000.into(),
+        step: nanos(step),
+    };
     let config = BreakerConfig {
         window,
         failure_rate: 100.0,
@@ -37,7 +52,7 @@ fn breaker(window: BreakerWindow, open: Duration) -> Breaker<Still> {
         probes: 1,
         ..BreakerConfig::default()
     };
-    Breaker::with_clock(config, Still).unwrap()
+    Breaker::with_clock(config, clock).unwrap()
 }
 
 /// Makes two threads do something, and waits for both.
@@ -47,13 +62,13 @@ fn both(one: impl FnOnce() + 'static, other: impl FnOnce() + 'static) {
     one.join().unwrap();
 }
 
-fn failing(permit: BreakerPermit<Still>) -> impl FnOnce() {
+fn failing(permit: BreakerPermit<Ticks>) -> impl FnOnce() {
     move || permit.record(Outcome::Failure)
 }
 
-fn two_failures_at_once_open_it(window: BreakerWindow) {
+fn two_failures_at_once_open_it(window: BreakerWindow, step: Duration) {
     check(move || {
-        let breaker = breaker(window, SECOND);
+        let breaker = ticking(window, SECOND, step);
         let permits = [breaker.permit().unwrap(), breaker.permit().unwrap()];
         let [one, other] = permits.map(failing);
         both(one, other);
@@ -65,20 +80,23 @@ fn two_failures_at_once_open_it(window: BreakerWindow) {
 
 #[test]
 fn two_failures_at_once_open_it_by_count() {
-    two_failures_at_once_open_it(BreakerWindow::Calls(2));
+    two_failures_at_once_open_it(BreakerWindow::Calls(2), Duration::ZERO);
 }
 
 #[test]
 fn two_failures_at_once_open_it_by_time() {
-    two_failures_at_once_open_it(BreakerWindow::Time {
+    let window = BreakerWindow::Time {
         length: SECOND,
-        buckets: 1,
-    });
+        buckets: 4,
+    };
+    two_failures_at_once_open_it(window, Duration::ZERO);
+    // Each into a bucket of its own.
+    two_failures_at_once_open_it(window, SECOND / 4);
 }
 
 #[test]
 fn two_failures_at_once_open_it_in_a_row() {
-    two_failures_at_once_open_it(BreakerWindow::Consecutive(2));
+    two_failures_at_once_open_it(BreakerWindow::Consecutive(2), Duration::ZERO);
 }
 
 /// A call ends while the breaker is taken away from under it and comes back as new.
@@ -134,7 +152,7 @@ fn a_late_failure_leaves_no_trace_in_a_row() {
 }
 
 /// Open, and its time is over.
-fn about_to_be_half_open() -> Breaker<Still> {
+fn about_to_be_half_open() -> Breaker<Ticks> {
     let breaker = breaker(BreakerWindow::Consecutive(1), Duration::ZERO);
     breaker.permit().unwrap().record(Outcome::Failure);
     assert_eq!(breaker.state(), BreakerState::Open);
@@ -171,27 +189,39 @@ fn a_slot_that_is_given_back_is_never_lost_nor_given_twice() {
 }
 
 #[test]
-fn a_rejected_call_is_told_the_time_of_the_state_it_met() {
+fn a_probe_that_ends_late_leaves_no_trace() {
+    check(|| {
+        let breaker = about_to_be_half_open();
+        let control = breaker.control();
+        let probe = breaker.permit().unwrap();
+        both(failing(probe), move || {
+            control.force_open();
+            control.release();
+        });
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    });
+}
+
+#[test]
+fn a_rejected_call_is_told_the_time_of_a_state_that_can_be_seen() {
     check(|| {
         let breaker = breaker(BreakerWindow::Consecutive(1), SECOND);
         let control = breaker.control();
         breaker.permit().unwrap().record(Outcome::Failure);
         let asking = breaker.clone();
-        let asked = thread::spawn(move || asking.permit());
-        control.release();
+        let asked = thread::spawn(move || (asking.permit(), asking.state()));
         control.disable();
         control.release();
         let retry_after = 3 * SECOND;
-        breaker
-            .permit()
-            .unwrap()
-            .record(Outcome::Overloaded { retry_after });
-        if let Err(rejected) = asked.join().unwrap() {
-            let wait = rejected.retry_after();
-            assert!(
-                wait == Some(SECOND) || wait == Some(retry_after),
-                "{wait:?}"
-            );
+        let overloaded = Outcome::Overloaded { retry_after };
+        breaker.permit().unwrap().record(overloaded);
+        let (asked, then) = asked.join().unwrap();
+        match asked.map_err(|rejected| rejected.retry_after()) {
+            Ok(_) | Err(Some(SECOND)) => {}
+            Err(wait) => {
+                assert_eq!(wait, Some(retry_after));
+                assert_eq!(then, BreakerState::Open, "the second time");
+            }
         }
     });
 }

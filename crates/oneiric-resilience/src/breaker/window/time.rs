@@ -222,14 +222,18 @@ impl Cell {
     }
 }
 
+/// Laps by which a call can at most be late for its bucket. What seems to be later by more than that is old: laps
+/// go around.
+const HELD_UP: u32 = 1 << 16;
+
 /// What becomes of a cell, if anything.
 fn added(cell: u64, lap: u32, count: u64) -> Option<u64> {
     let (its, counted) = split(cell);
     if its == lap {
         Some(join(lap, counted.saturating_add(count)))
     } else {
-        // Later by less than half of all laps, going around.
-        (lap.wrapping_sub(its) < 1 << 31).then(|| join(lap, count))
+        let later = its.wrapping_sub(lap) < HELD_UP;
+        (!later).then(|| join(lap, count))
     }
 }
 

@@ -1,12 +1,13 @@
 //! What is promised of the breaker, P50 to P54.
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use oneiric_resilience::{
-    BackoffConfig, BackoffJitter, BreakerConfig, BreakerState, BreakerWindow, Error, Outcome,
+    BackoffConfig, BackoffJitter, Breaker, BreakerConfig, BreakerState, BreakerWindow, Clock,
+    Error, Moment, Outcome,
 };
 
 use super::{SECOND, after_failures_in_a_row, call, with_clock};
@@ -160,8 +161,36 @@ fn p52_the_error_that_trips_it_is_returned_as_itself() {
     assert!(matches!(rejected, Err(Error::Rejected(_))), "{rejected:?}");
 }
 
-/// What a call does is counted instead of timed: the clock is read as often for an empty window as for a full one,
-/// and the memory does not grow. The time itself is in the benchmarks.
+/// What can be counted of it; the time itself is in the benchmarks, what it allocates in `no_alloc`.
+#[test]
+fn p53_calls_read_the_clock_as_often_with_50_000_in_the_window_as_with_none() {
+    let readings = Arc::new(AtomicUsize::new(0));
+    let clock = Counted(Arc::clone(&readings));
+    let breaker = Breaker::with_clock(BreakerConfig::default(), clock).unwrap();
+    let cost = || {
+        let before = readings.load(Ordering::Relaxed);
+        for _ in 0..100 {
+            for _ in 0..320 {
+                breaker.call(|| Ok::<_, ()>(())).unwrap();
+            }
+            breaker.call(|| Err::<(), _>(())).unwrap_err();
+        }
+        readings.load(Ordering::Relaxed) - before
+    };
+    // The first calls of all are dated one by one.
+    cost();
+    breaker.control().metrics_only();
+    breaker.control().release();
+    let empty = cost();
+    for _ in 0..50_000 {
+        breaker.call(|| Ok::<_, ()>(())).unwrap();
+    }
+    assert!(breaker.snapshot().calls > 80_000);
+    let full = cost();
+    assert!(full <= empty, "{full} readings instead of {empty}");
+    assert!(full <= 100 * (320 / 32 + 2), "{full} readings");
+}
+
 #[test]
 fn p53_a_full_time_window_forgets_all_of_it_at_once() {
     let (breaker, clock) = with_clock(BreakerConfig::default());
@@ -173,6 +202,17 @@ fn p53_a_full_time_window_forgets_all_of_it_at_once() {
     assert_eq!(breaker.snapshot().calls, 50_001);
     clock.advance(10 * SECOND);
     assert_eq!(breaker.snapshot().calls, 0);
+}
+
+/// Stands still, and counts who looks.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Clock for Counted {
+    fn now(&self) -> Moment {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Moment::ORIGIN
+    }
 }
 
 /// There is no wall clock in it: after centuries of its own clock it does as it did at first.
