@@ -43,6 +43,10 @@ pub(crate) const ALL: &[Entry] = &[
         set_up: resilience::breaker::row,
     },
     Entry {
+        name: resilience::breaker::OPEN,
+        set_up: resilience::breaker::open_row,
+    },
+    Entry {
         name: resilience::breaker::FULL,
         set_up: resilience::breaker::full_row,
     },

@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use failsafe::CircuitBreaker as _;
-use oneiric_resilience::{Breaker, BreakerConfig, BreakerWindow, Clock, Moment, SystemClock};
+use oneiric_resilience::{
+    Breaker, BreakerConfig, BreakerWindow, Clock, Moment, Outcome, SystemClock,
+};
 use recloser::Recloser;
 
 use crate::row::{Contest, Contestant, Goal, MakeWork, Operation, Row, repeated};
 use crate::rows::control;
 
 pub(in crate::rows) const NAME: &str = "resilience-breaker";
+pub(in crate::rows) const OPEN: &str = "resilience-breaker-open";
 pub(in crate::rows) const FULL: &str = "resilience-breaker-full";
 
 const COUNT: BreakerWindow = BreakerWindow::Calls(100);
@@ -79,7 +82,7 @@ fn permits() -> Result<MakeWork, Box<dyn Error>> {
         let breaker = breaker.clone();
         move || {
             if let Ok(permit) = breaker.permit() {
-                black_box(permit).record(oneiric_resilience::Outcome::Success);
+                black_box(permit).record(Outcome::Success);
             }
         }
     }))
@@ -107,6 +110,48 @@ fn failsafe() -> Result<MakeWork, Box<dyn Error>> {
             black_box(breaker.call(|| black_box(Ok::<_, ()>(()))).is_ok());
         }
     }))
+}
+
+pub(in crate::rows) fn open_row() -> Result<Row, Box<dyn Error>> {
+    let ours = Operation::new(|| {
+        let breaker = breaker(BreakerWindow::Consecutive(1))?;
+        // For long enough.
+        let retry_after = Duration::from_secs(300);
+        breaker
+            .permit()?
+            .record(Outcome::Overloaded { retry_after });
+        Ok(repeated(move || {
+            let breaker = breaker.clone();
+            move || {
+                black_box(breaker.call(|| black_box(Ok::<_, ()>(()))).is_ok());
+            }
+        }))
+    })?;
+    let peer = Operation::new(|| {
+        let open = Recloser::custom()
+            .closed_len(1)
+            .open_wait(Duration::from_secs(300));
+        let breaker = Arc::new(open.build());
+        for _ in 0..2 {
+            black_box(breaker.call(|| Err::<(), _>(())).is_ok());
+        }
+        Ok(repeated(move || {
+            let breaker = Arc::clone(&breaker);
+            move || {
+                black_box(breaker.call(|| black_box(Ok::<_, ()>(()))).is_ok());
+            }
+        }))
+    })?;
+    Ok(Row {
+        name: OPEN,
+        title: "A call that an open breaker does not let through",
+        note: "Both look at the clock. Ours counts the call, and tells it when to come back.",
+        contest: Contest::Operations(vec![
+            control::increments()?,
+            Contestant::peer("`recloser`", peer),
+            Contestant::ours("`Breaker::call`", ours),
+        ]),
+    })
 }
 
 pub(in crate::rows) fn full_row() -> Result<Row, Box<dyn Error>> {
