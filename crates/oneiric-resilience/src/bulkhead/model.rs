@@ -9,6 +9,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::{Bulkhead, BulkheadConfig, BulkheadPermit, Enter};
 use crate::clock::ManualClock;
+use crate::error::Rejected;
 use crate::sync::{AtomicU64, Ordering};
 
 type Modelled = Bulkhead<ManualClock>;
@@ -20,9 +21,13 @@ fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 }
 
 fn bulkhead(limit: u32) -> Modelled {
+    with_waiters(limit, 2)
+}
+
+fn with_waiters(limit: u32, max_waiters: u32) -> Modelled {
     let config = BulkheadConfig {
         limit,
-        max_waiters: 2,
+        max_waiters,
         ..BulkheadConfig::default()
     };
     Bulkhead::with_clock(config, ManualClock::new()).unwrap()
@@ -50,10 +55,13 @@ impl Caller {
         }
     }
 
-    fn poll(&mut self) -> Poll<BulkheadPermit<ManualClock>> {
+    fn try_poll(&mut self) -> Poll<Result<BulkheadPermit<ManualClock>, Rejected>> {
         let waker = Waker::from(Arc::clone(&self.bell));
-        let poll = Pin::new(&mut self.enter).poll(&mut Context::from_waker(&waker));
-        poll.map(Result::unwrap)
+        Pin::new(&mut self.enter).poll(&mut Context::from_waker(&waker))
+    }
+
+    fn poll(&mut self) -> Poll<BulkheadPermit<ManualClock>> {
+        self.try_poll().map(Result::unwrap)
     }
 
     /// It was told that it is its turn, and it is.
@@ -235,6 +243,28 @@ fn a_higher_limit_lets_in_who_waits() {
             Poll::Pending => drop(caller.permit()),
         }
         drop(inside);
+        assert_whole(&bulkhead);
+    });
+}
+
+#[test]
+fn no_more_wait_than_may() {
+    check(5, || {
+        let bulkhead = with_waiters(1, 1);
+        let inside = bulkhead.try_enter_owned().unwrap();
+        let other = thread::spawn({
+            let bulkhead = bulkhead.clone();
+            move || {
+                let mut caller = Caller::new(&bulkhead);
+                let waits = caller.try_poll().is_pending();
+                waits.then_some(caller)
+            }
+        });
+        let mut caller = Caller::new(&bulkhead);
+        let waits = caller.try_poll().is_pending();
+        let other = other.join().unwrap();
+        assert_ne!(waits, other.is_some(), "one of them");
+        drop((inside, caller, other));
         assert_whole(&bulkhead);
     });
 }
