@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use oneiric_resilience::{
-    Breaker, BreakerConfig, BreakerState, BreakerWindow, BulkheadConfig, ManualClock, Policy,
-    PolicyConfig, Retry, RetryBudgetConfig, RetryConfig, TokenBucketConfig,
+    Breaker, BreakerConfig, BreakerState, BreakerWindow, Bulkhead, BulkheadConfig, ManualClock,
+    Policy, PolicyConfig, Retry, RetryBudgetConfig, RetryConfig, TokenBucketConfig,
 };
 
 fn limited() -> RetryConfig {
@@ -149,4 +149,27 @@ fn a_breaker_allocates_nothing_after_it_was_made() {
         };
         assert_eq!(measure(fall_and_rise).count_total, 0, "{window:?}");
     }
+}
+
+#[test]
+fn entering_a_bulkhead_and_being_refused_allocates_nothing() {
+    let bulkhead = Bulkhead::new(BulkheadConfig {
+        limit: 2,
+        max_waiters: 0,
+        ..BulkheadConfig::default()
+    })
+    .unwrap();
+    let visit = || {
+        let _guard = bulkhead.try_enter().unwrap();
+        let mut enter = bulkhead.enter();
+        let polled = pin!(&mut enter).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok(permit)) = polled else {
+            panic!("{polled:?}");
+        };
+        assert!(bulkhead.try_enter().is_err());
+        drop(permit);
+        drop(bulkhead.try_enter_owned().unwrap());
+    };
+    visit();
+    assert_eq!(measure(visit).count_total, 0);
 }
