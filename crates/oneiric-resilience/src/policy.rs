@@ -20,7 +20,7 @@ pub(crate) mod gates;
 mod order;
 pub(crate) mod parts;
 #[cfg(feature = "tokio")]
-mod run;
+pub(crate) mod run;
 mod snapshot;
 
 use std::fmt;
@@ -168,6 +168,12 @@ impl<K, C: Clock> Policy<K, C> {
     /// Its bulkhead, if it has one.
     pub fn bulkhead(&self) -> Option<&Bulkhead<C>> {
         self.parts.bulkhead()
+    }
+
+    /// What its clones share, and what decides what a result says.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn stages(&self) -> (&Arc<Parts<C>>, &K) {
+        (&self.parts, &self.classify)
     }
 
     /// How its parts stand.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::Deadline;
 use crate::limited::{Limit, Limited, Over};
 
 pin_project_lite::pin_project! {
@@ -27,6 +28,15 @@ impl<F> Bounded<F> {
             None => Self::Free { future },
             Some(limit) => Self::Limited {
                 limited: Limited::new(future, Limit::Within(limit)),
+            },
+        }
+    }
+
+    pub(super) const fn until(deadline: Option<Deadline>, future: F) -> Self {
+        match deadline {
+            None => Self::Free { future },
+            Some(deadline) => Self::Limited {
+                limited: Limited::new(future, Limit::Until(deadline)),
             },
         }
     }

@@ -1,11 +1,9 @@
 //! A breaker as a layer.
 
-use std::sync::Arc;
-
 use tower_layer::Layer;
 
 use super::gated::Gated;
-use super::gates::Gates;
+use crate::policy::gates::Gate;
 use crate::{Breaker, Clock, ErrIsFailure, SystemClock};
 
 /// Makes no calls while the breaker is open.
@@ -41,18 +39,15 @@ use crate::{Breaker, Clock, ErrIsFailure, SystemClock};
 /// ```
 #[derive(Debug, Clone)]
 pub struct BreakerLayer<K = ErrIsFailure, C: Clock = SystemClock> {
-    gates: Arc<Gates<C>>,
+    breaker: Breaker<C>,
     classify: K,
 }
 
 impl<C: Clock> BreakerLayer<ErrIsFailure, C> {
     /// Behind this breaker, which may stand elsewhere too. Every error is a failure.
-    pub fn new(breaker: Breaker<C>) -> Self {
+    pub const fn new(breaker: Breaker<C>) -> Self {
         Self {
-            gates: Arc::new(Gates {
-                breaker: Some(breaker),
-                ..Gates::default()
-            }),
+            breaker,
             classify: ErrIsFailure,
         }
     }
@@ -63,7 +58,7 @@ impl<K, C: Clock> BreakerLayer<K, C> {
     #[must_use]
     pub fn classify<K2>(self, classify: K2) -> BreakerLayer<K2, C> {
         BreakerLayer {
-            gates: self.gates,
+            breaker: self.breaker,
             classify,
         }
     }
@@ -73,6 +68,7 @@ impl<S, K: Clone, C: Clock> Layer<S> for BreakerLayer<K, C> {
     type Service = Gated<S, K, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Gated::new(inner, Arc::clone(&self.gates), self.classify.clone())
+        let gate = Gate::Breaker(self.breaker.clone());
+        Gated::behind(gate, inner, self.classify.clone())
     }
 }

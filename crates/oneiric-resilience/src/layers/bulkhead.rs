@@ -1,12 +1,11 @@
 //! A bulkhead as a layer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
 
 use super::gated::Gated;
-use super::gates::{Gates, Limiter};
+use crate::policy::gates::Gate;
 use crate::{Bulkhead, Clock, ErrIsFailure, SystemClock};
 
 /// Lets so many calls run at once.
@@ -86,13 +85,7 @@ impl<S, K: Clone, C: Clock> Layer<S> for BulkheadLayer<K, C> {
     type Service = Gated<S, K, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let gates = Gates {
-            bulkhead: Some(Limiter {
-                limit: self.bulkhead.clone(),
-                wait: self.wait,
-            }),
-            ..Gates::default()
-        };
-        Gated::new(inner, Arc::new(gates), self.classify.clone())
+        let gate = Gate::Bulkhead(self.bulkhead.clone(), self.wait);
+        Gated::behind(gate, inner, self.classify.clone())
     }
 }

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
-use super::gates::{Gates, Held, Turns, judge};
+use super::gates::{Turns, judge, refusal, refuse};
+use crate::policy::gates::{Gate, Gates, Held, Refused};
 use crate::{Classify, Clock, ErrIsFailure, Error, Rejected, SystemClock};
 
 /// A service behind a breaker, a bucket, a bulkhead or several of them: what
@@ -23,11 +24,16 @@ pub struct Gated<S, K = ErrIsFailure, C: Clock = SystemClock> {
     classify: K,
     turns: Turns<C>,
     /// It was ready only to refuse: the inner service was not asked. Stays until the call.
-    refused: Option<Rejected>,
+    refused: Option<Refused>,
 }
 
 impl<S, K, C: Clock> Gated<S, K, C> {
-    pub(super) fn new(inner: S, gates: Arc<Gates<C>>, classify: K) -> Self {
+    /// Behind one gate.
+    pub(super) fn behind(gate: Gate<C>, inner: S, classify: K) -> Self {
+        Self::new(inner, Arc::new(Gates::new([gate])), classify)
+    }
+
+    fn new(inner: S, gates: Arc<Gates<C>>, classify: K) -> Self {
         Self {
             inner,
             gates,
@@ -45,15 +51,6 @@ impl<S, K, C: Clock> Gated<S, K, C> {
     /// The inner service, by itself again. What was reserved is given back.
     pub fn into_inner(self) -> S {
         self.inner
-    }
-
-    /// What the call answers that was told to come only to be refused. The breaker may let calls
-    /// through again by now, but the inner service was not asked whether it is ready.
-    fn refuse(&self, told: Rejected) -> Rejected {
-        match self.gates.refusal() {
-            Some(_) => self.gates.pass(Turns::default()).err().unwrap_or(told),
-            None => told,
-        }
     }
 }
 
@@ -92,27 +89,28 @@ where
         if self.refused.is_some() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(rejected) = self.gates.refusal() {
+        if let Some(refused) = refusal(&self.gates) {
             self.turns = Turns::default();
-            self.refused = Some(rejected);
+            self.refused = Some(refused);
             return Poll::Ready(Ok(()));
         }
         if let Err(broken) = ready!(self.inner.poll_ready(cx)) {
             self.turns = Turns::default();
             return Poll::Ready(Err(broken));
         }
-        self.gates.poll(&mut self.turns, cx).map(Ok)
+        // Had or not: what is refused is for the call to say.
+        self.turns.poll(&self.gates, cx).map(|_| Ok(()))
     }
 
     fn call(&mut self, request: R) -> Self::Future {
         let turns = mem::take(&mut self.turns);
         let passed = match self.refused.take() {
-            Some(told) => Err(self.refuse(told)),
-            None => self.gates.pass(turns),
+            Some(told) => Err(refuse(&self.gates, told)),
+            None => turns.pass(&self.gates),
         };
         GatedFuture {
             state: match passed {
-                Err(rejected) => State::Refused { rejected },
+                Err(Refused { rejected, .. }) => State::Refused { rejected },
                 Ok(held) => State::Called {
                     future: self.inner.call(request),
                     held,
@@ -179,7 +177,7 @@ where
                 };
                 let (outcome, result) = judge(classify, result);
                 state.set(State::Ended);
-                holding.record(outcome);
+                holding.record(outcome, None);
                 Poll::Ready(result)
             }
             StateNow::Ended => unreachable!("not polled again after it has answered"),

@@ -1,41 +1,12 @@
-//! What a call has to pass on its way to the inner service, and what it holds while it runs.
+//! The gates of a policy as a service passes them: turns are waited for before the call and kept until
+//! it, and the call passes all gates at once, with the turns it has.
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::turn::{Turn, WaitForPermit};
-use crate::{
-    Breaker, BreakerPermit, Bulkhead, BulkheadPermit, Classify, Clock, Error, Outcome, Rejected,
-    Take, TokenBucket,
-};
-
-/// Something that is limited, and how long a service may wait for a turn: zero is not at all.
-#[derive(Debug)]
-pub(super) struct Limiter<L> {
-    pub(super) limit: L,
-    pub(super) wait: Duration,
-}
-
-/// The gates of a service, any of which may be missing.
-#[derive(Debug)]
-pub(super) struct Gates<C: Clock> {
-    pub(super) breaker: Option<Breaker<C>>,
-    pub(super) rate: Option<Limiter<TokenBucket<C>>>,
-    pub(super) bulkhead: Option<Limiter<Bulkhead<C>>>,
-    /// Which of the last two comes first.
-    pub(super) bulkhead_first: bool,
-}
-
-impl<C: Clock> Default for Gates<C> {
-    fn default() -> Self {
-        Self {
-            breaker: None,
-            rate: None,
-            bulkhead: None,
-            bulkhead_first: false,
-        }
-    }
-}
+use crate::policy::gates::{Gate, Gates, Held, Pass, Refused};
+use crate::{Breaker, BulkheadPermit, Classify, Clock, Error, Outcome, Take};
 
 /// The turns of one service's next call.
 #[derive(Debug)]
@@ -53,112 +24,87 @@ impl<C: Clock> Default for Turns<C> {
     }
 }
 
-/// What a call holds while it runs. Dropped it is given back, and nothing is counted.
-#[derive(Debug)]
-pub(super) struct Held<C: Clock> {
-    permit: Option<BulkheadPermit<C>>,
-    breaker: Option<BreakerPermit<C>>,
-}
-
-impl<C: Clock> Default for Held<C> {
-    fn default() -> Self {
-        Self {
-            permit: None,
-            breaker: None,
-        }
-    }
-}
-
-impl<C: Clock> Held<C> {
-    /// The call ended.
-    pub(super) fn record(self, outcome: Outcome) {
-        if let Some(permit) = self.permit {
-            permit.record(outcome);
-        }
-        if let Some(breaker) = self.breaker {
-            breaker.record(outcome);
-        }
-    }
-}
-
-impl<C: Clock> Gates<C> {
-    /// What the breaker would answer now, if it would let nobody through.
-    pub(super) fn refusal(&self) -> Option<Rejected> {
-        self.breaker.as_ref()?.refusal()
-    }
-
-    /// Waits for the turns that may be waited for, one after the other. A turn that is refused ends
-    /// the wait.
-    pub(super) fn poll(&self, turns: &mut Turns<C>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.bulkhead_first {
-            if ready!(self.poll_bulkhead(turns, cx)) {
-                ready!(self.poll_rate(turns, cx));
+impl<C: Clock> Turns<C> {
+    /// Waits for the turns that may be waited for, one after the other, and says whether all of them
+    /// are had. One that is refused ends the wait.
+    pub(super) fn poll(&mut self, gates: &Gates<C>, cx: &mut Context<'_>) -> Poll<bool> {
+        for gate in gates.iter().filter(|gate| !gate.wait().is_zero()) {
+            let had = match gate {
+                Gate::Breaker(_) => true,
+                Gate::Rate(bucket, wait) => {
+                    let waiting = || match *wait {
+                        Duration::MAX => bucket.take(1),
+                        wait => bucket.take_within(1, wait),
+                    };
+                    ready!(self.token.poll(cx, || bucket.try_take(1), waiting))
+                }
+                Gate::Bulkhead(bulkhead, wait) => {
+                    let waiting = || WaitForPermit::new(bulkhead.enter(), *wait);
+                    ready!(self.permit.poll(cx, || bulkhead.try_enter_owned(), waiting))
+                }
+            };
+            if !had {
+                return Poll::Ready(false);
             }
-        } else if ready!(self.poll_rate(turns, cx)) {
-            ready!(self.poll_bulkhead(turns, cx));
         }
-        Poll::Ready(())
+        Poll::Ready(true)
     }
 
-    fn poll_rate(&self, turns: &mut Turns<C>, cx: &mut Context<'_>) -> Poll<bool> {
-        let Some(Limiter { limit, wait }) = self.rate.as_ref().filter(|rate| rate.waits()) else {
-            return Poll::Ready(true);
-        };
-        turns.token.poll(
-            cx,
-            || limit.try_take(1),
-            || match *wait {
-                Duration::MAX => limit.take(1),
-                wait => limit.take_within(1, wait),
-            },
-        )
-    }
-
-    fn poll_bulkhead(&self, turns: &mut Turns<C>, cx: &mut Context<'_>) -> Poll<bool> {
-        let seats = self.bulkhead.as_ref().filter(|seats| seats.waits());
-        let Some(Limiter { limit, wait }) = seats else {
-            return Poll::Ready(true);
-        };
-        turns.permit.poll(
-            cx,
-            || limit.try_enter_owned(),
-            || WaitForPermit::new(limit.enter(), *wait),
-        )
-    }
-
-    /// Lets a call through: with the turns it has, and without waiting for those it has not.
-    pub(super) fn pass(&self, turns: Turns<C>) -> Result<Held<C>, Rejected> {
-        let breaker = self.breaker.as_ref().map(Breaker::permit).transpose()?;
-        let Turns { token, permit } = turns;
-        let take = || match &self.rate {
-            Some(rate) => token.take(|| rate.limit.try_take(1)),
-            None => Ok(()),
-        };
-        let enter = || match &self.bulkhead {
-            Some(seats) => permit.take(|| seats.limit.try_enter_owned()).map(Some),
-            None => Ok(None),
-        };
-        let permit = if self.bulkhead_first {
-            let permit = enter()?;
-            take()?;
-            permit
-        } else {
-            take()?;
-            enter()?
-        };
-        Ok(Held { permit, breaker })
+    /// Lets a call through, without waiting for turns that it has not; it passes all gates or none.
+    #[inline]
+    pub(super) fn pass(self, gates: &Gates<C>) -> Result<Held<C>, Refused> {
+        let Self {
+            mut token,
+            mut permit,
+        } = self;
+        let mut held = Held::default();
+        for gate in gates.iter() {
+            let passed = match gate {
+                Gate::Breaker(_) => gate.try_pass(),
+                Gate::Rate(bucket, _) => {
+                    let taken = token.take(|| bucket.try_take(1));
+                    taken.map(|()| Pass::Rate)
+                }
+                Gate::Bulkhead(bulkhead, _) => {
+                    let entered = permit.take(|| bulkhead.try_enter_owned());
+                    entered.map(Pass::Bulkhead)
+                }
+            };
+            let stage = gate.stage();
+            held.push(passed.map_err(|rejected| Refused { stage, rejected })?);
+        }
+        Ok(held)
     }
 }
 
-impl<L> Limiter<L> {
-    fn waits(&self) -> bool {
-        !self.wait.is_zero()
+fn breaker<C: Clock>(gates: &Gates<C>) -> Option<&Breaker<C>> {
+    gates.iter().find_map(|gate| match gate {
+        Gate::Breaker(breaker) => Some(breaker),
+        Gate::Rate(..) | Gate::Bulkhead(..) => None,
+    })
+}
+
+/// What the breaker among them would answer now, if it would let nobody through.
+#[inline]
+pub(super) fn refusal<C: Clock>(gates: &Gates<C>) -> Option<Refused> {
+    let rejected = breaker(gates)?.refusal()?;
+    let stage = crate::Stage::Breaker;
+    Some(Refused { stage, rejected })
+}
+
+/// What a call answers that was told to come only to be refused. The breaker may let calls through
+/// again by now, but the inner service was not asked whether it is ready.
+pub(super) fn refuse<C: Clock>(gates: &Gates<C>, told: Refused) -> Refused {
+    let asked = breaker(gates).filter(|breaker| breaker.refusal().is_some());
+    let rejected = asked.and_then(|breaker| breaker.permit().err());
+    Refused {
+        rejected: rejected.unwrap_or(told.rejected),
+        ..told
     }
 }
 
-/// What the end of a call says to those it had to pass. What a layer further inside said says
-/// nothing about the called one, and neither does the caller's own deadline; that it took too long
-/// does.
+/// What the end of a call says to those it had to pass. What a layer further inside said says nothing
+/// about the called one, and neither does the caller's own deadline; that it took too long does.
 pub(super) fn judge<T, E>(
     classify: &impl Classify<T, E>,
     result: Result<T, Error<E>>,

@@ -1,12 +1,11 @@
 //! A token bucket as a layer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
 
 use super::gated::Gated;
-use super::gates::{Gates, Limiter};
+use crate::policy::gates::Gate;
 use crate::{Clock, ErrIsFailure, SystemClock, TokenBucket};
 
 /// Lets so many calls a second through: each takes one token.
@@ -75,13 +74,7 @@ impl<S, C: Clock> Layer<S> for RateLayer<C> {
     type Service = Gated<S, ErrIsFailure, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let gates = Gates {
-            rate: Some(Limiter {
-                limit: self.bucket.clone(),
-                wait: self.wait,
-            }),
-            ..Gates::default()
-        };
-        Gated::new(inner, Arc::new(gates), ErrIsFailure)
+        let gate = Gate::Rate(self.bucket.clone(), self.wait);
+        Gated::behind(gate, inner, ErrIsFailure)
     }
 }

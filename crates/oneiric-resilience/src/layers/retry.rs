@@ -1,13 +1,13 @@
 //! A retry as a layer.
 
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::next::Next;
 use super::retrying::RetryFuture;
 use crate::{Classify, ErrIsFailure, Error, NoHook, Retry, RetryHook};
 
@@ -189,9 +189,11 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        // The one that was asked whether it is ready makes the call; a clone takes its place.
-        let next = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, next);
-        RetryFuture::new(ready, Arc::clone(&self.rule), request)
+        // The one that was asked whether it is ready makes the call. A clone goes along for another
+        // attempt, if there may be one.
+        let spare = self.rule.copy(&request, 1);
+        let service = spare.is_some().then(|| self.inner.clone());
+        let next = Next { spare, service };
+        RetryFuture::new(self.inner.call(request), next, Arc::clone(&self.rule))
     }
 }

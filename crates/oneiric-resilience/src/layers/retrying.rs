@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::bounded::Bounded;
 use super::gates::judge;
+use super::next::{NEXT, Next};
 use super::retry::{CopyRequest, Rule};
 use crate::limited::Over;
 use crate::retry::Attempts;
@@ -31,16 +32,14 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<S: Service<R>, R, K, H, D: CopyRequest<R>> RetryFuture<S, R, K, H, D> {
-    /// Begins with a service that is ready.
-    pub(super) fn new(mut service: S, rule: Arc<Rule<K, H, D>>, request: R) -> Self {
+impl<S: Service<R>, R, K, H, D> RetryFuture<S, R, K, H, D> {
+    /// The first attempt is this call.
+    pub(super) fn new(call: S::Future, next: Next<S, R>, rule: Arc<Rule<K, H, D>>) -> Self {
         let limits = *rule.retry.config();
-        let spare = rule.copy(&request, 1);
-        let call = Bounded::new(limits.attempt_limit, service.call(request));
+        let call = Bounded::new(limits.attempt_limit, call);
         let run = Run {
             step: Step::Calling { call },
-            service,
-            spare,
+            next,
             attempts: rule.retry.attempts(Moment::ORIGIN),
             time: Time::Unknown,
             rule,
@@ -79,9 +78,7 @@ pin_project_lite::pin_project! {
     {
         #[pin]
         step: Step<S::Future>,
-        service: S,
-        // What the next attempt is made with.
-        spare: Option<R>,
+        next: Next<S, R>,
         attempts: Attempts<'static>,
         time: Time,
         rule: Arc<Rule<K, H, D>>,
@@ -196,7 +193,8 @@ where
                     return Poll::Pending;
                 }
                 StepNow::Readying => {
-                    ready!(this.service.poll_ready(cx))?;
+                    let service = this.next.service.as_mut().expect(NEXT);
+                    ready!(service.poll_ready(cx))?;
                     self.as_mut().begin();
                 }
             }
@@ -225,7 +223,7 @@ where
         } else {
             // Without a request there is no other attempt, however many there might be.
             let may_follow = this.attempts.ended_attempts() + 1 < retry.config().attempts;
-            let says = match this.spare {
+            let says = match this.next.spare {
                 None if may_follow && outcome.may_retry() => Outcome::Permanent,
                 _ => outcome,
             };
@@ -248,13 +246,12 @@ where
     fn begin(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.attempts.begin();
-        let request = this
-            .spare
-            .take()
-            .expect("no wait is begun without a request");
-        *this.spare = this.rule.copy(&request, this.attempts.ended_attempts() + 1);
+        let Next { spare, service } = this.next;
+        let request = spare.take().expect(NEXT);
+        *spare = this.rule.copy(&request, this.attempts.ended_attempts() + 1);
         let limit = this.rule.retry.config().attempt_limit;
-        let call = Bounded::new(limit, this.service.call(request));
+        let call = service.as_mut().expect(NEXT).call(request);
+        let call = Bounded::new(limit, call);
         this.step.set(Step::Calling { call });
     }
 }

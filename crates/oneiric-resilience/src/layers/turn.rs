@@ -2,13 +2,14 @@
 //! bulkhead differ in what is had, and in nothing else.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Sleep, sleep_until};
 
-use crate::{BulkheadPermit, Clock, Enter, Rejected, Rejection};
+use crate::{BulkheadPermit, Clock, Deadline, Enter, Rejected, Rejection};
 
 /// `W` waits for an `H`.
 #[derive(Debug, Default)]
@@ -49,8 +50,11 @@ where
     }
 
     /// What was had, or what can be had without waiting.
-    pub(super) fn take(self, try_now: impl FnOnce() -> Result<H, Rejected>) -> Result<H, Rejected> {
-        match self {
+    pub(super) fn take(
+        &mut self,
+        try_now: impl FnOnce() -> Result<H, Rejected>,
+    ) -> Result<H, Rejected> {
+        match mem::take(self) {
             Self::Had(had) => Ok(had),
             Self::None => try_now(),
             Self::Waiting(waiting) => {
@@ -66,18 +70,18 @@ where
 /// Waits for a permit of a bulkhead, for so long at most.
 pub(super) struct WaitForPermit<C: Clock> {
     enter: Enter<C>,
+    until: Option<Deadline>,
     /// Made when it first has to wait, if there is a limit.
     timer: Option<Pin<Box<Sleep>>>,
-    limit: Duration,
 }
 
 impl<C: Clock> WaitForPermit<C> {
-    /// A limit beyond any timer is none.
-    pub(super) const fn new(enter: Enter<C>, limit: Duration) -> Self {
+    /// From now on. The longest limit that there is is none.
+    pub(super) fn new(enter: Enter<C>, limit: Duration) -> Self {
         Self {
             enter,
+            until: (limit != Duration::MAX).then(|| Deadline::within(limit)),
             timer: None,
-            limit,
         }
     }
 }
@@ -87,15 +91,19 @@ impl<C: Clock> Future for WaitForPermit<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Poll::Ready(entered) = Pin::new(&mut this.enter).poll(cx) {
-            return Poll::Ready(entered);
+        {
+            // A bulkhead that sheds looks at it: who would have to wait for longer need not begin.
+            let _entered = this.until.map(|until| until.or_earlier().enter());
+            if let Poll::Ready(entered) = Pin::new(&mut this.enter).poll(cx) {
+                return Poll::Ready(entered);
+            }
         }
-        if this.limit == Duration::MAX {
+        let Some(until) = this.until else {
             return Poll::Pending;
-        }
+        };
         let timer = this
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.limit)));
+            .get_or_insert_with(|| Box::pin(sleep_until(until.instant())));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(Rejected::new(Rejection::DeadlineTooNear, None)))
     }
@@ -105,7 +113,7 @@ impl<C: Clock> fmt::Debug for WaitForPermit<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WaitForPermit")
             .field("enter", &self.enter)
-            .field("limit", &self.limit)
+            .field("until", &self.until)
             .finish_non_exhaustive()
     }
 }

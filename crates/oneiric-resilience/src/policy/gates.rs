@@ -43,7 +43,7 @@ impl<C: Clock> Gate<C> {
     }
 
     #[inline]
-    fn try_pass(&self) -> Result<Pass<C>, Rejected> {
+    pub(crate) fn try_pass(&self) -> Result<Pass<C>, Rejected> {
         match self {
             Self::Breaker(breaker) => breaker.permit().map(Pass::Breaker),
             Self::Rate(bucket, _) => bucket.try_take(1).map(|()| Pass::Rate),
@@ -129,7 +129,7 @@ impl<C: Clock> Default for Held<C> {
 impl<C: Clock> Held<C> {
     /// There is a place for each, as there are no more gates than places.
     #[inline]
-    fn push(&mut self, pass: Pass<C>) {
+    pub(crate) fn push(&mut self, pass: Pass<C>) {
         if let Some(place) = self.passes.iter_mut().find(|place| place.is_none()) {
             *place = Some(pass);
         }

@@ -16,7 +16,7 @@ use crate::limited::{Limit, Limited, Over};
 use crate::{Classify, Clock, Deadline, Error, Moment, Outcome, TokioClock};
 
 /// The end of an attempt: what the caller is told, and what it says of the called one.
-type Ended<T, E> = (Result<T, Error<E>>, Outcome);
+pub(crate) type Ended<T, E> = (Result<T, Error<E>>, Outcome);
 
 impl<K, C: Clock> Policy<K, C> {
     /// Makes a call, as the policy says. Each attempt is a future of its own, made by `call`.
@@ -151,7 +151,7 @@ impl<K, C: Clock> Policy<K, C> {
 
 /// Why an attempt was cut off.
 #[derive(Debug, Clone, Copy)]
-enum Cut {
+pub(crate) enum Cut {
     /// It took longer than one may.
     Attempt(Duration),
     /// The policy's time was over while it ran.
@@ -169,7 +169,7 @@ impl Cut {
     /// the whole policy is only where attempts have none of their own: else nothing would ever tell that
     /// the called one hangs. A caller's own deadline says nothing of anybody else.
     #[cold]
-    fn told<T, E, C: Clock>(self, parts: &Parts<C>) -> Ended<T, E> {
+    pub(crate) fn told<T, E, C: Clock>(self, parts: &Parts<C>) -> Ended<T, E> {
         let (event, error, outcome) = match self {
             Self::Attempt(limit) => (
                 PolicyEvent::TimedOut { limit },
@@ -193,7 +193,10 @@ impl Cut {
 }
 
 /// Which of the limits of an attempt that begins now is over first, if there is any.
-fn first(limit: Option<Duration>, by: Option<Deadline>) -> Result<Option<(Deadline, Cut)>, Cut> {
+pub(crate) fn first(
+    limit: Option<Duration>,
+    by: Option<Deadline>,
+) -> Result<Option<(Deadline, Cut)>, Cut> {
     if limit.is_none() && by.is_none() {
         return Ok(None);
     }

@@ -2,6 +2,7 @@
 
 mod gates;
 mod mock;
+mod policy;
 mod readiness;
 mod retries;
 mod stacks;

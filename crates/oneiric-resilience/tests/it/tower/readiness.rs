@@ -189,7 +189,7 @@ where
     assert!(world.tokens.try_take(CAPACITY).is_ok());
 }
 
-fn paused() -> tokio::runtime::Runtime {
+pub(super) fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -1,0 +1,364 @@
+//! One call through a policy: its attempts, one after the other. As in [`Policy::call`], each step is
+//! bounded by itself, so that what is held when time is over is still there to be told whose fault
+//! that was.
+
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::{Sleep, sleep};
+use tower_service::Service;
+
+use super::bounded::Bounded;
+use super::gates::{refusal, refuse};
+use super::next::{NEXT, Next};
+use super::policy::Rule;
+use super::retry::{CloneRequest, CopyRequest};
+use crate::limited::Over;
+use crate::policy::gates::{Entering, Held, Refused};
+use crate::policy::run::{Cut, Ended, first};
+use crate::{
+    Attempts, Classify, Clock, Deadline, ErrIsFailure, Error, Moment, Outcome, SystemClock,
+    TokioClock,
+};
+
+pin_project_lite::pin_project! {
+    /// The response of a [`WithPolicy`](super::WithPolicy) service. Dropped, it drops the attempt
+    /// that runs or leaves the queue it waits in, and gives back what it holds; nobody counts it.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct PolicyFuture<S, R, K = ErrIsFailure, C: Clock = SystemClock, D = CloneRequest>
+    where
+        S: Service<R>,
+    {
+        #[pin]
+        step: Step<S::Future, S, R, C>,
+        outer: Held<C>,
+        next: Next<S, R>,
+        // Where there is a retry, from the first poll on.
+        attempts: Option<Attempts<'static>>,
+        // Until when all must be over.
+        by: Option<Deadline>,
+        clock: Option<TokioClock>,
+        rule: Arc<Rule<K, C, D>>,
+    }
+}
+
+/// The first attempt: made, or not let through.
+pub(super) enum First<F, C: Clock> {
+    Made(F, Held<C>),
+    Refused(Refused),
+}
+
+pin_project_lite::pin_project! {
+    #[project = StepNow]
+    enum Step<F, S, R, C: Clock> {
+        // Not let through: the whole call, or an attempt.
+        RefusedCall { refused: Refused },
+        RefusedAttempt { refused: Refused },
+        // Its time was over before it began.
+        TooLate { cut: Cut },
+        Calling {
+            // Goes before what it holds.
+            #[pin]
+            call: Bounded<F>,
+            cut: Option<Cut>,
+            held: Held<C>,
+            began: Option<Moment>,
+        },
+        Waiting {
+            #[pin]
+            timer: Sleep,
+        },
+        // A timer would make a millisecond of no wait at all; but others must have their turn.
+        Yielding,
+        // For the service of the next attempt.
+        Readying {
+            #[pin]
+            ready: Bounded<Ready<S, R>>,
+        },
+        // For the turns of the next attempt.
+        Entering {
+            #[pin]
+            entering: Entering<C>,
+        },
+        Ended,
+    }
+}
+
+impl<S, R, K, C, D> PolicyFuture<S, R, K, C, D>
+where
+    S: Service<R>,
+    C: Clock,
+{
+    /// A call that was not let through.
+    pub(super) fn refused(refused: Refused, rule: Arc<Rule<K, C, D>>) -> Self {
+        Self {
+            step: Step::RefusedCall { refused },
+            outer: Held::default(),
+            next: Next {
+                spare: None,
+                service: None,
+            },
+            attempts: None,
+            by: None,
+            clock: None,
+            rule,
+        }
+    }
+
+    /// A call that was let through, and its first attempt.
+    pub(super) fn new(
+        made: First<S::Future, C>,
+        outer: Held<C>,
+        next: Next<S, R>,
+        rule: Arc<Rule<K, C, D>>,
+    ) -> Self {
+        let (parts, _) = rule.policy.stages();
+        let total = parts
+            .retry
+            .as_ref()
+            .and_then(|retry| retry.config().total_limit);
+        let by = parts.deadline.into_iter().chain(total).min();
+        let by = by.map(Deadline::within);
+        Self {
+            step: match made {
+                First::Refused(refused) => Step::RefusedAttempt { refused },
+                First::Made(call, held) => rule.begin(|| call, held, by),
+            },
+            outer,
+            next,
+            attempts: parts
+                .retry
+                .as_ref()
+                .map(|retry| retry.attempts(Moment::ORIGIN)),
+            by,
+            clock: None,
+            rule,
+        }
+    }
+}
+
+impl<K, C: Clock, D> Rule<K, C, D> {
+    /// An attempt that was let through, if it is not too late.
+    fn begin<F, S, R>(
+        &self,
+        call: impl FnOnce() -> F,
+        held: Held<C>,
+        by: Option<Deadline>,
+    ) -> Step<F, S, R, C> {
+        let (parts, _) = self.policy.stages();
+        let (until, cut) = match first(parts.attempt_limit, by) {
+            Ok(limit) => limit.unzip(),
+            Err(cut) => return Step::TooLate { cut },
+        };
+        Step::Calling {
+            call: Bounded::until(until, call()),
+            cut,
+            held,
+            began: parts.time_attempts.then(|| parts.clock.now()),
+        }
+    }
+}
+
+impl<S, R, K, C, D> Future for PolicyFuture<S, R, K, C, D>
+where
+    S: Service<R>,
+    K: Classify<S::Response, S::Error>,
+    C: Clock,
+    D: CopyRequest<R>,
+{
+    type Output = Result<S::Response, Error<S::Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut this = self.as_mut().project();
+            let (parts, classify) = this.rule.policy.stages();
+            let (result, outcome) = match this.step.as_mut().project() {
+                StepNow::RefusedCall { refused } => {
+                    let error = parts.refused(*refused);
+                    this.step.set(Step::Ended);
+                    return Poll::Ready(Err(error));
+                }
+                StepNow::RefusedAttempt { refused } => {
+                    (Err(parts.refused(*refused)), Outcome::Ignored)
+                }
+                StepNow::TooLate { cut } => cut.told(parts),
+                StepNow::Calling {
+                    call,
+                    cut,
+                    held,
+                    began,
+                } => {
+                    // Here if the call panics, so that it is seen as one.
+                    let holding = mem::take(held);
+                    let Poll::Ready(ended) = call.poll(cx) else {
+                        *held = holding;
+                        return Poll::Pending;
+                    };
+                    let began = began.take();
+                    let ended: Ended<_, _> = match (ended, cut.take()) {
+                        (Ok(result), _) => {
+                            let outcome = classify.classify(&result);
+                            (result.map_err(Error::Inner), outcome)
+                        }
+                        (Err(Over::Own), Some(cut)) => cut.told(parts),
+                        (Err(_), _) => Cut::Around.told(parts),
+                    };
+                    // The attempt is gone before its permits are free again.
+                    this.step.set(Step::Yielding);
+                    let took = began.map(|began| parts.clock.now().since(began));
+                    holding.record(ended.1, took);
+                    ended
+                }
+                StepNow::Waiting { timer } => {
+                    ready!(timer.poll(cx));
+                    self.as_mut().awaken();
+                    continue;
+                }
+                StepNow::Yielding => {
+                    self.as_mut().awaken();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                StepNow::Readying { ready } => match ready!(ready.poll(cx)) {
+                    Ok(Ok(service)) => {
+                        this.next.service = Some(service);
+                        let entering = Entering::new(*this.by);
+                        this.step.set(Step::Entering { entering });
+                        continue;
+                    }
+                    // Of no use any more; but nobody was called.
+                    Ok(Err(broken)) => (Err(Error::Inner(broken)), Outcome::Ignored),
+                    Err(Over::Own) => Cut::TooLate.told(parts),
+                    Err(Over::Around) => Cut::Around.told(parts),
+                },
+                StepNow::Entering { entering } => {
+                    match ready!(entering.poll_enter(&parts.inner, cx)) {
+                        Ok(held) => {
+                            self.as_mut().again(held);
+                            continue;
+                        }
+                        Err(refused) => (Err(parts.refused(refused)), Outcome::Ignored),
+                    }
+                }
+                StepNow::Ended => unreachable!("not polled again after it has answered"),
+            };
+            if let Some(result) = self.as_mut().ended(result, outcome) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+}
+
+impl<S, R, K, C, D> PolicyFuture<S, R, K, C, D>
+where
+    S: Service<R>,
+    K: Classify<S::Response, S::Error>,
+    C: Clock,
+    D: CopyRequest<R>,
+{
+    /// An attempt has ended. Gives its result back, if there is no other attempt to wait for.
+    fn ended(
+        self: Pin<&mut Self>,
+        result: Result<S::Response, Error<S::Error>>,
+        outcome: Outcome,
+    ) -> Option<Result<S::Response, Error<S::Error>>> {
+        let mut this = self.project();
+        let (parts, _) = this.rule.policy.stages();
+        let wait = this.attempts.as_mut().and_then(|attempts| {
+            let end = this.by.iter().copied().chain(Deadline::current()).min();
+            if let (None, Some(end)) = (&this.clock, end) {
+                let clock = this.clock.insert(TokioClock::new());
+                attempts.end_by(clock.now().after(end.remaining()));
+            }
+            let now = this.clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
+            let told = parts.to_retry(&result, outcome);
+            // Without a request there is no other attempt, however many there might be.
+            let limit = parts
+                .retry
+                .as_ref()
+                .map_or(1, |retry| retry.config().attempts);
+            let may_follow = attempts.ended_attempts() + 1 < limit;
+            let told = match this.next.spare {
+                None if may_follow && told.may_retry() => Outcome::Permanent,
+                _ => told,
+            };
+            parts.next(attempts, now, told)
+        });
+        let Some(wait) = wait else {
+            this.step.set(Step::Ended);
+            mem::take(this.outer).record(outcome, None);
+            return Some(result);
+        };
+        this.step.set(match wait.is_zero() {
+            true => Step::Yielding,
+            false => Step::Waiting { timer: sleep(wait) },
+        });
+        None
+    }
+
+    /// The wait between attempts is over. A breaker that is open needs no service that is ready.
+    fn awaken(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let (parts, _) = this.rule.policy.stages();
+        let step = match refusal(&parts.inner) {
+            Some(told) => Step::RefusedAttempt {
+                refused: refuse(&parts.inner, told),
+            },
+            None => {
+                let service = this.next.service.take().expect(NEXT);
+                let ready = Ready {
+                    service: Some(service),
+                    request: std::marker::PhantomData,
+                };
+                let ready = Bounded::until(*this.by, ready);
+                Step::Readying { ready }
+            }
+        };
+        this.step.set(step);
+    }
+
+    /// The next attempt, by a service that is ready.
+    fn again(self: Pin<&mut Self>, held: Held<C>) {
+        let mut this = self.project();
+        let attempts = this.attempts.as_mut().expect(NEXT);
+        attempts.begin();
+        let Next { spare, service } = this.next;
+        let request = spare.take().expect(NEXT);
+        *spare = this.rule.copy(&request, attempts.ended_attempts() + 1);
+        let service = service.as_mut().expect(NEXT);
+        let call = || service.call(request);
+        this.step.set(this.rule.begin(call, held, *this.by));
+    }
+}
+
+impl<S, R, K, C, D> fmt::Debug for PolicyFuture<S, R, K, C, D>
+where
+    S: Service<R>,
+    C: Clock,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyFuture").finish_non_exhaustive()
+    }
+}
+
+/// Waits until a service is ready, and gives it back.
+struct Ready<S, R> {
+    service: Option<S>,
+    request: std::marker::PhantomData<fn(R)>,
+}
+
+impl<S, R> Unpin for Ready<S, R> {}
+
+impl<S: Service<R>, R> Future for Ready<S, R> {
+    type Output = Result<S, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let service = &mut self.get_mut().service;
+        let ready = service.as_mut().expect("not polled again once it is ready");
+        ready!(ready.poll_ready(cx))?;
+        Poll::Ready(Ok(service.take().expect("it was there just now")))
+    }
+}

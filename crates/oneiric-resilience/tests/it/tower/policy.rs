@@ -1,0 +1,443 @@
+//! A whole policy as a layer: the same as [`Policy::call`] makes of it, and the turns besides.
+
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use oneiric_resilience::layers::PolicyLayer;
+use oneiric_resilience::{
+    BackoffConfig, BreakerConfig, BreakerState, BreakerWindow, BulkheadConfig, Deadline,
+    ErrIsFailure, Error, Outcome, Policy, PolicyConfig, PolicyEvent, Rejection, RetryBudgetConfig,
+    RetryConfig, Stage, TokenBucketConfig, TokioClock,
+};
+use proptest::prelude::*;
+use tokio::time::{Instant, advance};
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+use super::mock::{Answer, Fault, Mock, ask, poll, ready};
+use super::readiness::paused;
+
+const SECOND: Duration = Duration::from_secs(1);
+type Told = Arc<Mutex<Vec<PolicyEvent>>>;
+
+fn policy(config: PolicyConfig) -> (Policy<ErrIsFailure, TokioClock>, Told) {
+    let told = Told::default();
+    let events = Arc::clone(&told);
+    let policy = Policy::builder_with_clock(config, TokioClock::new())
+        .observer(move |event: &PolicyEvent| events.lock().unwrap().push(*event))
+        .build();
+    (policy.unwrap(), told)
+}
+
+fn retry(attempts: u32) -> RetryConfig {
+    RetryConfig {
+        attempts,
+        backoff: BackoffConfig::constant(SECOND),
+        ..RetryConfig::default()
+    }
+}
+
+fn breaker(failures: u32) -> BreakerConfig {
+    BreakerConfig {
+        window: BreakerWindow::Consecutive(failures),
+        open: BackoffConfig::constant(3 * SECOND),
+        probes: 1,
+        ..BreakerConfig::default()
+    }
+}
+
+fn rate(capacity: u32) -> TokenBucketConfig {
+    TokenBucketConfig {
+        capacity,
+        refill_per_sec: 0.5,
+        max_waiters: 10,
+    }
+}
+
+fn bulkhead(limit: u32) -> BulkheadConfig {
+    BulkheadConfig {
+        limit,
+        max_waiters: 10,
+        ..BulkheadConfig::default()
+    }
+}
+
+/// Every stage, or most of them; gates on both sides of the retry.
+fn any_config() -> impl Strategy<Value = PolicyConfig> {
+    use Stage::{Breaker, Bulkhead, Rate, Retry};
+    // A bucket outside of a breaker is left out: there a call that is refused by an open breaker has
+    // taken a token, and here it has not.
+    let orders = prop::sample::select(vec![
+        [Retry, Breaker, Rate, Bulkhead],
+        [Retry, Bulkhead, Breaker, Rate],
+        [Breaker, Retry, Rate, Bulkhead],
+        [Breaker, Rate, Retry, Bulkhead],
+        [Bulkhead, Retry, Breaker, Rate],
+        [Breaker, Rate, Bulkhead, Retry],
+    ]);
+    let limits = (
+        proptest::option::of(3_500..9_000_u64),
+        proptest::option::of(300..2_000_u64),
+        proptest::option::of(1_000..6_000_u64),
+        proptest::option::of(0..3_u32),
+    );
+    let gates = (1..4_u32, 1..4_u32, 1..3_u32, any::<bool>());
+    (orders, limits, gates).prop_map(|(order, limits, gates)| {
+        let ms = |ms: Option<u64>| ms.map(Duration::from_millis);
+        let (deadline, attempt, total, budget) = limits;
+        let (attempts, failures, capacity, retry_rejected) = gates;
+        let mut all = vec![];
+        all.extend(deadline.map(|_| Stage::Deadline));
+        all.extend(order);
+        all.extend(attempt.map(|_| Stage::Attempt));
+        PolicyConfig {
+            deadline: ms(deadline),
+            attempt_limit: ms(attempt),
+            retry: Some(RetryConfig {
+                total_limit: ms(total),
+                budget: budget.map(|capacity| RetryBudgetConfig {
+                    capacity: capacity.max(1),
+                    ratio: 0.5,
+                    min_per_sec: 0.0,
+                }),
+                ..retry(attempts)
+            }),
+            retry_rejected,
+            breaker: Some(breaker(failures)),
+            rate: Some(rate(capacity)),
+            bulkhead: Some(bulkhead(1)),
+            order: Some(all),
+            ..PolicyConfig::default()
+        }
+    })
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        3 => Just(Answer::Good),
+        3 => Just(Answer::Bad),
+        1 => Just(Answer::Hangs),
+        2 => (1..2_500_u64).prop_map(|ms| Answer::After(Duration::from_millis(ms))),
+    ]
+}
+
+/// A pause before a call, and how long its caller has.
+type Call = (u64, Option<u64>);
+
+async fn play(
+    config: &PolicyConfig,
+    answers: &[Answer],
+    calls: &[Call],
+    as_layer: bool,
+) -> Vec<String> {
+    let (policy, told) = policy(config.clone());
+    let mock = Mock::new().answering(answers.iter().copied());
+    let service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(policy.clone()))
+        .service(mock.clone());
+    let mut seen = vec![];
+    for &(pause, limit) in calls {
+        advance(Duration::from_millis(pause)).await;
+        let began = Instant::now();
+        // Without one of its own a call that hangs would never end.
+        let by = Deadline::within(Duration::from_millis(limit.unwrap_or(60_000)));
+        let answer = match as_layer {
+            true => by.scope(service.clone().oneshot(7)).await,
+            false => by.scope(policy.call(|| mock.clone().oneshot(7))).await,
+        };
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        let (calls, running) = (mock.calls().len(), mock.running());
+        let snapshot = policy.snapshot();
+        let took = began.elapsed();
+        seen.push(format!(
+            "{answer:?} in {took:?}, {calls} calls, {running} run; {told:?}; {:?}, {:?}, {:?}, {:?}",
+            snapshot.breaker, snapshot.bulkhead, snapshot.rate, snapshot.retry_tokens,
+        ));
+    }
+    assert_eq!(mock.violations(), 0);
+    seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_policy_is_the_same_as_a_layer(
+        config in any_config(),
+        answers in proptest::collection::vec(any_answer(), 0..20),
+        calls in proptest::collection::vec(
+            (0..4_000_u64, proptest::option::weighted(0.2, 100..4_000_u64)),
+            1..8,
+        ),
+    ) {
+        let layer = paused().block_on(play(&config, &answers, &calls, true));
+        let policy = paused().block_on(play(&config, &answers, &calls, false));
+        prop_assert_eq!(layer, policy);
+    }
+}
+
+fn all() -> PolicyConfig {
+    PolicyConfig {
+        deadline: Some(60 * SECOND),
+        retry: Some(retry(3)),
+        breaker: Some(breaker(3)),
+        rate: Some(rate(9)),
+        rate_wait: 9 * SECOND,
+        bulkhead: Some(bulkhead(1)),
+        bulkhead_wait: 9 * SECOND,
+        attempt_limit: Some(SECOND),
+        ..PolicyConfig::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_are_waited_for_before_the_call_on_both_sides_of_the_retry() {
+    let inside = vec![
+        Stage::Deadline,
+        Stage::Retry,
+        Stage::Breaker,
+        Stage::Rate,
+        Stage::Bulkhead,
+        Stage::Attempt,
+    ];
+    let mut outside = inside.clone();
+    outside.swap(1, 4);
+    for order in [inside, outside] {
+        let (policy, _) = policy(PolicyConfig {
+            order: Some(order),
+            ..all()
+        });
+        let seats = policy.bulkhead().unwrap().clone();
+        let tokens = policy.rate().unwrap().clone();
+        let mock = Mock::new();
+        let mut service = ServiceBuilder::new()
+            .layer(PolicyLayer::new(policy))
+            .service(mock.clone());
+        // The inner service first, and then both turns, once.
+        mock.set_ready(false);
+        assert_eq!(ask(&mut service), Poll::Pending);
+        assert_eq!((seats.in_flight(), tokens.available()), (0, 9));
+        mock.set_ready(true);
+        for _ in 0..3 {
+            assert_eq!(ask(&mut service), Poll::Ready(Ok(())));
+        }
+        assert_eq!((seats.in_flight(), tokens.available()), (1, 8));
+        let mut clone = service.clone();
+        assert_eq!(ask(&mut clone), Poll::Pending);
+        assert_eq!(seats.waiting(), 1);
+        assert_eq!(service.call(1).await, Ok(1));
+        assert_eq!(ask(&mut clone), Poll::Ready(Ok(())));
+        drop(clone);
+        assert_eq!((seats.in_flight(), seats.waiting()), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_does_not_come_in_time_is_an_answer() {
+    let (policy, told) = policy(PolicyConfig {
+        retry: None,
+        ..all()
+    });
+    let seats = policy.bulkhead().unwrap().clone();
+    let service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(policy))
+        .service(Mock::new());
+    let held = seats.try_enter().unwrap();
+    let began = Instant::now();
+    let rejected = service.clone().oneshot(1).await.unwrap_err();
+    assert_eq!(rejected.code(), Some(Rejection::DeadlineTooNear.code()));
+    assert_eq!(began.elapsed(), 9 * SECOND);
+    assert_eq!(seats.waiting(), 0);
+    let stage = |event: &PolicyEvent| match event {
+        PolicyEvent::Rejected { stage, .. } => Some(*stage),
+        _ => None,
+    };
+    let stages: Vec<_> = told.lock().unwrap().iter().map(stage).collect();
+    assert_eq!(stages, [Some(Stage::Bulkhead)]);
+    drop(held);
+    assert_eq!(service.oneshot(2).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_asks_nobody_whichever_side_of_the_retry_it_is_on() {
+    let order = |order: [Stage; 3]| PolicyConfig {
+        retry: Some(retry(1)),
+        breaker: Some(breaker(1)),
+        bulkhead: Some(bulkhead(1)),
+        bulkhead_wait: SECOND,
+        order: Some(order.to_vec()),
+        ..PolicyConfig::default()
+    };
+    for config in [
+        order([Stage::Retry, Stage::Breaker, Stage::Bulkhead]),
+        order([Stage::Breaker, Stage::Bulkhead, Stage::Retry]),
+        order([Stage::Bulkhead, Stage::Retry, Stage::Breaker]),
+    ] {
+        let (policy, _) = policy(config);
+        let mock = Mock::new().answering([Answer::Bad]);
+        let mut service = ServiceBuilder::new()
+            .layer(PolicyLayer::new(policy.clone()))
+            .service(mock.clone());
+        let failed = service.clone().oneshot(1).await;
+        assert_eq!(failed, Err(Error::Inner(Fault::Bad)));
+        mock.set_ready(false);
+        let asked = mock.asked();
+        assert_eq!(ask(&mut service), Poll::Ready(Ok(())));
+        // Even if it may be called again by then: the inner service was not asked.
+        advance(3 * SECOND).await;
+        assert_eq!(ask(&mut service), Poll::Ready(Ok(())));
+        let rejected = service.call(2).await.unwrap_err();
+        assert_eq!(rejected.code(), Some(Rejection::BreakerOpen.code()));
+        assert_eq!((mock.asked(), mock.calls().len()), (asked, 1));
+        assert_eq!(policy.bulkhead().unwrap().in_flight(), 0);
+
+        mock.set_ready(true);
+        assert_eq!(service.oneshot(3).await, Ok(3));
+        assert_eq!(policy.breaker().unwrap().state(), BreakerState::Closed);
+        assert_eq!(mock.violations(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_attempts_a_breaker_that_opened_is_asked_before_the_service() {
+    let (policy, _) = policy(PolicyConfig {
+        retry: Some(retry(3)),
+        breaker: Some(breaker(1)),
+        ..PolicyConfig::default()
+    });
+    let mock = Mock::new().answering([Answer::Bad]);
+    let mut service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(policy))
+        .service(mock.clone());
+    ready(&mut service).await.unwrap();
+    let mut call = Box::pin(service.call(1));
+    assert_eq!(poll(call.as_mut()), Poll::Pending);
+    mock.set_ready(false);
+    let rejected = call.await.unwrap_err();
+    assert_eq!(rejected.code(), Some(Rejection::BreakerOpen.code()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_at_any_stage_leaves_nothing_behind() {
+    let config = PolicyConfig {
+        retry: Some(RetryConfig {
+            budget: Some(RetryBudgetConfig {
+                capacity: 1,
+                ratio: 0.0,
+                min_per_sec: 0.0,
+            }),
+            ..retry(2)
+        }),
+        breaker: Some(breaker(9)),
+        ..all()
+    };
+    let (policy, _) = policy(config);
+    let (seats, budget) = (policy.bulkhead().unwrap(), policy.retry().unwrap().budget());
+    let mock = Mock::new();
+    let mut service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(policy.clone()))
+        .service(mock.clone());
+    let nothing = || {
+        assert_eq!(
+            (seats.in_flight(), seats.waiting(), mock.running()),
+            (0, 0, 0)
+        );
+        assert_eq!(budget.unwrap().available(), 1);
+    };
+
+    // Ready; called; running.
+    ready(&mut service).await.unwrap();
+    let clone = service.clone();
+    drop(std::mem::replace(&mut service, clone));
+    nothing();
+    ready(&mut service).await.unwrap();
+    drop(service.call(1));
+    nothing();
+    mock.next(Answer::Hangs);
+    ready(&mut service).await.unwrap();
+    let mut call = Box::pin(service.call(2));
+    assert_eq!(poll(call.as_mut()), Poll::Pending);
+    assert_eq!((seats.in_flight(), mock.running()), (1, 1));
+    drop(call);
+    nothing();
+
+    // Between attempts; waiting for the service; waiting for a turn.
+    for stage in 0..3 {
+        mock.next(Answer::Bad);
+        ready(&mut service).await.unwrap();
+        let mut call = Box::pin(service.call(3));
+        assert_eq!(poll(call.as_mut()), Poll::Pending);
+        assert_eq!((seats.in_flight(), mock.running()), (0, 0));
+        let mut held = None;
+        if stage > 0 {
+            mock.set_ready(stage == 2);
+            held = Some(seats.try_enter().unwrap());
+            advance(SECOND).await;
+            assert_eq!(poll(call.as_mut()), Poll::Pending);
+            assert_eq!(seats.waiting(), u32::from(stage == 2));
+        }
+        drop(call);
+        drop(held);
+        mock.set_ready(true);
+        nothing();
+    }
+    assert_eq!(policy.breaker().unwrap().snapshot().failures, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_slow_to_be_ready_again_is_waited_for_until_the_deadline() {
+    let (policy, _) = policy(PolicyConfig {
+        deadline: Some(5 * SECOND),
+        retry: Some(retry(3)),
+        ..PolicyConfig::default()
+    });
+    let mock = Mock::new().answering([Answer::Bad]);
+    let mut service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(policy))
+        .service(mock.clone());
+    ready(&mut service).await.unwrap();
+    mock.set_ready(false);
+    let began = Instant::now();
+    assert_eq!(service.call(1).await, Err(Error::DeadlineExceeded));
+    assert_eq!((began.elapsed(), mock.calls().len()), (5 * SECOND, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_and_responses_are_judged_as_they_are_told() {
+    let odd_fails = |result: &Result<u32, Fault>| match result {
+        Ok(n) if n % 2 == 0 => Outcome::Success,
+        _ => Outcome::Failure,
+    };
+    let config = PolicyConfig {
+        retry: Some(retry(2)),
+        ..PolicyConfig::default()
+    };
+    let policy = Policy::new(config).unwrap().classify(odd_fails);
+    let mock = Mock::new();
+    let below_ten = |request: &u32| (*request < 10).then_some(*request);
+    let service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(policy).copy(below_ten))
+        .service(mock.clone());
+    for request in [2, 3, 13] {
+        assert_eq!(service.clone().oneshot(request).await, Ok(request));
+    }
+    assert_eq!(mock.calls(), [2, 3, 3, 13]);
+    assert_eq!(service.policy().order(), [Stage::Retry]);
+    assert!(format!("{service:?}").contains("WithPolicy"));
+    assert_eq!(service.get_ref().violations(), 0);
+    assert_eq!(service.into_inner().oneshot(1).await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_without_stages_makes_the_call_and_that_is_all() {
+    let service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(
+            Policy::new(PolicyConfig::default()).unwrap(),
+        ))
+        .service(Mock::new().answering([Answer::Bad]));
+    assert_eq!(
+        service.clone().oneshot(1).await,
+        Err(Error::Inner(Fault::Bad))
+    );
+    assert_eq!(service.oneshot(2).await, Ok(2));
+}
