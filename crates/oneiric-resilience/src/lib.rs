@@ -47,6 +47,7 @@
 //! - `serde`: settings that can be read from a file; durations in whole milliseconds.
 //! - `quanta`: reads the machine's clock from the processor's time stamp counter, at less than half the cost.
 //! - `metrics`: what happened and how the parts stand, through the facade `metrics`: `ResilienceMetrics`.
+//! - `tower`: a layer for each pattern and for a policy, in the module `layers`.
 //! - `full`: all of these.
 //!
 //! # Stability

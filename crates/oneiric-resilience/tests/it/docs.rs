@@ -42,6 +42,8 @@ mod examples {
     pub(super) mod policy;
     pub(super) mod retry;
     pub(super) mod scope;
+    #[cfg(feature = "tower")]
+    pub(super) mod tower;
 }
 
 /// Runs an example and compares file, page and what is printed.
@@ -134,6 +136,12 @@ fn the_retry_example_is_as_shown() {
 #[test]
 fn the_scope_example_is_as_shown() {
     check("scope", examples::scope::main);
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn the_tower_example_is_as_shown() {
+    check("tower", || examples::tower::main().unwrap());
 }
 
 /// An example that nobody runs is one that nobody keeps true.
