@@ -1,6 +1,7 @@
 //! The circuit breaker.
 
 mod by_hand;
+mod by_time;
 mod calls;
 mod promises;
 mod settings;

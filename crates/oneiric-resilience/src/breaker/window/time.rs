@@ -3,9 +3,9 @@
 //! wait into the buckets and adds up what is there, which costs the same for one call as for a million.
 //!
 //! Calls that waited are spread evenly over the time they waited, so that they are forgotten as they should
-//! be. How many wait follows from how fast they come: calls of a stripe that are further apart than a
-//! quarter of a bucket are each dated when they end, those that are closer together wait until there are
-//! [`BATCH`]. Each call is dated within the time that its batch waited, so that only the one batch at the
+//! be. How many wait follows from how fast they come: while a batch of a stripe takes less than a quarter of a
+//! bucket the next one may be twice as large, up to [`BATCH`], and once one takes longer each call is dated
+//! when it ends. Each is dated within the time that its batch waited, so that only the one batch at the
 //! window's edge can be on both sides of it: at any moment the count is off by less than a batch for a stripe.
 
 use std::time::Duration;
