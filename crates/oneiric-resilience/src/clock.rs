@@ -164,6 +164,11 @@ impl TokioClock {
             origin: tokio::time::Instant::now(),
         }
     }
+
+    /// The instant of a moment that is near.
+    pub(crate) fn instant(&self, moment: Moment) -> tokio::time::Instant {
+        self.origin + moment.since(Moment::ORIGIN)
+    }
 }
 
 #[cfg(feature = "tokio")]

@@ -9,11 +9,19 @@ use super::Retry;
 use super::attempts::{Attempts, RetryStep};
 use super::hook::RetryHook;
 use super::sleep::Sleep;
+#[cfg(feature = "tokio")]
+use crate::Deadline;
 use crate::{Clock, Error, Jitter, Moment, Outcome};
 
 /// A clock, or one that is made when it is first read.
 pub(super) trait Time {
     fn now(&mut self) -> Moment;
+
+    /// What the called ones shall see as their deadline, if that can be told on their clock.
+    #[cfg(feature = "tokio")]
+    fn deadline(&self, _: Moment) -> Option<Deadline> {
+        None
+    }
 }
 
 impl<C: Clock> Time for C {
@@ -37,6 +45,10 @@ impl Time for LazyClock {
             }
         }
     }
+
+    fn deadline(&self, at: Moment) -> Option<Deadline> {
+        self.0.as_ref().map(|clock| Deadline::at(clock.instant(at)))
+    }
 }
 
 pub(super) struct Course<'a, C, H, K, S, J> {
@@ -51,6 +63,9 @@ pub(super) struct Course<'a, C, H, K, S, J> {
     began: Moment,
     /// When it is cut off.
     limit: Option<Limit>,
+    /// The same, for all that it calls.
+    #[cfg(feature = "tokio")]
+    deadline: Option<Deadline>,
     /// Nothing as long as a first attempt runs whose time is not limited.
     attempts: Option<Attempts<'a>>,
 }
@@ -70,6 +85,8 @@ impl<'a, C, H, K, S, J> Course<'a, C, H, K, S, J> {
             timed: false,
             began: Moment::ORIGIN,
             limit: None,
+            #[cfg(feature = "tokio")]
+            deadline: None,
             attempts: None,
         }
     }
@@ -85,6 +102,21 @@ impl<'a, C, H, K, S, J> Course<'a, C, H, K, S, J> {
     pub(super) const fn end(&mut self) {
         self.over = true;
     }
+}
+
+#[cfg(feature = "tokio")]
+impl<C, H, K, S, J> Course<'_, C, H, K, S, J> {
+    /// Lets what is called see when it is cut off, as long as the guard lives.
+    #[inline]
+    pub(super) fn enter(&self) -> Option<crate::deadline::Entered> {
+        self.deadline.map(Deadline::enter)
+    }
+}
+
+#[cfg(not(feature = "tokio"))]
+impl<C, H, K, S, J> Course<'_, C, H, K, S, J> {
+    #[inline]
+    pub(super) const fn enter(&self) {}
 }
 
 impl<C, H, K: Time, S: Sleep, J: Jitter> Course<'_, C, H, K, S, J> {
@@ -126,6 +158,11 @@ impl<C, H, K: Time, S: Sleep, J: Jitter> Course<'_, C, H, K, S, J> {
             (_, Some(left)) => Some(Limit::of_all(left)),
             (of_one, None) => of_one,
         };
+        #[cfg(feature = "tokio")]
+        {
+            let limit = self.limit;
+            self.deadline = limit.and_then(|limit| self.time.deadline(began.after(limit.after)));
+        }
         Ok(())
     }
 
@@ -251,7 +288,7 @@ impl Limit {
 #[cfg(feature = "tokio")]
 #[inline]
 fn around() -> Option<Duration> {
-    crate::Deadline::current().map(crate::Deadline::remaining)
+    Deadline::current().map(Deadline::remaining)
 }
 
 #[cfg(not(feature = "tokio"))]

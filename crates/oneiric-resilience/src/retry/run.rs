@@ -21,7 +21,8 @@ impl<C, H> Retry<C, H> {
     /// by `call`. Needs a tokio runtime with a timer, if it ever waits or time is limited.
     ///
     /// The [`Deadline`](crate::Deadline) of a scope around it limits all attempts as the limit in the
-    /// settings does; the earlier counts. Once it has passed no attempt is begun.
+    /// settings does; the earlier counts. Once it has passed no attempt is begun. What an attempt calls
+    /// sees as its deadline when it is cut off.
     ///
     /// Cancel-safe as far as the attempt is: dropping this drops the attempt that runs or the wait, and a
     /// token taken for a retry that has not begun goes back to the budget.
@@ -128,7 +129,11 @@ where
                 this.attempt.set(Some((this.call)()));
                 continue;
             };
-            let ended = match attempt.poll(cx) {
+            let polled = {
+                let _entered = course.enter();
+                attempt.poll(cx)
+            };
+            let ended = match polled {
                 Poll::Ready(result) => {
                     let outcome = course.retry.classify.classify(&result);
                     if outcome == Outcome::Success && course.is_at_first() {

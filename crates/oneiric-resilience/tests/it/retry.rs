@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -221,6 +222,48 @@ fn any_runtime_will_do_that_can_wait() {
 }
 
 #[test]
+fn a_limit_counts_from_the_begin_of_an_attempt_and_its_timer_is_made_late() {
+    let clock = ManualClock::new();
+    let asked = RefCell::new(vec![]);
+    let sleep = |wait| {
+        asked.borrow_mut().push(wait);
+        std::future::pending()
+    };
+    let retry = retry(RetryConfig {
+        attempt_limit: Some(SECOND * 5),
+        ..steady()
+    });
+    let call = || {
+        // Two seconds pass before it first has to wait.
+        clock.advance(SECOND * 2);
+        std::future::pending::<Result<(), ()>>()
+    };
+    let mut run = pin!(retry.run_with(clock.clone(), sleep, SeededJitter::new(1), call));
+    assert!(poll(run.as_mut()).is_pending());
+    assert!(poll(run.as_mut()).is_pending());
+    assert_eq!(asked.take(), [SECOND * 3]);
+}
+
+#[test]
+fn a_run_that_has_ended_makes_no_call_again() {
+    let calls = Cell::new(0);
+    let retry = retry(steady());
+    let mut run = pin!(retry.run_with(
+        ManualClock::new(),
+        |_| ready(()),
+        SeededJitter::new(1),
+        || {
+            calls.set(calls.get() + 1);
+            ready(Ok::<_, ()>(7))
+        },
+    ));
+    assert_eq!(poll(run.as_mut()), Poll::Ready(Ok(7)));
+    let again = AssertUnwindSafe(|| poll(run.as_mut()).is_ready());
+    assert!(catch_unwind(again).is_err());
+    assert_eq!(calls.get(), 1);
+}
+
+#[test]
 fn settings_that_cannot_work_are_told_all_at_once() {
     let none = Some(Duration::ZERO);
     let over = Duration::from_secs(86_400) + Duration::from_nanos(1);
@@ -397,6 +440,36 @@ mod tokio_timers {
         });
         let _answer = deadline.scope(late).await;
         assert_eq!(calls, 0, "nothing is begun after it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_attempt_calls_sees_when_it_is_cut_off() {
+        let retry = retry(RetryConfig {
+            attempts: 4,
+            attempt_limit: Some(SECOND * 3),
+            total_limit: Some(SECOND * 7),
+            ..steady()
+        });
+        let begin = Instant::now();
+        let seen = RefCell::new(vec![]);
+        let inner = super::retry(steady());
+        let attempt = || async {
+            let left = Deadline::current().map(Deadline::remaining);
+            seen.borrow_mut().push((begin.elapsed(), left));
+            // Makes three attempts, the last at 2 s: the wait for a fourth would last too long.
+            inner.run(|| ready(Err::<(), _>("refused"))).await
+        };
+        let answer = retry.run(attempt).await;
+        assert_eq!(answer, Err(Error::Inner(Error::Inner("refused"))));
+        let all_of_it = (Duration::ZERO, Some(SECOND * 3));
+        // After 2 s and a wait of one; after another 2 s and one there is a second left of the seven.
+        let expected = [
+            all_of_it,
+            (SECOND * 3, Some(SECOND * 3)),
+            (SECOND * 6, Some(SECOND)),
+        ];
+        assert_eq!(seen.take(), expected);
+        assert_eq!(Deadline::current(), None);
     }
 
     #[tokio::test(start_paused = true)]
