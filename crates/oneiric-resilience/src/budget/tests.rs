@@ -60,6 +60,17 @@ fn no_more_is_saved_than_the_capacity() {
 }
 
 #[test]
+fn not_even_a_part_of_a_token_is_saved_beyond_the_capacity() {
+    let (budget, _) = budget(config(1, 0.75, 0.0));
+    assert!(budget.withdraw());
+    budget.deposit();
+    budget.deposit();
+    assert!(budget.withdraw());
+    budget.deposit();
+    assert!(!budget.withdraw());
+}
+
+#[test]
 fn clones_are_the_same_budget() {
     let (budget, _) = budget(config(1, 0.0, 0.0));
     let other = budget.clone();

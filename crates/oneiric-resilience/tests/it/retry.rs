@@ -201,6 +201,26 @@ fn with_a_dead_backend_retries_stay_within_the_budget_however_many_call() {
 }
 
 #[test]
+fn each_success_pays_its_share_into_the_budget_whichever_attempt_it_was() {
+    let (budget, clock) = tokens(10, 0.5, 0.0);
+    let retry = retry(at_once()).with_budget(budget.clone());
+    (0..10).for_each(|_| assert!(budget.withdraw()));
+    let run = |mut answers: Vec<Result<(), ()>>| {
+        let call = || ready(answers.pop().unwrap());
+        let jitter = SeededJitter::new(1);
+        let mut run = pin!(retry.run_with(clock.clone(), |_| ready(()), jitter, call));
+        while poll(run.as_mut()).is_pending() {}
+    };
+    run(vec![Ok(())]);
+    assert_eq!(retry.run_sync(|| Ok::<_, ()>(())), Ok(()));
+    assert_eq!(budget.available(), 1);
+    run(vec![Ok(()), Err(())]);
+    assert_eq!(budget.available(), 0);
+    run(vec![Ok(())]);
+    assert_eq!(budget.available(), 1);
+}
+
+#[test]
 fn any_runtime_will_do_that_can_wait() {
     let clock = ManualClock::new();
     let sleep = |wait| {
