@@ -78,4 +78,8 @@ pub(crate) const ALL: &[Entry] = &[
         name: resilience::time::SCOPE,
         set_up: resilience::time::scope_row,
     },
+    Entry {
+        name: resilience::policy::NAME,
+        set_up: resilience::policy::row,
+    },
 ];

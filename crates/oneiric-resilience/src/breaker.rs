@@ -8,6 +8,7 @@
 mod build;
 mod config;
 mod control;
+mod lent;
 mod machine;
 mod observe;
 mod permit;
@@ -35,6 +36,7 @@ use permit::Here;
 pub use build::BreakerBuilder;
 pub use config::{BreakerConfig, BreakerWindow};
 pub use control::{BreakerControl, BreakerMode};
+pub(crate) use lent::LentPermit;
 pub use observe::{BreakerObserver, BreakerReason, BreakerTransition};
 pub use permit::BreakerPermit;
 pub use snapshot::BreakerSnapshot;
@@ -193,6 +195,16 @@ impl<C: Clock> Breaker<C> {
     #[inline]
     pub(crate) fn refusal(&self) -> Option<Rejected> {
         self.machine.refused()
+    }
+
+    /// The same for who keeps this breaker until the call has ended: writes to no count of handles.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    #[inline]
+    pub(crate) fn lend(&self) -> Result<LentPermit<'_, C>, Rejected> {
+        let ticket = self.machine.enter()?;
+        Ok(LentPermit::new(&self.machine, ticket))
     }
 
     /// What it says. An open one is open until the first call after its time.

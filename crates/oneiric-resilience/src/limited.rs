@@ -57,6 +57,14 @@ impl<F> Limited<F> {
             bound: None,
         }
     }
+
+    /// One that begins now, before its deadline: for a caller that has looked at the clock already.
+    pub(crate) fn begun(future: F, deadline: Deadline) -> Self {
+        Self {
+            bound: Some(earlier(deadline)),
+            ..Self::new(future, Limit::Until(deadline))
+        }
+    }
 }
 
 impl<F: Future> Future for Limited<F> {
@@ -95,13 +103,16 @@ impl<F: Future> Future for Limited<F> {
     }
 }
 
-/// The earlier of a future's own limit and the deadline around it, which it has to keep if both are one.
 fn bound(limit: Limit, now: Instant) -> (Deadline, Over) {
-    let own = match limit {
-        Limit::Within(limit) => Deadline::after(now, limit),
-        Limit::Until(deadline) => deadline,
-        Limit::Alone(limit) => return (Deadline::after(now, limit), Over::Own),
-    };
+    match limit {
+        Limit::Within(limit) => earlier(Deadline::after(now, limit)),
+        Limit::Until(deadline) => earlier(deadline),
+        Limit::Alone(limit) => (Deadline::after(now, limit), Over::Own),
+    }
+}
+
+/// The earlier of a future's own deadline and the one around it, which it has to keep if both are one.
+fn earlier(own: Deadline) -> (Deadline, Over) {
     match Deadline::current() {
         Some(around) if around <= own => (around, Over::Around),
         _ => (own, Over::Own),

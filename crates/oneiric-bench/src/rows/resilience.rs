@@ -3,5 +3,6 @@
 pub(super) mod breaker;
 pub(super) mod bucket;
 pub(super) mod bulkhead;
+pub(super) mod policy;
 pub(super) mod retry;
 pub(super) mod time;

@@ -2,6 +2,7 @@
 //! holds there; a policy that has one is refused instead of being taken at half its word.
 
 use super::Policy;
+use super::gates::Lent;
 use crate::invalid::Checks;
 use crate::{Classify, Clock, ErrIsFailure, Error, InvalidConfig, Moment, Outcome, SystemClock};
 
@@ -61,8 +62,9 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
         K: Classify<T, E>,
     {
         let parts = &*self.policy.parts;
-        let outer = parts.outer.try_enter();
-        let outer = outer.map_err(|refused| parts.refused(refused))?;
+        let mut outer = Lent::default();
+        let passed = parts.outer.pass(&mut outer, 0);
+        passed.map_err(|stopped| parts.refused(stopped.refused()))?;
         let (result, outcome) = self.attempts(&mut call);
         outer.record(outcome, None);
         result
@@ -109,14 +111,14 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
         K: Classify<T, E>,
     {
         let parts = &*self.policy.parts;
-        let held = match parts.inner.try_enter() {
-            Ok(held) => held,
-            Err(refused) => return (Err(parts.refused(refused)), Outcome::Ignored),
-        };
+        let mut inner = Lent::default();
+        if let Err(stopped) = parts.inner.pass(&mut inner, 0) {
+            return (Err(parts.refused(stopped.refused())), Outcome::Ignored);
+        }
         let began = parts.time_attempts.then(|| parts.clock.now());
         let result = call();
         let outcome = self.policy.classify.classify(&result);
-        held.record(outcome, began.map(|began| parts.clock.now().since(began)));
+        inner.record(outcome, began.map(|began| parts.clock.now().since(began)));
         (result.map_err(Error::Inner), outcome)
     }
 }

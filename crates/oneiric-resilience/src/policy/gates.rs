@@ -4,17 +4,21 @@
 //! ended, the innermost first. What is held and never told (the call was given up, or a gate further in
 //! turned it away) goes back and counts for nobody. A token of the bucket is the exception: what was
 //! taken is spent, because a bucket that takes tokens back could grant more than its rate.
+//!
+//! A call through a policy borrows what it holds from the policy, which keeps it from writing to a line
+//! that all threads share. A service, whose calls outlive it, owns what they hold.
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "tower")]
 mod entering;
 
 use std::time::Duration;
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "tower")]
 pub(crate) use self::entering::Entering;
 use super::order::Stage;
+use crate::breaker::LentPermit;
 use crate::{
-    Breaker, BreakerPermit, Bulkhead, BulkheadPermit, Clock, Outcome, Rejected, TokenBucket,
+    Breaker, Bulkhead, BulkheadGuard, BulkheadPermit, Clock, Outcome, Rejected, TokenBucket,
 };
 
 /// One of the gates, and how long a call may wait at it.
@@ -42,22 +46,26 @@ impl<C: Clock> Gate<C> {
         }
     }
 
+    /// Lets a call through that keeps this gate meanwhile, or does not; never waits.
     #[inline]
-    pub(crate) fn try_pass(&self) -> Result<Pass<C>, Rejected> {
+    pub(super) fn try_lend(&self) -> Result<LentPass<'_, C>, Rejected> {
         match self {
-            Self::Breaker(breaker) => breaker.permit().map(Pass::Breaker),
-            Self::Rate(bucket, _) => bucket.try_take(1).map(|()| Pass::Rate),
-            Self::Bulkhead(bulkhead, _) => bulkhead.try_enter_owned().map(Pass::Bulkhead),
+            Self::Breaker(breaker) => breaker.lend().map(Passed::Breaker),
+            Self::Rate(bucket, _) => bucket.try_take(1).map(|()| Passed::Rate),
+            Self::Bulkhead(bulkhead, _) => {
+                let entered = bulkhead.try_enter();
+                entered.map(|guard| Passed::Bulkhead(Turn::Lent(guard)))
+            }
         }
     }
-}
 
-/// What a gate gave to a call that it let through.
-#[derive(Debug)]
-pub(crate) enum Pass<C: Clock> {
-    Breaker(BreakerPermit<C>),
-    Rate,
-    Bulkhead(BulkheadPermit<C>),
+    /// Says who did not let a call through.
+    pub(crate) const fn refused(&self, rejected: Rejected) -> Refused {
+        Refused {
+            stage: self.stage(),
+            rejected,
+        }
+    }
 }
 
 /// A call that was not let through, and by which gate.
@@ -84,6 +92,7 @@ impl<C: Clock> Gates<C> {
         }
     }
 
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Gate<C>> {
         self.gates.iter()
     }
@@ -96,67 +105,191 @@ impl<C: Clock> Gates<C> {
         })
     }
 
-    /// Passes all of them or none; never waits.
+    /// Passes all of them from one on, or as many as let the call through; never waits.
     #[inline]
-    pub(crate) fn try_enter(&self) -> Result<Held<C>, Refused> {
-        let mut held = Held::default();
-        for gate in &self.gates {
-            let refused = |rejected| Refused {
-                stage: gate.stage(),
-                rejected,
-            };
-            held.push(gate.try_pass().map_err(refused)?);
+    pub(super) fn pass<'a>(
+        &'a self,
+        held: &mut Lent<'a, C>,
+        from: usize,
+    ) -> Result<(), Stopped<'a, C>> {
+        for (at, gate) in self.gates.iter().enumerate().skip(from) {
+            match gate.try_lend() {
+                Ok(passed) => held.push(passed),
+                Err(rejected) => return Err(Stopped { gate, at, rejected }),
+            }
         }
-        Ok(held)
+        Ok(())
     }
 }
 
-/// What a call holds that has passed gates, the outermost first.
+/// A call on its way that a gate did not let through at once.
 #[derive(Debug)]
-pub(crate) struct Held<C: Clock> {
-    passes: [Option<Pass<C>>; MOST],
+pub(super) struct Stopped<'a, C: Clock> {
+    pub(super) gate: &'a Gate<C>,
+    /// Which one it is, counted from outside.
+    #[cfg_attr(
+        not(feature = "tokio"),
+        expect(dead_code, reason = "nobody waits and goes on without timers")
+    )]
+    pub(super) at: usize,
+    pub(super) rejected: Rejected,
 }
 
-impl<C: Clock> Default for Held<C> {
+impl<C: Clock> Stopped<'_, C> {
+    /// Says who did not let the call through.
+    pub(super) const fn refused(&self) -> Refused {
+        self.gate.refused(self.rejected)
+    }
+}
+
+/// What a gate gave to a call that it let through.
+#[derive(Debug)]
+pub(crate) enum Passed<B, K> {
+    Breaker(B),
+    Rate,
+    Bulkhead(K),
+}
+
+/// What a call holds that has passed gates.
+#[derive(Debug)]
+pub(crate) struct Passes<B, K> {
+    breaker: Option<B>,
+    bulkhead: Option<K>,
+    /// Whether the breaker was passed first, and so is told last.
+    breaker_first: bool,
+}
+
+/// Borrowed from the policy.
+pub(super) type LentPass<'a, C> = Passed<LentPermit<'a, C>, Turn<'a, C>>;
+pub(super) type Lent<'a, C> = Passes<LentPermit<'a, C>, Turn<'a, C>>;
+
+impl<B, K> Default for Passes<B, K> {
     #[inline]
     fn default() -> Self {
         Self {
-            passes: [None, None, None],
+            breaker: None,
+            bulkhead: None,
+            breaker_first: false,
         }
     }
 }
 
-impl<C: Clock> Held<C> {
-    /// There is a place for each, as there are no more gates than places.
+impl<B: ToldTimed, K: Told> Passes<B, K> {
+    /// There is a place for each, as there is one gate of a kind.
     #[inline]
-    pub(crate) fn push(&mut self, pass: Pass<C>) {
-        if let Some(place) = self.passes.iter_mut().find(|place| place.is_none()) {
-            *place = Some(pass);
+    pub(crate) fn push(&mut self, passed: Passed<B, K>) {
+        match passed {
+            Passed::Breaker(permit) => {
+                self.breaker_first = self.bulkhead.is_none();
+                self.breaker = Some(permit);
+            }
+            Passed::Rate => {}
+            Passed::Bulkhead(turn) => self.bulkhead = Some(turn),
         }
     }
 
     /// Tells all gates how the call ended, the innermost first; and how long it took, where that is
     /// known better than from when the gate was passed.
     #[inline]
-    pub(crate) fn record(mut self, outcome: Outcome, took: Option<Duration>) {
-        for pass in self.passes.iter_mut().rev() {
-            match pass.take() {
-                Some(Pass::Breaker(permit)) => match took {
-                    Some(took) => permit.record_timed(outcome, took),
-                    None => permit.record(outcome),
-                },
-                Some(Pass::Bulkhead(permit)) => permit.record(outcome),
-                Some(Pass::Rate) | None => {}
-            }
+    pub(crate) fn record(self, outcome: Outcome, took: Option<Duration>) {
+        let Self {
+            mut breaker,
+            bulkhead,
+            breaker_first,
+        } = self;
+        if !breaker_first && let Some(permit) = breaker.take() {
+            permit.told_after(outcome, took);
+        }
+        if let Some(turn) = bulkhead {
+            turn.told(outcome);
+        }
+        if let Some(permit) = breaker {
+            permit.told_after(outcome, took);
         }
     }
 }
 
-impl<C: Clock> Drop for Held<C> {
+/// What is held and wants to know how the call ended.
+pub(crate) trait Told {
+    fn told(self, outcome: Outcome);
+}
+
+/// What wants to know how long it took, too.
+pub(crate) trait ToldTimed {
+    fn told_after(self, outcome: Outcome, took: Option<Duration>);
+}
+
+impl<C: Clock> ToldTimed for LentPermit<'_, C> {
     #[inline]
-    fn drop(&mut self) {
-        for pass in self.passes.iter_mut().rev() {
-            drop(pass.take());
+    fn told_after(self, outcome: Outcome, took: Option<Duration>) {
+        match took {
+            Some(took) => self.record_timed(outcome, took),
+            None => self.record(outcome),
+        }
+    }
+}
+
+/// A turn in a bulkhead: borrowed if it was there at once, owned if it was waited for.
+#[derive(Debug)]
+pub(crate) enum Turn<'a, C: Clock> {
+    Lent(BulkheadGuard<'a, C>),
+    #[cfg_attr(
+        not(feature = "tokio"),
+        expect(dead_code, reason = "nobody waits without timers")
+    )]
+    Own(BulkheadPermit<C>),
+}
+
+impl<C: Clock> Told for Turn<'_, C> {
+    #[inline]
+    fn told(self, outcome: Outcome) {
+        match self {
+            Self::Lent(guard) => guard.record(outcome),
+            Self::Own(permit) => permit.record(outcome),
+        }
+    }
+}
+
+#[cfg(feature = "tower")]
+pub(crate) use self::owned::{Held, Pass};
+
+/// What a call holds that outlives the service it was made through.
+#[cfg(feature = "tower")]
+mod owned {
+    use std::time::Duration;
+
+    use super::{Gate, Passed, Passes, Told, ToldTimed};
+    use crate::{BreakerPermit, BulkheadPermit, Clock, Outcome, Rejected};
+
+    pub(crate) type Pass<C> = Passed<BreakerPermit<C>, BulkheadPermit<C>>;
+    pub(crate) type Held<C> = Passes<BreakerPermit<C>, BulkheadPermit<C>>;
+
+    impl<C: Clock> Gate<C> {
+        /// Lets a call through or does not; never waits.
+        #[inline]
+        pub(crate) fn try_pass(&self) -> Result<Pass<C>, Rejected> {
+            match self {
+                Self::Breaker(breaker) => breaker.permit().map(Pass::Breaker),
+                Self::Rate(bucket, _) => bucket.try_take(1).map(|()| Pass::Rate),
+                Self::Bulkhead(bulkhead, _) => bulkhead.try_enter_owned().map(Pass::Bulkhead),
+            }
+        }
+    }
+
+    impl<C: Clock> ToldTimed for BreakerPermit<C> {
+        #[inline]
+        fn told_after(self, outcome: Outcome, took: Option<Duration>) {
+            match took {
+                Some(took) => self.record_timed(outcome, took),
+                None => self.record(outcome),
+            }
+        }
+    }
+
+    impl<C: Clock> Told for BulkheadPermit<C> {
+        #[inline]
+        fn told(self, outcome: Outcome) {
+            self.record(outcome);
         }
     }
 }

@@ -2,18 +2,16 @@
 //! from outside: so what is held when time is over is still there to be told whose fault that was.
 //! Nothing is boxed and nothing allocated; no clock is read unless time is limited.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Policy;
 use super::event::PolicyEvent;
-use super::gates::{Entering, Gates, Held, Refused};
+use super::gates::{Gate, Gates, Lent, LentPass, Refused, Stopped, Turn};
 use super::parts::Parts;
-use crate::limited::{Limit, Limited, Over};
-use crate::{Classify, Clock, Deadline, Error, Moment, Outcome, TokioClock};
+use crate::limited::{Limited, Over};
+use crate::{Attempts, Classify, Clock, Deadline, Error, Moment, Outcome};
 
 /// The end of an attempt: what the caller is told, and what it says of the called one.
 pub(crate) type Ended<T, E> = (Result<T, Error<E>>, Outcome);
@@ -64,88 +62,99 @@ impl<K, C: Clock> Policy<K, C> {
     {
         let parts = &*self.parts;
         let by = parts.deadline.map(Deadline::within);
-        let outer = match enter(&parts.outer, by).await {
-            Ok(held) => held,
-            Err(refused) => return Err(parts.refused(refused)),
-        };
-        let (result, outcome) = self.attempts(&mut call, by).await;
-        outer.record(outcome, None);
-        result
-    }
-
-    async fn attempts<T, E, F, Fut>(&self, call: &mut F, by: Option<Deadline>) -> Ended<T, E>
-    where
-        K: Classify<T, E>,
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let parts = &*self.parts;
-        let Some(retry) = &parts.retry else {
-            return self.attempt(call, by).await;
-        };
-        let total = retry.config().total_limit.map(Deadline::within);
-        let by = by.into_iter().chain(total).min();
-        // A deadline around the caller cuts this off by itself; but no wait should begin in vain.
-        let end = by.into_iter().chain(Deadline::current()).min();
-        let clock = end.map(|_| TokioClock::new());
-        let now = || clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
-        let mut attempts = retry.attempts_lent(now());
-        if let Some(end) = end {
-            attempts.end_by(now().after(end.remaining()));
+        let mut outer = Lent::default();
+        if let Err(stopped) = parts.outer.pass(&mut outer, 0) {
+            let waited = wait(&parts.outer, &mut outer, stopped, by).await;
+            waited.map_err(|refused| parts.refused(refused))?;
         }
-        loop {
-            let (result, outcome) = self.attempt(call, by).await;
-            let told = parts.to_retry(&result, outcome);
-            let Some(wait) = parts.next(&mut attempts, now(), told) else {
-                return (result, outcome);
+        let mut retrying = Retrying::new(parts, by);
+        let by = retrying.by;
+        let (result, outcome) = loop {
+            let (result, outcome) = 'attempt: {
+                let mut inner = Lent::default();
+                if let Err(stopped) = parts.inner.pass(&mut inner, 0) {
+                    let waited = wait(&parts.inner, &mut inner, stopped, by).await;
+                    if let Err(refused) = waited {
+                        break 'attempt (Err(parts.refused(refused)), Outcome::Ignored);
+                    }
+                }
+                let began = parts.time_attempts.then(|| parts.clock.now());
+                let ended = match first(parts.attempt_limit, by) {
+                    Ok(None) => Ok(call().await),
+                    Ok(Some((until, cut))) => {
+                        let ended = Limited::begun(call(), until).await;
+                        ended.map_err(|over| cut.by(over))
+                    }
+                    Err(cut) => Err(cut),
+                };
+                let (result, outcome) = match ended {
+                    Ok(result) => {
+                        let outcome = self.classify.classify(&result);
+                        (result.map_err(Error::Inner), outcome)
+                    }
+                    Err(cut) => cut.told(parts),
+                };
+                inner.record(outcome, began.map(|began| parts.clock.now().since(began)));
+                (result, outcome)
+            };
+            let Some(wait) = retrying.next(&result, outcome) else {
+                break (result, outcome);
             };
             drop(result);
             pause(wait).await;
-            attempts.begin();
+            retrying.begin();
+        };
+        outer.record(outcome, None);
+        result
+    }
+}
+
+/// The attempts of one call, if its policy tries again.
+struct Retrying<'a, C: Clock> {
+    parts: &'a Parts<C>,
+    attempts: Option<Attempts<'a>>,
+    /// When the policy's time for attempts is over.
+    by: Option<Deadline>,
+    /// When nobody needs another one: the caller's time may be over before.
+    end: Option<Deadline>,
+}
+
+/// Decisions are made as if each was made at the beginning, with the time that is left then: so no clock
+/// is read for a call that goes well.
+const NOW: Moment = Moment::ORIGIN;
+
+impl<'a, C: Clock> Retrying<'a, C> {
+    #[inline]
+    fn new(parts: &'a Parts<C>, by: Option<Deadline>) -> Self {
+        let total = parts
+            .retry
+            .as_ref()
+            .and_then(|retry| retry.config().total_limit);
+        let by = by.into_iter().chain(total.map(Deadline::within)).min();
+        Self {
+            parts,
+            attempts: parts.retry.as_ref().map(|retry| retry.attempts_lent(NOW)),
+            by,
+            end: by.into_iter().chain(Deadline::current()).min(),
         }
     }
 
-    async fn attempt<T, E, F, Fut>(&self, call: &mut F, by: Option<Deadline>) -> Ended<T, E>
-    where
-        K: Classify<T, E>,
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let parts = &*self.parts;
-        let held = match enter(&parts.inner, by).await {
-            Ok(held) => held,
-            Err(refused) => return (Err(parts.refused(refused)), Outcome::Ignored),
-        };
-        let began = parts.time_attempts.then(|| parts.clock.now());
-        let (result, outcome) = match self.limited(call, by).await {
-            Ok(result) => {
-                let outcome = self.classify.classify(&result);
-                (result.map_err(Error::Inner), outcome)
-            }
-            Err(cut) => cut.told(parts),
-        };
-        held.record(outcome, began.map(|began| parts.clock.now().since(began)));
-        (result, outcome)
+    /// Decides what is next after an attempt: another one after this wait, or nothing.
+    #[inline]
+    fn next<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Option<Duration> {
+        let attempts = self.attempts.as_mut()?;
+        let told = self.parts.to_retry(result, outcome);
+        if let Some(end) = self.end.filter(|_| told.may_retry()) {
+            attempts.end_by(NOW.after(end.remaining()));
+        }
+        self.parts.next(attempts, NOW, told)
     }
 
-    /// The call itself, and no longer than it may take.
-    async fn limited<T, E, F, Fut>(
-        &self,
-        call: &mut F,
-        by: Option<Deadline>,
-    ) -> Result<Result<T, E>, Cut>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let Some((until, cut)) = first(self.parts.attempt_limit, by)? else {
-            return Ok(call().await);
-        };
-        let ended = Limited::new(call(), Limit::Until(until)).await;
-        ended.map_err(|over| match over {
-            Over::Own => cut,
-            Over::Around => Cut::Around,
-        })
+    /// The next attempt begins.
+    fn begin(&mut self) {
+        if let Some(attempts) = &mut self.attempts {
+            attempts.begin();
+        }
     }
 }
 
@@ -163,6 +172,14 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
+    /// Because of the limit that was over first, or because of one around the caller.
+    const fn by(self, over: Over) -> Self {
+        match over {
+            Over::Own => self,
+            Over::Around => Self::Around,
+        }
+    }
+
     /// What the caller is told, and what it says of the called one.
     ///
     /// Not in time is a failure where the time was the called one's. The time of an attempt is. That of
@@ -212,10 +229,36 @@ pub(crate) fn first(
     })
 }
 
-/// Passes the gates, waiting where that was allowed, but not longer than until `by`.
-async fn enter<C: Clock>(gates: &Gates<C>, by: Option<Deadline>) -> Result<Held<C>, Refused> {
-    let mut entering = pin!(Entering::new(by));
-    poll_fn(|cx| entering.as_mut().poll_enter(gates, cx)).await
+/// Passes the gates from the one that stopped the call, waiting where that was allowed, but not longer than
+/// until `by`.
+#[cold]
+async fn wait<'a, C: Clock>(
+    gates: &'a Gates<C>,
+    held: &mut Lent<'a, C>,
+    mut stopped: Stopped<'a, C>,
+    by: Option<Deadline>,
+) -> Result<(), Refused> {
+    loop {
+        let Stopped { gate, at, rejected } = stopped;
+        if gate.wait().is_zero() {
+            return Err(gate.refused(rejected));
+        }
+        let until = Deadline::within(gate.wait());
+        let until = by.map_or(until, |by| by.min(until)).or_earlier();
+        let passed = match gate {
+            Gate::Breaker(_) => Err(rejected),
+            Gate::Rate(bucket, _) => bucket.take_before(1, until).await.map(|()| LentPass::Rate),
+            Gate::Bulkhead(bulkhead, _) => {
+                let entered = bulkhead.enter_before(until).await;
+                entered.map(|permit| LentPass::Bulkhead(Turn::Own(permit)))
+            }
+        };
+        held.push(passed.map_err(|rejected| gate.refused(rejected))?);
+        match gates.pass(held, at + 1) {
+            Ok(()) => return Ok(()),
+            Err(further_in) => stopped = further_in,
+        }
+    }
 }
 
 /// Waits between two attempts.
