@@ -24,7 +24,8 @@
 //!   and then answers [`Error::Rejected`](crate::Error::Rejected).
 //! - **A breaker that is open is ready at once**, without a look at what is inside it, so that
 //!   nobody waits for a connection only to be turned away. Its permit is taken by the call, costs
-//!   nothing when refused, and is given back when the response future is dropped.
+//!   nothing when refused, and is given back when the response future is dropped. A service that
+//!   waits already is not woken when the breaker opens.
 //! - **Waiting or shedding**: a bulkhead or bucket makes callers wait in `poll_ready` unless its
 //!   layer is told to `shed`; then nothing is reserved and the call is answered at once, one way or
 //!   the other.

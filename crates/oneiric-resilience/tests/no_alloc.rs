@@ -173,3 +173,105 @@ fn entering_a_bulkhead_and_being_refused_allocates_nothing() {
     visit();
     assert_eq!(measure(visit).count_total, 0);
 }
+
+#[cfg(feature = "tower")]
+mod layers {
+    use std::future::{Ready, ready};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use allocation_counter::measure;
+    use oneiric_resilience::layers::{
+        AsyncFallbackLayer, BreakerLayer, BulkheadLayer, DeadlineLayer, FallbackLayer, InnerLayer,
+        PolicyLayer, RateLayer, RetryLayer, TimeoutLayer,
+    };
+    use oneiric_resilience::{
+        Breaker, BreakerConfig, Bulkhead, BulkheadConfig, Error, Fallback, Policy, PolicyConfig,
+        Retry, TokenBucket, TokenBucketConfig,
+    };
+    use tower::{Layer, Service};
+
+    type Inner = oneiric_resilience::layers::WithInner<Plain>;
+
+    /// Answers at once.
+    #[derive(Debug, Clone, Copy)]
+    struct Plain;
+
+    impl Service<u32> for Plain {
+        type Response = u32;
+        type Error = ();
+        type Future = Ready<Result<u32, ()>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: u32) -> Self::Future {
+            ready(Ok(request))
+        }
+    }
+
+    fn allocated<S: Service<u32, Response = u32, Error = Error<()>>>(mut service: S) -> u64 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime can be made");
+        let _entered = runtime.enter();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut call = || {
+            assert_eq!(service.poll_ready(&mut cx), Poll::Ready(Ok(())));
+            assert_eq!(
+                pin!(service.call(7)).poll(&mut cx),
+                Poll::Ready(Ok(7)),
+                "at once"
+            );
+        };
+        call();
+        measure(call).count_total
+    }
+
+    fn lay<L: Layer<Inner>>(layer: &L) -> L::Service {
+        layer.layer(InnerLayer.layer(Plain))
+    }
+
+    #[test]
+    fn no_layer_allocates_for_a_call_that_goes_through() {
+        let second = Duration::from_secs(1);
+        let breaker = Breaker::new(BreakerConfig::default()).unwrap();
+        assert_eq!(allocated(lay(&BreakerLayer::new(breaker))), 0);
+        let bucket = TokenBucket::new(TokenBucketConfig::default()).unwrap();
+        assert_eq!(allocated(lay(&RateLayer::new(bucket))), 0);
+        let bulkhead = Bulkhead::new(BulkheadConfig::default()).unwrap();
+        assert_eq!(allocated(lay(&BulkheadLayer::new(bulkhead.clone()))), 0);
+        assert_eq!(allocated(lay(&BulkheadLayer::new(bulkhead).shed())), 0);
+        let retry = Retry::new(super::limited()).unwrap();
+        assert_eq!(allocated(lay(&RetryLayer::new(retry))), 0);
+        assert_eq!(allocated(lay(&TimeoutLayer::new(second))), 0);
+        assert_eq!(allocated(lay(&DeadlineLayer::new(second))), 0);
+        assert_eq!(allocated(lay(&FallbackLayer::new(Fallback::value(0)))), 0);
+        let second = Fallback::new(|error: Error<()>| ready(Err(error)));
+        assert_eq!(allocated(lay(&AsyncFallbackLayer::new(second))), 0);
+    }
+
+    #[test]
+    fn nor_does_a_policy_with_every_stage() {
+        let second = Duration::from_secs(1);
+        let policy = Policy::new(PolicyConfig {
+            deadline: Some(60 * second),
+            retry: Some(oneiric_resilience::RetryConfig {
+                attempt_limit: None,
+                ..super::limited()
+            }),
+            breaker: Some(BreakerConfig::default()),
+            rate: Some(TokenBucketConfig::default()),
+            rate_wait: second,
+            bulkhead: Some(BulkheadConfig::default()),
+            bulkhead_wait: second,
+            attempt_limit: Some(second),
+            ..PolicyConfig::default()
+        });
+        let layer = PolicyLayer::new(policy.unwrap());
+        assert_eq!(allocated(layer.layer(Plain)), 0);
+    }
+}

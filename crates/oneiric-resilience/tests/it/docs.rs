@@ -38,6 +38,8 @@ mod examples {
     pub(super) mod bulkhead;
     pub(super) mod deadline;
     pub(super) mod fallback;
+    #[cfg(feature = "tower")]
+    pub(super) mod layers;
     #[cfg(feature = "serde")]
     pub(super) mod policy;
     pub(super) mod retry;
@@ -105,6 +107,12 @@ fn the_breaker_example_is_as_shown() {
 #[test]
 fn the_bucket_example_is_as_shown() {
     check("bucket", || examples::bucket::main().unwrap());
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn the_layers_example_is_as_shown() {
+    check("layers", || examples::layers::main().unwrap());
 }
 
 #[test]

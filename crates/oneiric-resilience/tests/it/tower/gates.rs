@@ -1,19 +1,21 @@
 //! Breaker, bucket and bulkhead as layers, each by itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use oneiric_resilience::layers::{
-    BreakerLayer, BulkheadLayer, Gated, InnerLayer, RateLayer, WithInner,
+    BreakerLayer, BulkheadLayer, Gated, InnerLayer, PolicyLayer, RateLayer, WithInner,
 };
 use oneiric_resilience::{
     BackoffConfig, BackoffJitter, Breaker, BreakerConfig, BreakerState, BreakerWindow, Bulkhead,
-    BulkheadConfig, ErrIsFailure, Error, Outcome, Rejection, TokenBucket, TokenBucketConfig,
-    TokioClock,
+    BulkheadConfig, ErrIsFailure, Error, Outcome, Policy, PolicyConfig, Rejection, TokenBucket,
+    TokenBucketConfig, TokioClock,
 };
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::mock::{Alarm, Answer, Fault, Mock, ask, poll, ready};
 
@@ -265,6 +267,61 @@ async fn the_permit_is_free_when_the_answer_is_there() {
     let mut answer = pin!(service.call(1));
     assert_eq!(poll(answer.as_mut()), Poll::Ready(Ok(1)));
     assert_eq!((bulkhead.in_flight(), mock.running()), (0, 0));
+}
+
+/// A call that ends at once, and keeps what it has until it is dropped.
+struct Keeps {
+    bulkhead: Bulkhead<TokioClock>,
+    seen: Arc<AtomicU32>,
+}
+
+impl Future for Keeps {
+    type Output = Result<u32, Fault>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(1))
+    }
+}
+
+impl Drop for Keeps {
+    fn drop(&mut self) {
+        self.seen.store(self.bulkhead.in_flight(), Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_gone_before_its_permit_is_free() {
+    let config = PolicyConfig {
+        bulkhead: Some(BulkheadConfig::default()),
+        ..PolicyConfig::default()
+    };
+    let policy = Policy::with_clock(config, TokioClock::new()).unwrap();
+    for as_policy in [false, true] {
+        let bulkhead = match as_policy {
+            true => policy.bulkhead().unwrap().clone(),
+            false => bulkhead(1, 0),
+        };
+        let seen = Arc::new(AtomicU32::new(7));
+        let keeps = {
+            let (bulkhead, seen) = (bulkhead.clone(), Arc::clone(&seen));
+            tower::service_fn(move |_: u32| Keeps {
+                bulkhead: bulkhead.clone(),
+                seen: Arc::clone(&seen),
+            })
+        };
+        let answered = if as_policy {
+            let layer = PolicyLayer::new(policy.clone());
+            let mut call = Box::pin(layer.layer(keeps).oneshot(1));
+            poll(call.as_mut())
+        } else {
+            let layer = BulkheadLayer::new(bulkhead.clone());
+            let mut call = Box::pin(layer.layer(InnerLayer.layer(keeps)).oneshot(1));
+            poll(call.as_mut())
+        };
+        assert_eq!(answered, Poll::Ready(Ok(1)));
+        assert_eq!(seen.load(Ordering::SeqCst), 1, "policy: {as_policy}");
+        assert_eq!(bulkhead.in_flight(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
