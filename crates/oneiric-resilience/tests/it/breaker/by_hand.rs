@@ -39,6 +39,7 @@ fn who_obeys_another_no_longer_obeys_the_one_before() {
     one.force_open();
     breaker.obey(&other);
     assert_eq!(breaker.state(), BreakerState::Closed);
+    assert!(format!("{one:?}").ends_with("breakers: 0 }"), "{one:?}");
     one.disable();
     assert_eq!(breaker.state(), BreakerState::Closed);
     other.force_open();
