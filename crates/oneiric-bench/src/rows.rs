@@ -82,4 +82,8 @@ pub(crate) const ALL: &[Entry] = &[
         name: resilience::policy::NAME,
         set_up: resilience::policy::row,
     },
+    Entry {
+        name: resilience::keyed::NAME,
+        set_up: resilience::keyed::row,
+    },
 ];

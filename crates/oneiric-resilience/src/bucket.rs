@@ -5,6 +5,7 @@
 
 mod config;
 mod gcra;
+mod keyed;
 mod line;
 mod meter;
 #[cfg(any(feature = "tokio", test))]
@@ -32,6 +33,7 @@ use crate::invalid::{DAY, InvalidConfig};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 pub use config::TokenBucketConfig;
+pub use keyed::{KeyOverflow, KeyedBuckets, KeyedBucketsConfig};
 pub use reserve::Reservation;
 #[cfg(feature = "tokio")]
 pub use reserve::ReservationWait;

@@ -28,7 +28,7 @@
 //! |---|---|
 //! | calls that fail for a while | [`Breaker`] |
 //! | calls that fail now and then | [`Retry`], [`Backoff`], [`RetryBudget`] |
-//! | so many a second | [`TokenBucket`] |
+//! | so many a second, for all or for each key | [`TokenBucket`], [`KeyedBuckets`] |
 //! | so many at once | [`Bulkhead`], by itself or adaptive |
 //! | so long and no longer | `timeout`, `Deadline` |
 //! | work whose caller goes away | `shield`, `timeout_with_cleanup` |
@@ -102,6 +102,7 @@ pub use breaker::{
     Breaker, BreakerBuilder, BreakerConfig, BreakerControl, BreakerMode, BreakerObserver,
     BreakerPermit, BreakerReason, BreakerSnapshot, BreakerState, BreakerTransition, BreakerWindow,
 };
+pub use bucket::{KeyOverflow, KeyedBuckets, KeyedBucketsConfig};
 pub use bucket::{Reservation, TokenBucket, TokenBucketConfig, TokenBucketSnapshot};
 #[cfg(feature = "tokio")]
 pub use bucket::{ReservationWait, Take};

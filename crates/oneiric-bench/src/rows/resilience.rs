@@ -3,6 +3,7 @@
 pub(super) mod breaker;
 pub(super) mod bucket;
 pub(super) mod bulkhead;
+pub(super) mod keyed;
 pub(super) mod policy;
 pub(super) mod retry;
 pub(super) mod time;

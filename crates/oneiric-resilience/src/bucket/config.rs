@@ -47,14 +47,27 @@ impl TokenBucketConfig {
     /// # Errors
     /// `resilience.invalid_config` with every setting that cannot work.
     pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
+        let mut checks = Checks::of("token bucket");
+        self.check(&mut checks);
+        checks
+            .within(
+                "max_waiters",
+                self.max_waiters,
+                0..=MOST_WAITERS,
+                "0 to 1,000,000 callers",
+            )
+            .done()
+    }
+
+    /// What the buckets of keys have as well.
+    pub(super) fn check(&self, checks: &mut Checks) {
         let Self {
             capacity,
             refill_per_sec,
-            max_waiters,
+            ..
         } = *self;
         let rates = (Bound::Excluded(0.0), Bound::Included(FASTEST));
         let days = f64::from(capacity) / refill_per_sec / 86_400.0;
-        let mut checks = Checks::of("token bucket");
         checks
             .within(
                 "capacity",
@@ -76,14 +89,6 @@ impl TokenBucketConfig {
                 "so many tokens a second that an empty bucket is full within 366 days",
             );
         }
-        checks
-            .within(
-                "max_waiters",
-                max_waiters,
-                0..=MOST_WAITERS,
-                "0 to 1,000,000 callers",
-            )
-            .done()
     }
 }
 

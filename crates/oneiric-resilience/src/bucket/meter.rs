@@ -160,10 +160,9 @@ impl Meter {
     #[cold]
     #[inline(never)]
     fn take_from(&self, mut word: u64, tokens: u32, tick: u64) -> Result<(), Refusal> {
-        let mut pauses = 1;
+        let mut pauses = Pauses::default();
         loop {
-            pause(pauses);
-            pauses = (pauses * 2).min(MOST_PAUSES);
+            pauses.pause();
             match self.take_once(word, tokens, tick) {
                 Once::Taken => return Ok(()),
                 Once::Lost(seen) => word = seen,
@@ -268,16 +267,21 @@ enum Once {
     Short(Reading),
 }
 
-/// About a microsecond.
-const MOST_PAUSES: u32 = 32;
-
-#[cfg(not(oneiric_loom))]
-fn pause(pauses: u32) {
-    for _ in 0..pauses {
-        std::hint::spin_loop();
-    }
+/// How long whoever lost a race waits: twice as long each time, up to about a microsecond.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    lost: u32,
 }
 
-/// Time does not matter to a model.
-#[cfg(oneiric_loom)]
-fn pause(_: u32) {}
+impl Pauses {
+    const MOST: u32 = 5;
+
+    /// Time does not matter to a model, which only counts.
+    pub(super) fn pause(&mut self) {
+        self.lost = (self.lost + 1).min(Self::MOST);
+        #[cfg(not(oneiric_loom))]
+        for _ in 0..1 << self.lost {
+            std::hint::spin_loop();
+        }
+    }
+}
