@@ -11,7 +11,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use oneiric_resilience::{ManualClock, TokenBucket, TokenBucketConfig};
+use oneiric_resilience::{
+    KeyedBuckets, KeyedBucketsConfig, ManualClock, TokenBucket, TokenBucketConfig,
+};
 
 pub fn main() -> Result<(), Box<dyn Error>> {
     let clock = ManualClock::new();
@@ -55,5 +57,22 @@ pub fn main() -> Result<(), Box<dyn Error>> {
 
     mails.set_rate(5, 20.0)?;
     println!("ten times as fast from now on: in {:?}", second.remaining());
+
+    println!("each client of an API has its own, and two are kept apart");
+    let clients = KeyedBuckets::<String, _>::with_clock(
+        KeyedBucketsConfig {
+            capacity: 3,
+            refill_per_sec: 1.0,
+            max_keys: 2,
+            ..KeyedBucketsConfig::default()
+        },
+        clock.clone(),
+    )?;
+    for (client, calls) in [("ann", 2), ("ann", 2), ("ben", 3), ("cem", 1)] {
+        let asked = clients.try_take(client, calls).map_err(|no| no.to_string());
+        println!("  {client} asks for {calls}: {asked:?}");
+    }
+    clock.advance(Duration::from_secs(2));
+    println!("  two seconds later, cem: {:?}", clients.try_take("cem", 1));
     Ok(())
 }

@@ -47,6 +47,8 @@ type Hasher = foldhash::quality::RandomState;
 /// a million keys share a bucket has a chance of one in thirty-seven million; then they get less, not
 /// more. Nothing is allocated after the start: the table takes 32 to 64 bytes for each of `max_keys`.
 ///
+/// Source: docs/spec/resilience.md, "Keyed buckets".
+///
 /// ```
 /// use oneiric_resilience::{KeyedBuckets, KeyedBucketsConfig};
 ///
