@@ -265,6 +265,27 @@ fn a_limit_counts_from_the_begin_of_an_attempt_and_its_timer_is_made_late() {
 }
 
 #[test]
+fn no_attempt_is_begun_when_a_wait_took_all_the_time() {
+    let clock = ManualClock::new();
+    let oversleep = |wait: Duration| {
+        let clock = clock.clone();
+        async move { clock.advance(wait * 10) }
+    };
+    let retry = retry(RetryConfig {
+        total_limit: Some(SECOND * 3),
+        ..steady()
+    });
+    let calls = Cell::new(0);
+    let call = || {
+        calls.set(calls.get() + 1);
+        ready(Err::<(), _>("refused"))
+    };
+    let run = pin!(retry.run_with(clock.clone(), oversleep, SeededJitter::new(1), call));
+    assert_eq!(poll(run), Poll::Ready(Err(Error::DeadlineExceeded)));
+    assert_eq!(calls.get(), 1);
+}
+
+#[test]
 fn a_run_that_has_ended_makes_no_call_again() {
     let calls = Cell::new(0);
     let retry = retry(steady());
