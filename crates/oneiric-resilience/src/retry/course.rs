@@ -115,8 +115,11 @@ impl<C, H, K, S, J> Course<'_, C, H, K, S, J> {
 
 #[cfg(not(feature = "tokio"))]
 impl<C, H, K, S, J> Course<'_, C, H, K, S, J> {
+    /// Without a runtime there are no deadlines to be seen.
     #[inline]
-    pub(super) const fn enter(&self) {}
+    pub(super) const fn enter(&self) -> Option<std::convert::Infallible> {
+        None
+    }
 }
 
 impl<C, H, K: Time, S: Sleep, J: Jitter> Course<'_, C, H, K, S, J> {
