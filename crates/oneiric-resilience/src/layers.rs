@@ -16,8 +16,10 @@
 //!   and held from there to the call without waiting for anything. The other way round, callers
 //!   that wait for one slow inner service would hold all permits of a bulkhead that others share,
 //!   and tokens saved up meanwhile would go out in one burst. Among layers this means that what is
-//!   innermost is taken first; all callers do it in the same order, so none waits for another in a
-//!   circle.
+//!   innermost is taken first. **Not around a retry**: its later attempts hold what is outside while
+//!   they wait for what is inside, the other way round, so callers of one stack with a bulkhead on
+//!   both sides of a [`RetryLayer`] can wait for each other for ever. Put all bulkheads on one side
+//!   of it, or give the outer one a `max_wait`.
 //! - **A rejection is an answer, not a broken service.** `poll_ready` fails only if the inner
 //!   service's does, which means that it is of no use any more. Whoever cannot have a turn (the
 //!   queue is full, the wait took too long) is told that it is ready, and the call tries once more
