@@ -129,7 +129,7 @@ impl<C: Clock> Bulkhead<C> {
     }
 
     /// A permit as soon as it is this caller's turn, if that comes before the deadline and that of the
-    /// scope around the caller.
+    /// scope around the caller. One that is free when it is first polled is given however late that is.
     ///
     /// Where [`BulkheadConfig::shed`] is set and the turn is expected later than that, says so at
     /// once. Cancel-safe: see [`Enter`].

@@ -175,6 +175,13 @@ pin_project_lite::pin_project! {
     }
 }
 
+impl<F> DeadlineScope<F> {
+    /// The future, if its time was not over.
+    pub(crate) const fn get_ref(&self) -> Option<&F> {
+        self.limited.get_ref()
+    }
+}
+
 impl<F: Future> Future for DeadlineScope<F> {
     type Output = Result<F::Output, DeadlineExceeded>;
 

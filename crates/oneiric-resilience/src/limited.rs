@@ -67,6 +67,13 @@ impl<F> Limited<F> {
     }
 }
 
+impl<F> Limited<F> {
+    /// The future, if its time was not over.
+    pub(crate) const fn get_ref(&self) -> Option<&F> {
+        self.future.as_ref()
+    }
+}
+
 impl<F: Future> Future for Limited<F> {
     type Output = Result<F::Output, Over>;
 

@@ -27,6 +27,13 @@ impl<C: Clock> Enter<C> {
     pub(super) const fn new(seat: Seat<C>) -> Self {
         Self { seat, ticket: None }
     }
+
+    /// A permit that is free; takes no place in the queue.
+    #[cfg(feature = "tokio")]
+    fn try_now(&self) -> Option<BulkheadPermit<C>> {
+        self.seat.try_enter().ok()?;
+        Some(BulkheadPermit::new(self.seat.clone()))
+    }
 }
 
 impl<C: Clock> Future for Enter<C> {
@@ -82,6 +89,7 @@ impl<C: Clock> fmt::Debug for Enter<C> {
 
 #[cfg(feature = "tokio")]
 mod before {
+    use std::mem;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
@@ -99,6 +107,8 @@ mod before {
         #[derive(Debug)]
         #[must_use = "futures do nothing unless polled"]
         pub struct EnterBefore<C: Clock = SystemClock> {
+            // Whether it was polled.
+            asked: bool,
             #[pin]
             scope: DeadlineScope<Enter<C>>,
         }
@@ -107,6 +117,7 @@ mod before {
     impl<C: Clock> EnterBefore<C> {
         pub(in crate::bulkhead) fn new(enter: Enter<C>, deadline: Deadline) -> Self {
             Self {
+                asked: false,
                 scope: deadline.scope(enter),
             }
         }
@@ -116,7 +127,14 @@ mod before {
         type Output = Result<BulkheadPermit<C>, Rejected>;
 
         fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-            self.project().scope.poll(context).map(|entered| {
+            let this = self.project();
+            // Only who has to wait needs time.
+            if !mem::replace(this.asked, true)
+                && let Some(permit) = this.scope.get_ref().and_then(Enter::try_now)
+            {
+                return Poll::Ready(Ok(permit));
+            }
+            this.scope.poll(context).map(|entered| {
                 entered.unwrap_or(Err(Rejected::new(Rejection::DeadlineTooNear, None)))
             })
         }

@@ -414,6 +414,14 @@ mod in_time {
         hold(&bulkhead).await;
         let permit = bulkhead.enter_within(Duration::from_millis(1)).await;
         drop(permit.unwrap());
+        drop(bulkhead.enter_within(Duration::ZERO).await.unwrap());
+        let late = bulkhead.enter_within(SECOND);
+        tokio::time::advance(2 * SECOND).await;
+        drop(late.await.unwrap());
+        let inside = bulkhead.try_enter().unwrap();
+        let refused = bulkhead.enter_within(Duration::ZERO).await.unwrap_err();
+        assert_eq!(refused.rejection(), Rejection::DeadlineTooNear);
+        drop(inside);
         assert_whole(&bulkhead);
     }
 
