@@ -100,6 +100,7 @@ pin_project_lite::pin_project! {
         Yielding,
         // For the service to be ready again.
         Readying,
+        Ended,
     }
 }
 
@@ -197,6 +198,7 @@ where
                     ready!(service.poll_ready(cx))?;
                     self.as_mut().begin();
                 }
+                StepNow::Ended => unreachable!("not polled again after it has answered"),
             }
         }
     }
@@ -207,6 +209,8 @@ where
         result: Result<S::Response, Error<E>>,
     ) -> Option<Result<S::Response, Error<E>>> {
         let mut this = self.project();
+        // The attempt is gone before anybody is told.
+        this.step.set(Step::Ended);
         let Rule {
             retry,
             rejected_too,
@@ -234,7 +238,6 @@ where
         let RetryStep::Wait(wait) = step else {
             return Some(result);
         };
-        // The attempt is gone before the wait for the next begins.
         this.step.set(match wait.is_zero() {
             true => Step::Yielding,
             false => Step::Waiting { timer: sleep(wait) },

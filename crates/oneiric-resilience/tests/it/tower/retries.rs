@@ -272,6 +272,27 @@ async fn an_attempt_and_all_of_them_may_be_limited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_is_gone_when_anybody_is_told() {
+    let seats = bulkhead(1, 0);
+    let (seen, inside) = (Arc::new(Mutex::new(vec![])), seats.clone());
+    let told = Arc::clone(&seen);
+    let hook = move |_: &RetryEvent<'_, Fault>| told.lock().unwrap().push(inside.in_flight());
+    let mock = Mock::new().answering([Answer::Bad, Answer::Hangs]);
+    let mut service = ServiceBuilder::new()
+        .layer(RetryLayer::new(retry(3).hook(hook)))
+        .layer(BulkheadLayer::new(seats.clone()))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    ready(&mut service).await.unwrap();
+    let deadline = Deadline::within(SECOND * 3 / 2);
+    let mut call = std::pin::pin!(deadline.scope(service.call(1)));
+    assert_eq!(call.as_mut().await, Ok(Err(Error::DeadlineExceeded)));
+    // Though the future is still there.
+    assert_eq!((seats.in_flight(), mock.running()), (0, 0));
+    assert_eq!(*seen.lock().unwrap(), [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_begun_that_the_deadline_leaves_no_time_for() {
     let mock = Mock::new().answering([Answer::Bad; 9]);
     let service = ServiceBuilder::new()
