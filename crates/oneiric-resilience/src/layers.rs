@@ -12,18 +12,20 @@
 //!   that was waited for counts as used once it was given: the bucket cannot know that it was not.
 //!   So a service that is ready should be called or dropped, not kept: what it holds is missing
 //!   elsewhere.
-//! - **The inner service is asked first.** Our own permit is taken when the inner service is ready,
-//!   and held from there to the call without waiting for anything. The other way round, callers
-//!   that wait for one slow inner service would hold all permits of a bulkhead that others share,
-//!   and tokens saved up meanwhile would go out in one burst. Among layers this means that what is
-//!   innermost is taken first. **Not around a retry**: its later attempts hold what is outside while
-//!   they wait for what is inside, the other way round, so callers of one stack with a bulkhead on
-//!   both sides of a [`RetryLayer`] can wait for each other for ever. Put all bulkheads on one side
-//!   of it, or give the outer one a `max_wait`.
+//! - **Permits are taken from the outside in.** A bulkhead's own comes first, and only who has it
+//!   asks the inner service. A retry further inside asks again while its call holds what is outside
+//!   of it; so whoever has what is inside must have what is outside, or two callers could each have
+//!   what the other one waits for. (tower's own `ConcurrencyLimit` does the same.) The price: who
+//!   waits for an inner service that is slow to be ready holds a permit meanwhile, as its call will,
+//!   and to an adaptive limit that is latency. A bulkhead that several services share is better
+//!   placed further inside, or its callers within a deadline.
+//! - **Tokens are taken last**, once the inner service is ready: else those that were saved up while
+//!   it was not would go out in one burst. A token is waited for by the clock alone, and is part of
+//!   no circle.
 //! - **A rejection is an answer, not a broken service.** `poll_ready` fails only if the inner
 //!   service's does, which means that it is of no use any more. Whoever cannot have a turn (the
-//!   queue is full, the wait took too long) is told that it is ready, and the call tries once more
-//!   and then answers [`Error::Rejected`](crate::Error::Rejected).
+//!   queue is full, the wait took too long) is told that it is ready, and the call answers
+//!   [`Error::Rejected`](crate::Error::Rejected); for a token it tries once more before.
 //! - **A breaker that is open is ready at once**, without a look at what is inside it, so that
 //!   nobody waits for a connection only to be turned away. Its permit is taken by the call, costs
 //!   nothing when refused, and is given back when the response future is dropped. A service that

@@ -89,7 +89,11 @@ where
         if self.refused.is_some() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(refused) = refusal(&self.gates) {
+        let passing = match refusal(&self.gates) {
+            Some(refused) => Err(refused),
+            None => ready!(self.turns.poll_permit(&self.gates, cx)),
+        };
+        if let Err(refused) = passing {
             self.turns = Turns::default();
             self.refused = Some(refused);
             return Poll::Ready(Ok(()));
@@ -98,8 +102,8 @@ where
             self.turns = Turns::default();
             return Poll::Ready(Err(broken));
         }
-        // Had or not: what is refused is for the call to say.
-        self.turns.poll(&self.gates, cx).map(|_| Ok(()))
+        // Had or not: a token that is refused is for the call to say.
+        self.turns.poll_token(&self.gates, cx).map(|_| Ok(()))
     }
 
     fn call(&mut self, request: R) -> Self::Future {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::turn::{Turn, WaitForPermit};
 use crate::policy::gates::{Gate, Gates, Held, Pass, Refused};
-use crate::{Breaker, BulkheadPermit, Classify, Clock, Error, Outcome, Take};
+use crate::{Breaker, BulkheadPermit, Classify, Clock, Error, Outcome, Stage, Take};
 
 /// The turns of one service's next call.
 #[derive(Debug)]
@@ -25,29 +25,39 @@ impl<C: Clock> Default for Turns<C> {
 }
 
 impl<C: Clock> Turns<C> {
-    /// Waits for the turns that may be waited for, one after the other, and says whether all of them
-    /// are had. One that is refused ends the wait.
-    pub(super) fn poll(&mut self, gates: &Gates<C>, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Waits for a permit, if one may be waited for: before the inner service is asked.
+    pub(super) fn poll_permit(
+        &mut self,
+        gates: &Gates<C>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
         for gate in gates.iter().filter(|gate| !gate.wait().is_zero()) {
-            let had = match gate {
-                Gate::Breaker(_) => true,
-                Gate::Rate(bucket, wait) => {
-                    let waiting = || match *wait {
-                        Duration::MAX => bucket.take(1),
-                        wait => bucket.take_within(1, wait),
-                    };
-                    ready!(self.token.poll(cx, || bucket.try_take(1), waiting))
-                }
-                Gate::Bulkhead(bulkhead, wait) => {
-                    let waiting = || WaitForPermit::new(bulkhead.enter(), *wait);
-                    ready!(self.permit.poll(cx, || bulkhead.try_enter_owned(), waiting))
-                }
-            };
-            if !had {
-                return Poll::Ready(false);
+            if let Gate::Bulkhead(bulkhead, wait) = gate {
+                let waiting = || WaitForPermit::new(bulkhead.enter(), *wait);
+                let entered = self.permit.poll(cx, || bulkhead.try_enter_owned(), waiting);
+                ready!(entered).map_err(|rejected| gate.refused(rejected))?;
             }
         }
-        Poll::Ready(true)
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for a token, if one may be waited for: once the inner service is ready.
+    pub(super) fn poll_token(
+        &mut self,
+        gates: &Gates<C>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        for gate in gates.iter().filter(|gate| !gate.wait().is_zero()) {
+            if let Gate::Rate(bucket, wait) = gate {
+                let waiting = || match *wait {
+                    Duration::MAX => bucket.take(1),
+                    wait => bucket.take_within(1, wait),
+                };
+                let taken = self.token.poll(cx, || bucket.try_take(1), waiting);
+                ready!(taken).map_err(|rejected| gate.refused(rejected))?;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Lets a call through, without waiting for turns that it has not; it passes all gates or none.
@@ -88,19 +98,17 @@ fn breaker<C: Clock>(gates: &Gates<C>) -> Option<&Breaker<C>> {
 #[inline]
 pub(super) fn refusal<C: Clock>(gates: &Gates<C>) -> Option<Refused> {
     let rejected = breaker(gates)?.refusal()?;
-    let stage = crate::Stage::Breaker;
+    let stage = Stage::Breaker;
     Some(Refused { stage, rejected })
 }
 
-/// What a call answers that was told to come only to be refused. The breaker may let calls through
-/// again by now, but the inner service was not asked whether it is ready.
+/// What a call answers that was told to come only to be refused. The gate may let calls through again
+/// by now, but the inner service was not asked whether it is ready.
 pub(super) fn refuse<C: Clock>(gates: &Gates<C>, told: Refused) -> Refused {
-    let asked = breaker(gates).filter(|breaker| breaker.refusal().is_some());
-    let rejected = asked.and_then(|breaker| breaker.permit().err());
-    Refused {
-        rejected: rejected.unwrap_or(told.rejected),
-        ..told
-    }
+    let by_breaker = told.stage == Stage::Breaker && refusal(gates).is_some();
+    // The breaker says so itself, and what is outside of it comes before it.
+    let passed = by_breaker.then(|| Turns::default().pass(gates).err());
+    passed.flatten().unwrap_or(told)
 }
 
 /// What the end of a call says to those it had to pass. What a layer further inside said says nothing

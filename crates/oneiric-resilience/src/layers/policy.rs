@@ -22,9 +22,10 @@ use crate::{Classify, Clock, ErrIsFailure, Error, Policy, SystemClock};
 /// [`Error::Inner`].
 ///
 /// What differs from [`Policy::call`] is where the first attempt waits for its turns: in
-/// `poll_ready`, when the inner service is ready, and before the policy's deadline begins to run.
-/// The wait is as long as the policy allows it; whoever has no turn by then is rejected by the call.
-/// Other attempts wait for the inner service, and then for their turns, within the response.
+/// `poll_ready`, for a permit before the inner service is asked and for a token once it is ready,
+/// and before the policy's deadline begins to run. The wait is as long as the policy allows it;
+/// whoever has no turn by then is rejected by the call. Other attempts wait for their turns, and then
+/// for the inner service, within the response.
 ///
 /// A fallback is a layer of its own around this one: [`FallbackLayer`](super::FallbackLayer).
 ///
@@ -137,12 +138,12 @@ pub struct WithPolicy<S, K = ErrIsFailure, C: Clock = SystemClock, D = CloneRequ
     told: Option<Told>,
 }
 
-/// The answer of a breaker that is open.
+/// The answer of a breaker that is open, or of a bulkhead that had no permit in time.
 #[derive(Debug, Clone, Copy)]
 enum Told {
-    /// Of the one that a call passes.
+    /// Of one that a call passes.
     Call(Refused),
-    /// Of the one that each attempt passes.
+    /// Of one that each attempt passes.
     Attempt(Refused),
 }
 
@@ -207,25 +208,37 @@ where
             return Poll::Ready(Ok(()));
         }
         let (parts, _) = self.rule.policy.stages();
-        if let Some(refused) = refusal(&parts.outer) {
+        let passing = match refusal(&parts.outer) {
+            Some(refused) => Err(refused),
+            None => ready!(self.outer.poll_permit(&parts.outer, cx)),
+        };
+        if let Err(refused) = passing {
             self.outer = Turns::default();
             self.first = Turns::default();
             self.told = Some(Told::Call(refused));
             return Poll::Ready(Ok(()));
         }
-        let refused = refusal(&parts.inner);
-        if refused.is_some() {
-            self.first = Turns::default();
-        } else if let Err(broken) = ready!(self.inner.poll_ready(cx)) {
+        let passing = match refusal(&parts.inner) {
+            Some(refused) => {
+                self.first = Turns::default();
+                Err(refused)
+            }
+            None => ready!(self.first.poll_permit(&parts.inner, cx)),
+        };
+        if passing.is_ok()
+            && let Err(broken) = ready!(self.inner.poll_ready(cx))
+        {
             self.outer = Turns::default();
             self.first = Turns::default();
             return Poll::Ready(Err(Error::Inner(broken)));
         }
-        let had = ready!(self.outer.poll(&parts.outer, cx));
-        self.told = refused.map(Told::Attempt);
-        if had && self.told.is_none() {
-            // Had or not: what is refused is for the call to say.
-            ready!(self.first.poll(&parts.inner, cx));
+        // Had or not: a token that is refused is for the call to say.
+        let taken = ready!(self.outer.poll_token(&parts.outer, cx));
+        if let Err(refused) = passing {
+            self.first = Turns::default();
+            self.told = Some(Told::Attempt(refused));
+        } else if taken.is_ok() {
+            return self.first.poll_token(&parts.inner, cx).map(|_| Ok(()));
         }
         Poll::Ready(Ok(()))
     }

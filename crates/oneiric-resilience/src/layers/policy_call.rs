@@ -3,6 +3,7 @@
 //! that was.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::bounded::Bounded;
-use super::gates::{refusal, refuse};
 use super::next::{NEXT, Next};
 use super::policy::Rule;
 use super::retry::{CloneRequest, CopyRequest};
@@ -73,15 +73,16 @@ pin_project_lite::pin_project! {
         },
         // A timer would make a millisecond of no wait at all; but others must have their turn.
         Yielding,
-        // For the service of the next attempt.
-        Readying {
-            #[pin]
-            ready: Bounded<Ready<S, R>>,
-        },
         // For the turns of the next attempt.
         Entering {
             #[pin]
             entering: Entering<C>,
+        },
+        // And then for its service, as permits are had from the outside in, in all calls.
+        Readying {
+            #[pin]
+            ready: Bounded<Ready<S, R>>,
+            held: Held<C>,
         },
         Ended,
     }
@@ -172,6 +173,33 @@ where
     type Output = Result<S::Response, Error<S::Error>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Here if anything panics, so that it is seen as one.
+        let outer = mem::take(self.as_mut().project().outer);
+        match self.as_mut().advance(cx) {
+            Poll::Pending => {
+                *self.project().outer = outer;
+                Poll::Pending
+            }
+            Poll::Ready((result, outcome)) => {
+                outer.record(outcome, None);
+                Poll::Ready(result)
+            }
+        }
+    }
+}
+
+impl<S, R, K, C, D> PolicyFuture<S, R, K, C, D>
+where
+    S: Service<R>,
+    K: Classify<S::Response, S::Error>,
+    C: Clock,
+    D: CopyRequest<R>,
+{
+    /// Goes on until the call has ended.
+    fn advance(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ended<S::Response, S::Error>> {
         loop {
             let mut this = self.as_mut().project();
             let (parts, classify) = this.rule.policy.stages();
@@ -179,7 +207,7 @@ where
                 StepNow::RefusedCall { refused } => {
                     let error = parts.refused(*refused);
                     this.step.set(Step::Ended);
-                    return Poll::Ready(Err(error));
+                    return Poll::Ready((Err(error), Outcome::Ignored));
                 }
                 StepNow::RefusedAttempt { refused } => {
                     (Err(parts.refused(*refused)), Outcome::Ignored)
@@ -222,43 +250,45 @@ where
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                StepNow::Readying { ready } => match ready!(ready.poll(cx)) {
-                    Ok(Ok(service)) => {
-                        this.next.service = Some(service);
-                        let entering = Entering::new(*this.by);
-                        this.step.set(Step::Entering { entering });
-                        continue;
-                    }
-                    // Of no use any more; but nobody was called.
-                    Ok(Err(broken)) => (Err(Error::Inner(broken)), Outcome::Ignored),
-                    Err(Over::Own) => Cut::TooLate.told(parts),
-                    Err(Over::Around) => Cut::Around.told(parts),
-                },
                 StepNow::Entering { entering } => {
                     match ready!(entering.poll_enter(&parts.inner, cx)) {
                         Ok(held) => {
-                            self.as_mut().again(held);
+                            let service = Some(this.next.service.take().expect(NEXT));
+                            let request = PhantomData;
+                            let ready = Bounded::until(*this.by, Ready { service, request });
+                            this.step.set(Step::Readying { ready, held });
                             continue;
                         }
                         Err(refused) => (Err(parts.refused(refused)), Outcome::Ignored),
                     }
                 }
+                StepNow::Readying { ready, held } => {
+                    // Here if it panics, so that it is seen as one.
+                    let holding = mem::take(held);
+                    let Poll::Ready(readied) = ready.poll(cx) else {
+                        *held = holding;
+                        return Poll::Pending;
+                    };
+                    match readied {
+                        Ok(Ok(service)) => {
+                            this.next.service = Some(service);
+                            self.as_mut().again(holding);
+                            continue;
+                        }
+                        // Of no use any more; but nobody was called.
+                        Ok(Err(broken)) => (Err(Error::Inner(broken)), Outcome::Ignored),
+                        Err(Over::Own) => Cut::TooLate.told(parts),
+                        Err(Over::Around) => Cut::Around.told(parts),
+                    }
+                }
                 StepNow::Ended => unreachable!("not polled again after it has answered"),
             };
             if let Some(result) = self.as_mut().ended(result, outcome) {
-                return Poll::Ready(result);
+                return Poll::Ready((result, outcome));
             }
         }
     }
-}
 
-impl<S, R, K, C, D> PolicyFuture<S, R, K, C, D>
-where
-    S: Service<R>,
-    K: Classify<S::Response, S::Error>,
-    C: Clock,
-    D: CopyRequest<R>,
-{
     /// An attempt has ended. Gives its result back, if there is no other attempt to wait for.
     fn ended(
         self: Pin<&mut Self>,
@@ -289,7 +319,6 @@ where
         });
         let Some(wait) = wait else {
             this.step.set(Step::Ended);
-            mem::take(this.outer).record(outcome, None);
             return Some(result);
         };
         this.step.set(match wait.is_zero() {
@@ -299,25 +328,11 @@ where
         None
     }
 
-    /// The wait between attempts is over. A breaker that is open needs no service that is ready.
+    /// The wait between attempts is over.
     fn awaken(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let (parts, _) = this.rule.policy.stages();
-        let step = match refusal(&parts.inner) {
-            Some(told) => Step::RefusedAttempt {
-                refused: refuse(&parts.inner, told),
-            },
-            None => {
-                let service = this.next.service.take().expect(NEXT);
-                let ready = Ready {
-                    service: Some(service),
-                    request: std::marker::PhantomData,
-                };
-                let ready = Bounded::until(*this.by, ready);
-                Step::Readying { ready }
-            }
-        };
-        this.step.set(step);
+        let entering = Entering::new(*this.by);
+        this.step.set(Step::Entering { entering });
     }
 
     /// The next attempt, by a service that is ready.
@@ -347,7 +362,7 @@ where
 /// Waits until a service is ready, and gives it back.
 struct Ready<S, R> {
     service: Option<S>,
-    request: std::marker::PhantomData<fn(R)>,
+    request: PhantomData<fn(R)>,
 }
 
 impl<S, R> Unpin for Ready<S, R> {}

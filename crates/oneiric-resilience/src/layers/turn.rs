@@ -18,7 +18,7 @@ pub(super) enum Turn<W, H> {
     None,
     Waiting(W),
     Had(H),
-    /// The wait ended without one. The call will try once more: it may come much later.
+    /// The wait ended without one.
     Refused(Rejected),
 }
 
@@ -26,14 +26,13 @@ impl<W, H> Turn<W, H>
 where
     W: Future<Output = Result<H, Rejected>> + Unpin,
 {
-    /// Waits until it is decided, and says whether it is had. Once decided it stays so until the
-    /// call.
+    /// Waits until it is decided. Once decided it stays so until the call.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         try_now: impl FnOnce() -> Result<H, Rejected>,
         wait: impl FnOnce() -> W,
-    ) -> Poll<bool> {
+    ) -> Poll<Result<(), Rejected>> {
         if let Self::None = self {
             *self = match try_now() {
                 Ok(had) => Self::Had(had),
@@ -46,7 +45,10 @@ where
                 Err(rejected) => Self::Refused(rejected),
             };
         }
-        Poll::Ready(matches!(self, Self::Had(_)))
+        Poll::Ready(match self {
+            Self::Refused(rejected) => Err(*rejected),
+            Self::None | Self::Waiting(_) | Self::Had(_) => Ok(()),
+        })
     }
 
     /// What was had, or what can be had without waiting.
@@ -62,6 +64,7 @@ where
                 drop(waiting);
                 try_now()
             }
+            // Once more: the call may come much later.
             Self::Refused(rejected) => try_now().map_err(|_| rejected),
         }
     }

@@ -325,21 +325,25 @@ async fn a_call_is_gone_before_its_permit_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_permit_is_taken_before_the_inner_service_is_ready() {
+async fn the_permit_is_taken_before_the_inner_service_is_asked() {
     let (bulkhead, mock) = (bulkhead(1, 10), Mock::new());
-    mock.set_ready(false);
+    let holder = bulkhead.try_enter().unwrap();
     let alarm = Alarm::new();
-    let mut slow = behind_bulkhead(&bulkhead, &mock);
+    let mut service = behind_bulkhead(&bulkhead, &mock);
     let waker = alarm.waker();
     let mut cx = Context::from_waker(&waker);
-    assert_eq!(slow.poll_ready(&mut cx), Poll::Pending);
-    assert_eq!((bulkhead.in_flight(), bulkhead.waiting()), (0, 0));
-    // So others that share the bulkhead go on.
-    let other = behind_bulkhead(&bulkhead, &Mock::new());
-    assert_eq!(other.oneshot(7).await, Ok(7));
+    assert_eq!(service.poll_ready(&mut cx), Poll::Pending);
+    assert_eq!((bulkhead.waiting(), mock.asked()), (1, 0));
+    drop(holder);
+    assert_eq!(alarm.rung(), 1);
+    mock.set_ready(false);
+    assert_eq!(service.poll_ready(&mut cx), Poll::Pending);
+    assert_eq!((bulkhead.in_flight(), mock.asked()), (1, 1));
     mock.set_ready(true);
     assert_eq!(alarm.rung(), 1);
-    assert_eq!(slow.poll_ready(&mut cx), Poll::Ready(Ok(())));
+    assert_eq!(service.poll_ready(&mut cx), Poll::Ready(Ok(())));
+    assert_eq!(service.call(1).await, Ok(1));
+    assert_eq!((bulkhead.in_flight(), mock.violations()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -378,12 +382,15 @@ async fn a_full_queue_is_an_answer_and_not_a_broken_service() {
     let answer = refused.call(1).await;
     assert_eq!(rejection(answer), Some(Rejection::QueueFull));
 
-    // Where there is room by the time of the call, it goes through.
+    // Even where there is room by the time of the call: the inner service was not asked.
     assert_eq!(ask(&mut refused), Poll::Ready(Ok(())));
     drop(waits);
     drop(holder);
-    assert_eq!(refused.call(2).await, Ok(2));
-    assert_eq!(mock.violations(), 0);
+    let answer = refused.call(2).await;
+    assert_eq!(rejection(answer), Some(Rejection::QueueFull));
+    assert_eq!(ask(&mut refused), Poll::Ready(Ok(())));
+    assert_eq!(refused.call(3).await, Ok(3));
+    assert_eq!((mock.violations(), mock.calls()), (0, vec![3]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! A whole policy as a layer: the same as [`Policy::call`] makes of it, and the turns besides.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -65,8 +66,6 @@ fn bulkhead(limit: u32) -> BulkheadConfig {
 /// Every stage, or most of them; gates on both sides of the retry.
 fn any_config() -> impl Strategy<Value = PolicyConfig> {
     use Stage::{Breaker, Bulkhead, Rate, Retry};
-    // A bucket outside of a breaker is left out: there a call that is refused by an open breaker has
-    // taken a token, and here it has not.
     let orders = prop::sample::select(vec![
         [Retry, Breaker, Rate, Bulkhead],
         [Retry, Bulkhead, Breaker, Rate],
@@ -74,6 +73,9 @@ fn any_config() -> impl Strategy<Value = PolicyConfig> {
         [Breaker, Rate, Retry, Bulkhead],
         [Bulkhead, Retry, Breaker, Rate],
         [Breaker, Rate, Bulkhead, Retry],
+        [Rate, Bulkhead, Breaker, Retry],
+        [Rate, Breaker, Retry, Bulkhead],
+        [Retry, Rate, Breaker, Bulkhead],
     ]);
     let limits = (
         proptest::option::of(3_500..9_000_u64),
@@ -213,10 +215,10 @@ async fn turns_are_waited_for_before_the_call_on_both_sides_of_the_retry() {
         let mut service = ServiceBuilder::new()
             .layer(PolicyLayer::new(policy))
             .service(mock.clone());
-        // The inner service first, and then both turns, once.
+        // The permit first, then the inner service, then the token; each once.
         mock.set_ready(false);
         assert_eq!(ask(&mut service), Poll::Pending);
-        assert_eq!((seats.in_flight(), tokens.available()), (0, 9));
+        assert_eq!((seats.in_flight(), tokens.available()), (1, 9));
         mock.set_ready(true);
         for _ in 0..3 {
             assert_eq!(ask(&mut service), Poll::Ready(Ok(())));
@@ -361,7 +363,7 @@ async fn a_call_that_is_dropped_at_any_stage_leaves_nothing_behind() {
     drop(call);
     nothing();
 
-    // Between attempts; waiting for the service; waiting for a turn.
+    // Between attempts; waiting for a turn; waiting for the service.
     for stage in 0..3 {
         mock.next(Answer::Bad);
         ready(&mut service).await.unwrap();
@@ -370,11 +372,14 @@ async fn a_call_that_is_dropped_at_any_stage_leaves_nothing_behind() {
         assert_eq!((seats.in_flight(), mock.running()), (0, 0));
         let mut held = None;
         if stage > 0 {
-            mock.set_ready(stage == 2);
-            held = Some(seats.try_enter().unwrap());
+            mock.set_ready(stage == 1);
+            held = (stage == 1).then(|| seats.try_enter().unwrap());
             advance(SECOND).await;
             assert_eq!(poll(call.as_mut()), Poll::Pending);
-            assert_eq!(seats.waiting(), u32::from(stage == 2));
+            assert_eq!(
+                (seats.waiting(), seats.in_flight()),
+                (u32::from(stage == 1), 1)
+            );
         }
         drop(call);
         drop(held);
@@ -382,6 +387,89 @@ async fn a_call_that_is_dropped_at_any_stage_leaves_nothing_behind() {
         nothing();
     }
     assert_eq!(policy.breaker().unwrap().snapshot().failures, 3);
+}
+
+/// The panic is caught around the poll, as a server does: when the future is dropped, nothing panics any more.
+#[tokio::test(start_paused = true)]
+async fn a_panic_counts_as_failure_on_both_sides_of_the_retry() {
+    let order = |order: [Stage; 2]| PolicyConfig {
+        retry: Some(retry(2)),
+        breaker: Some(breaker(1)),
+        order: Some(order.to_vec()),
+        ..PolicyConfig::default()
+    };
+    for stages in [
+        [Stage::Retry, Stage::Breaker],
+        [Stage::Breaker, Stage::Retry],
+    ] {
+        for answer in [Answer::Panics, Answer::PanicsAtOnce] {
+            let (policy, _) = policy(order(stages));
+            let mock = Mock::new().answering([answer]);
+            let mut service = ServiceBuilder::new()
+                .layer(PolicyLayer::new(policy.clone()))
+                .service(mock);
+            ready(&mut service).await.unwrap();
+            let mut call = None;
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                let call = call.insert(Box::pin(service.call(1)));
+                poll(call.as_mut()).is_ready()
+            }));
+            assert!(polled.is_err());
+            drop(call);
+            let state = policy.breaker().unwrap().state();
+            assert_eq!(state, BreakerState::Open, "{stages:?}, {answer:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_later_attempt_is_seen_outside_of_the_retry() {
+    let (policy, _) = policy(PolicyConfig {
+        retry: Some(retry(2)),
+        breaker: Some(breaker(1)),
+        order: Some(vec![Stage::Breaker, Stage::Retry]),
+        ..PolicyConfig::default()
+    });
+    let mock = Mock::new().answering([Answer::Bad, Answer::Panics]);
+    let mut service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(policy.clone()))
+        .service(mock);
+    ready(&mut service).await.unwrap();
+    let mut call = Box::pin(service.call(1));
+    assert_eq!(poll(call.as_mut()), Poll::Pending);
+    advance(SECOND).await;
+    let mut polls = || poll(call.as_mut()).is_ready();
+    assert!(catch_unwind(AssertUnwindSafe(&mut polls)).is_err());
+    drop(call);
+    assert_eq!(policy.breaker().unwrap().state(), BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_outside_of_a_breaker_is_taken_for_a_call_that_it_refuses() {
+    let order = |order: [Stage; 3]| PolicyConfig {
+        retry: Some(retry(1)),
+        breaker: Some(breaker(1)),
+        rate: Some(rate(3)),
+        order: Some(order.to_vec()),
+        ..PolicyConfig::default()
+    };
+    for config in [
+        order([Stage::Rate, Stage::Breaker, Stage::Retry]),
+        order([Stage::Retry, Stage::Rate, Stage::Breaker]),
+    ] {
+        let (policy, _) = policy(config);
+        let service = ServiceBuilder::new()
+            .layer(PolicyLayer::new(policy.clone()))
+            .service(Mock::new().answering([Answer::Bad]));
+        assert!(service.clone().oneshot(1).await.is_err());
+        for left in [1, 0] {
+            let refused = service.clone().oneshot(2).await.unwrap_err();
+            assert_eq!(refused.code(), Some(Rejection::BreakerOpen.code()));
+            assert_eq!(policy.rate().unwrap().available(), left);
+        }
+        let refused = service.oneshot(2).await.unwrap_err();
+        assert_eq!(refused.code(), Some(Rejection::RateLimited.code()));
+    }
 }
 
 #[tokio::test(start_paused = true)]

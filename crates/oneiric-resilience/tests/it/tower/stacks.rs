@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use oneiric_resilience::layers::{
     AsyncFallbackLayer, BreakerLayer, BulkheadLayer, DeadlineLayer, FallbackLayer, InnerLayer,
-    RateLayer, RetryLayer, TimeoutLayer,
+    PolicyLayer, RateLayer, RetryLayer, TimeoutLayer,
 };
-use oneiric_resilience::{BreakerState, Deadline, Error, Fallback, OnlyRejected, Rejection};
+use oneiric_resilience::{
+    BackoffConfig, BreakerState, BulkheadConfig, Deadline, Error, Fallback, OnlyRejected, Policy,
+    PolicyConfig, Rejection, RetryConfig, Stage,
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 use super::gates::{breaker, bucket, bulkhead};
 use super::mock::{Answer, Fault, Mock};
-use super::retries::retry;
+use super::retries::{config, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -198,4 +201,156 @@ async fn under_load_limits_hold_and_everybody_is_served() {
     tokio::time::sleep(SECOND).await;
     assert_eq!((seats.in_flight(), seats.waiting()), (0, 0));
     assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+/// A caller between two attempts has what is outside of the retry and wants what is inside. Nobody may have that and want
+/// what is outside: then both would wait for ever.
+#[tokio::test(start_paused = true)]
+async fn no_circle_of_waits_comes_of_permits_on_both_sides_of_a_retry() {
+    let patient = |retry: Option<RetryConfig>, order: &[Stage]| {
+        let config = PolicyConfig {
+            retry,
+            bulkhead: Some(BulkheadConfig {
+                limit: 1,
+                ..BulkheadConfig::default()
+            }),
+            bulkhead_wait: 3_600 * SECOND,
+            order: Some(order.to_vec()),
+            ..PolicyConfig::default()
+        };
+        PolicyLayer::new(Policy::new(config).unwrap())
+    };
+    let again = || {
+        Some(RetryConfig {
+            attempts: 3,
+            backoff: BackoffConfig::constant(SECOND),
+            ..RetryConfig::default()
+        })
+    };
+    let seat = || BulkheadLayer::new(bulkhead(1, 99));
+    // Retry and a permit inside of what is under test.
+    let inside = || {
+        ServiceBuilder::new()
+            .layer(RetryLayer::new(retry(3)))
+            .layer(seat())
+            .layer(InnerLayer)
+            .service(flaky())
+    };
+
+    let mut ended = vec![];
+    let stack = ServiceBuilder::new().layer(seat()).service(inside());
+    ended.push(("bulkhead, retry, bulkhead", everybody_ends(stack).await));
+
+    let one = ServiceBuilder::new().layer(seat()).layer(InnerLayer);
+    let around = patient(again(), &[Stage::Bulkhead, Stage::Retry]);
+    let stack = ServiceBuilder::new()
+        .layer(around)
+        .service(one.service(flaky()));
+    ended.push((
+        "policy with bulkhead and retry, bulkhead",
+        everybody_ends(stack).await,
+    ));
+
+    let stack = ServiceBuilder::new()
+        .layer(seat())
+        .layer(patient(again(), &[Stage::Retry, Stage::Bulkhead]))
+        .service(flaky());
+    ended.push((
+        "bulkhead, policy with retry and bulkhead",
+        everybody_ends(stack).await,
+    ));
+
+    let stack = ServiceBuilder::new()
+        .layer(patient(None, &[Stage::Bulkhead]))
+        .service(inside());
+    ended.push((
+        "policy with bulkhead, retry, bulkhead",
+        everybody_ends(stack).await,
+    ));
+
+    let stack = ServiceBuilder::new()
+        .layer(patient(again(), &[Stage::Retry, Stage::Bulkhead]))
+        .service(inside());
+    ended.push((
+        "policy with retry and bulkhead, retry, bulkhead",
+        everybody_ends(stack).await,
+    ));
+
+    let stack = ServiceBuilder::new()
+        .layer(seat())
+        .layer(RetryLayer::new(retry(3)))
+        .layer(InnerLayer)
+        .layer(tower::limit::GlobalConcurrencyLimitLayer::new(1))
+        .service(flaky());
+    ended.push((
+        "bulkhead, retry, a limit of tower",
+        everybody_ends(stack).await,
+    ));
+    ended.retain(|(_, all)| !all);
+    assert!(ended.is_empty(), "somebody waits for ever: {ended:?}");
+}
+
+/// Later attempts of a policy, too: what they pass first is what calls from outside pass first.
+#[tokio::test(start_paused = true)]
+async fn a_later_attempt_of_a_policy_waits_in_the_order_of_the_first() {
+    let config = PolicyConfig {
+        retry: Some(config(2)),
+        bulkhead: Some(BulkheadConfig {
+            limit: 1,
+            ..BulkheadConfig::default()
+        }),
+        bulkhead_wait: 3_600 * SECOND,
+        ..PolicyConfig::default()
+    };
+    let (seats, mock) = (bulkhead(1, 9), Mock::new().answering([Answer::Bad]));
+    let service = ServiceBuilder::new()
+        .layer(PolicyLayer::new(Policy::new(config).unwrap()))
+        .layer(BulkheadLayer::new(seats.clone()))
+        .layer(InnerLayer)
+        .service(mock);
+    let mut calls = JoinSet::new();
+    calls.spawn(service.clone().oneshot(1));
+    tokio::time::sleep(SECOND / 2).await;
+    let held = seats.try_enter().unwrap();
+    tokio::time::sleep(SECOND).await;
+    calls.spawn(service.oneshot(2));
+    tokio::time::sleep(SECOND).await;
+    drop(held);
+    let answers = tokio::time::timeout(600 * SECOND, calls.join_all()).await;
+    let answers = answers.expect("neither waits for the other");
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+/// Of three calls two fail.
+fn flaky() -> Mock {
+    let mock = Mock::new();
+    for call in 0..300 {
+        let answer = if call % 3 == 2 {
+            Answer::Good
+        } else {
+            Answer::Bad
+        };
+        mock.next(answer);
+    }
+    mock
+}
+
+/// Whether eight callers all get an answer.
+async fn everybody_ends<S>(service: S) -> bool
+where
+    S: Service<u32> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: Send,
+    S::Error: Send,
+{
+    let mut calls = JoinSet::new();
+    for request in 0..8 {
+        let service = service.clone();
+        calls.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(u64::from(request) * 300)).await;
+            service.oneshot(request).await.is_ok()
+        });
+    }
+    let all = calls.join_all();
+    tokio::time::timeout(600 * SECOND, all).await.is_ok()
 }
