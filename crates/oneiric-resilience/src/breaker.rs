@@ -207,6 +207,12 @@ impl<C: Clock> Breaker<C> {
         Ok(LentPermit::new(&self.machine, ticket))
     }
 
+    /// This breaker, for who does not keep it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn weakly(&self) -> crate::metrics::Weakly<Self> {
+        crate::metrics::Weakly::new(&self.machine, |machine| Self { machine })
+    }
+
     /// What it says. An open one is open until the first call after its time.
     pub fn state(&self) -> BreakerState {
         self.machine.state()

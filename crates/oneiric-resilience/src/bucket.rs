@@ -218,6 +218,12 @@ impl<C: Clock> TokenBucket<C> {
         Ok(())
     }
 
+    /// This bucket, for who does not keep it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn weakly(&self) -> crate::metrics::Weakly<Self> {
+        crate::metrics::Weakly::new(&self.shared, |shared| Self { shared })
+    }
+
     /// The whole tokens that the bucket holds now. Where callers wait, these are for them.
     pub fn available(&self) -> u32 {
         whole_tokens(&self.shared.read())

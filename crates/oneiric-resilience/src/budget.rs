@@ -127,6 +127,12 @@ impl RetryBudget {
         })
     }
 
+    /// This budget, for who does not keep it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn weakly(&self) -> crate::metrics::Weakly<Self> {
+        crate::metrics::Weakly::new(&self.shared, |shared| Self { shared })
+    }
+
     /// Tells of a success. Does not write while the budget is full.
     #[inline]
     pub fn deposit(&self) {

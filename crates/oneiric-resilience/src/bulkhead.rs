@@ -35,7 +35,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::deadline::Deadline;
 use crate::error::{Error, Rejected};
 use crate::invalid::InvalidConfig;
-use crate::outcome::{Classify as _, ErrIsFailure};
+use crate::outcome::{Classify, ErrIsFailure};
 use crate::stripe::Striped;
 
 /// Lets so many calls run at once. Clones are the same bulkhead.
@@ -149,9 +149,22 @@ impl<C: Clock> Bulkhead<C> {
     /// # Errors
     /// `resilience.bulkhead_full`, or what the call said.
     pub fn call<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, Error<E>> {
+        self.call_with(&ErrIsFailure, call)
+    }
+
+    /// Calls `call` if a permit is free; what its result says to the adaptive limit is decided by
+    /// `classify`.
+    ///
+    /// # Errors
+    /// `resilience.bulkhead_full`, or what the call said.
+    pub fn call_with<T, E>(
+        &self,
+        classify: &(impl Classify<T, E> + ?Sized),
+        call: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>> {
         let guard = self.try_enter()?;
         let result = call();
-        guard.record(ErrIsFailure.classify(&result));
+        guard.record(classify.classify(&result));
         result.map_err(Error::Inner)
     }
 
@@ -165,10 +178,32 @@ impl<C: Clock> Bulkhead<C> {
         &self,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error<E>> {
+        self.call_async_with(&ErrIsFailure, call).await
+    }
+
+    /// Waits for a permit, then for `call`; what its result says to the adaptive limit is decided by
+    /// `classify`. As cancel-safe as [`Bulkhead::call_async`].
+    ///
+    /// # Errors
+    /// Those of [`Bulkhead::enter`], or what the call said.
+    pub async fn call_async_with<T, E>(
+        &self,
+        classify: &(impl Classify<T, E> + ?Sized),
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error<E>> {
         let permit = self.enter().await?;
         let result = call.await;
-        permit.record(ErrIsFailure.classify(&result));
+        permit.record(classify.classify(&result));
         result.map_err(Error::Inner)
+    }
+
+    /// This bulkhead, for who does not keep it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn weakly(&self) -> crate::metrics::Weakly<Self> {
+        crate::metrics::Weakly::new(&self.seats, |seats| Self {
+            shared: seats.mine().shared(),
+            seats,
+        })
     }
 
     /// Changes the limit now. If more calls run than it allows, the next permits that come back are

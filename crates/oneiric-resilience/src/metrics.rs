@@ -6,19 +6,22 @@
 //! without. Labels are the names that the program gave its parts, and words of which there are few.
 
 mod observer;
+mod part;
 mod publish;
 mod table;
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, mem};
 
 use ::metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
 };
 
 pub use self::observer::MetricsObserver;
+use self::part::Part;
+pub(crate) use self::part::Weakly;
 use self::table::{Kind, Metric};
-use crate::{Breaker, Bulkhead, Clock, Policy, RetryBudget, TokenBucket};
+use crate::{Breaker, Bulkhead, Clock, KeyedBuckets, Policy, RetryBudget, TokenBucket};
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
@@ -27,14 +30,18 @@ const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, N
 /// The recorder is passed in; nothing global is set. What there is, and what it says, is in
 /// `docs/reference/resilience-metrics.md`.
 ///
+/// Parts are published as long as the program has them: nothing here keeps one, and those that are gone
+/// are forgotten. What the recorder was told of them last, it keeps.
+///
 /// ```
-/// use oneiric_resilience::{Policy, PolicyConfig, ResilienceMetrics, RetryConfig};
+/// use oneiric_resilience::{BreakerConfig, Policy, PolicyConfig, ResilienceMetrics, RetryConfig};
 ///
 /// # let recorder = std::sync::Arc::new(metrics::NoopRecorder);
 /// // Any `metrics::Recorder`: that of an exporter, say, in an `Arc`.
 /// let metrics = ResilienceMetrics::new(recorder);
 /// let policy = Policy::builder(PolicyConfig {
 ///     retry: Some(RetryConfig::default()),
+///     breaker: Some(BreakerConfig::default()),
 ///     ..PolicyConfig::default()
 /// })
 /// .name("payments")
@@ -53,11 +60,8 @@ pub struct ResilienceMetrics {
 
 struct Shared {
     recorder: Box<dyn Recorder + Send + Sync>,
-    parts: Mutex<Vec<Part>>,
+    parts: Mutex<Vec<Arc<dyn Part>>>,
 }
-
-/// Copies what one part knows of itself.
-type Part = Box<dyn Fn() + Send + Sync>;
 
 impl ResilienceMetrics {
     /// Metrics in this recorder, which is told what each of them says.
@@ -90,27 +94,36 @@ impl ResilienceMetrics {
         MetricsObserver::new(self.clone(), name.into())
     }
 
-    /// Publishes a breaker under this name, as long as there are these metrics.
+    /// Publishes a breaker under this name, as long as anybody has it.
     pub fn breaker<C: Clock>(&self, name: impl Into<SharedString>, breaker: &Breaker<C>) {
-        self.add(publish::breaker(self, &name.into(), breaker.clone()));
+        self.add(publish::breaker(self, &name.into(), breaker));
     }
 
-    /// Publishes a bucket under this name, as long as there are these metrics.
+    /// Publishes a bucket under this name, as long as anybody has it.
     pub fn bucket<C: Clock>(&self, name: impl Into<SharedString>, bucket: &TokenBucket<C>) {
-        self.add(publish::bucket(self, &name.into(), bucket.clone()));
+        self.add(publish::bucket(self, &name.into(), bucket));
     }
 
-    /// Publishes a bulkhead under this name, as long as there are these metrics.
+    /// Publishes how many keys have a bucket under this name, as long as anybody has the buckets.
+    pub fn keyed<K: ?Sized + 'static, C: Clock>(
+        &self,
+        name: impl Into<SharedString>,
+        buckets: &KeyedBuckets<K, C>,
+    ) {
+        self.add(publish::keyed(self, &name.into(), buckets));
+    }
+
+    /// Publishes a bulkhead under this name, as long as anybody has it.
     pub fn bulkhead<C: Clock>(&self, name: impl Into<SharedString>, bulkhead: &Bulkhead<C>) {
-        self.add(publish::bulkhead(self, &name.into(), bulkhead.clone()));
+        self.add(publish::bulkhead(self, &name.into(), bulkhead));
     }
 
-    /// Publishes a retry budget under this name, as long as there are these metrics.
+    /// Publishes a retry budget under this name, as long as anybody has it.
     pub fn budget(&self, name: impl Into<SharedString>, budget: &RetryBudget) {
-        self.add(publish::budget(self, &name.into(), budget.clone()));
+        self.add(publish::budget(self, &name.into(), budget));
     }
 
-    /// Publishes all parts of a policy under this name, as long as there are these metrics. Parts that
+    /// Publishes all parts of a policy under this name, each as long as anybody has it. Parts that
     /// several policies share belong under a name of their own.
     pub fn policy<K, C: Clock>(&self, name: impl Into<SharedString>, policy: &Policy<K, C>) {
         let name = name.into();
@@ -130,9 +143,13 @@ impl ResilienceMetrics {
     /// Copies what all parts know of themselves: to be called before somebody looks. Asks each part for
     /// its snapshot, so it is nothing to do for each call.
     pub fn publish(&self) {
-        for publish in self.parts().iter() {
-            publish();
+        // Clocks and the last handle of a part are foreign code: not under the lock.
+        let parts = self.parts().clone();
+        for part in parts {
+            part.publish();
         }
+        let gone = take_gone(&mut self.parts());
+        drop(gone);
     }
 
     /// The page `docs/reference/resilience-metrics.md`.
@@ -141,15 +158,23 @@ impl ResilienceMetrics {
         table::reference()
     }
 
-    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Part>> {
+    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Part>>> {
         self.shared
             .parts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, part: Part) {
-        self.parts().push(part);
+    fn add(&self, part: Arc<dyn Part>) {
+        let mut parts = self.parts();
+        // Where nobody publishes, too: there are never more than twice as many as ever were at once.
+        let gone = match parts.len() == parts.capacity() {
+            true => take_gone(&mut parts),
+            false => Vec::new(),
+        };
+        parts.push(part);
+        drop(parts);
+        drop(gone);
     }
 
     fn counter(&self, metric: Metric, labels: Vec<Label>) -> Counter {
@@ -161,6 +186,14 @@ impl ResilienceMetrics {
         let key = Key::from_parts(metric.about().name, labels);
         self.shared.recorder.register_gauge(&key, &METADATA)
     }
+}
+
+/// Takes those out that nobody has any more: they own what a recorder gave them, so they go without the lock.
+fn take_gone(parts: &mut Vec<Arc<dyn Part>>) -> Vec<Arc<dyn Part>> {
+    let all = mem::take(parts).into_iter();
+    let (there, gone) = all.partition(|part| part.is_there());
+    *parts = there;
+    gone
 }
 
 fn label(name: &SharedString) -> Label {

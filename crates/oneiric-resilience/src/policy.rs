@@ -66,8 +66,8 @@ use crate::{
 /// | at those, attempts have none | failure: else nothing would tell that the called one hangs | not again |
 /// | at a deadline around the caller | not counted | not again |
 /// | turned away by a gate further in | not counted | not again, unless [`PolicyConfig::retry_rejected`] |
-/// | dropped by the caller | not counted | |
-/// | in a panic | failure | |
+/// | dropped by the caller, be it because something else in its task panics | not counted | |
+/// | in a panic of its own | failure | |
 ///
 /// Gates outside of the retry are told how its last attempt ended. A slow call, to a breaker inside of the
 /// retry, is one that was slow once it had its turn.

@@ -1,14 +1,15 @@
 //! Leave to make one call, for who keeps the breaker meanwhile: what [`BreakerPermit`](super::BreakerPermit)
 //! is, without the two writes to the count of handles.
 
+use std::fmt;
 use std::time::Duration;
-use std::{fmt, thread};
 
 use crate::{Clock, Outcome};
 
 use super::machine::{Machine, Ticket};
 
-/// Does what a [`BreakerPermit`](super::BreakerPermit) does, as long as the breaker is borrowed.
+/// Does what a [`BreakerPermit`](super::BreakerPermit) does, as long as the breaker is borrowed. Dropped without
+/// being told how the call ended it counts nothing, panic or not: who holds it knows whose panic it is.
 pub(crate) struct LentPermit<'m, C: Clock> {
     machine: &'m Machine<C>,
     ticket: Option<Ticket>,
@@ -42,10 +43,8 @@ impl<'m, C: Clock> LentPermit<'m, C> {
 impl<C: Clock> Drop for LentPermit<'_, C> {
     #[inline]
     fn drop(&mut self) {
-        match self.ticket.take() {
-            Some(ticket) if thread::panicking() => self.machine.end(ticket, Outcome::Failure),
-            Some(ticket) => self.machine.give_back(ticket),
-            None => {}
+        if let Some(ticket) = self.ticket.take() {
+            self.machine.give_back(ticket);
         }
     }
 }

@@ -12,8 +12,10 @@ use super::machine::{Machine, Ticket};
 /// Leave to make one call through a [`Breaker`](super::Breaker).
 ///
 /// Say how the call ended with [`record`](Self::record). Dropped without that, nothing is counted and a
-/// probe's slot is free again; dropped while its thread panics, the call counts as failed. What is
-/// recorded after the breaker has changed its state says nothing any more and is ignored.
+/// probe's slot is free again; dropped while its thread panics, the call counts as failed, whatever it was
+/// that panicked: that is more than a permit can know. Where a call that is suspended may be dropped by
+/// somebody else's panic, [`Breaker::call_async`](super::Breaker::call_async) knows it. What is recorded
+/// after the breaker has changed its state says nothing any more and is ignored.
 #[must_use = "a permit that is dropped counts nothing"]
 pub struct BreakerPermit<C: Clock = SystemClock> {
     machine: Arc<Machine<C>>,

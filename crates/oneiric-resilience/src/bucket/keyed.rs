@@ -191,6 +191,24 @@ impl<K: ?Sized, C: Clock> KeyedBuckets<K, C> {
         self.shared.table.len()
     }
 
+    /// How many keys may have a place.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn max_keys(&self) -> u64 {
+        self.shared.table.most()
+    }
+
+    /// These buckets, for who does not keep them.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn weakly(&self) -> crate::metrics::Weakly<Self>
+    where
+        K: 'static,
+    {
+        crate::metrics::Weakly::new(&self.shared, |shared| Self {
+            shared,
+            key: PhantomData,
+        })
+    }
+
     /// Whether no key has a place.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

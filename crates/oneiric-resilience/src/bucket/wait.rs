@@ -20,7 +20,8 @@ impl<C: Clock> TokenBucket<C> {
     ///
     /// Those who wait are served in the order in which they came: nobody passes them, not even with
     /// [`TokenBucket::try_take`] and for fewer tokens, so one who wants many does not starve. It comes
-    /// into the line when it is first polled.
+    /// into the line when it is first polled. A turn that would come later than the deadline of the scope
+    /// around whoever polls is refused at once: nobody stands in the line for what will not be used.
     ///
     /// Cancel-safe: dropped before it is done it has taken nothing, and those behind it move up.
     ///
@@ -30,7 +31,8 @@ impl<C: Clock> TokenBucket<C> {
     ///
     /// # Errors
     /// `resilience.over_capacity` if the bucket can never hold so many, be it that its capacity is
-    /// changed meanwhile; `resilience.queue_full` if as many as may are in the line.
+    /// changed meanwhile; `resilience.queue_full` if as many as may are in the line;
+    /// `resilience.deadline_too_near` where a deadline is around.
     ///
     /// # Panics
     /// When it has to wait outside a tokio runtime with a timer.
@@ -38,9 +40,9 @@ impl<C: Clock> TokenBucket<C> {
         Take::new(self.clone(), tokens, None)
     }
 
-    /// Takes so many tokens, waiting no longer than `max_wait` from now: the same as
-    /// [`TokenBucket::take`], but refused at once where the turn would come too late, and later when it
-    /// turns out to.
+    /// Takes so many tokens, waiting no longer than `max_wait` from now, nor than the deadline around: the
+    /// same as [`TokenBucket::take`], but refused at once where the turn would come too late, and later
+    /// when it turns out to.
     ///
     /// # Errors
     /// `resilience.deadline_too_near`, with how much longer the wait would have to be; and those of
@@ -52,8 +54,8 @@ impl<C: Clock> TokenBucket<C> {
         self.take_before(tokens, Deadline::within(max_wait))
     }
 
-    /// Takes so many tokens, waiting until a deadline at most, otherwise as
-    /// [`TokenBucket::take_within`].
+    /// Takes so many tokens, waiting until a deadline at most, or that of the scope around where it comes
+    /// earlier; otherwise as [`TokenBucket::take_within`].
     ///
     /// # Errors
     /// Those of [`TokenBucket::take_within`].
@@ -97,9 +99,10 @@ impl<C: Clock> Future for Take<C> {
         let this = &mut *self;
         loop {
             let shared = &*this.bucket.shared;
+            let until = this.until.into_iter().chain(Deadline::current()).min();
             let wanted = Wanted {
                 tokens: this.tokens,
-                patience: this.until.map(|until| ticks_of(nanos(until.remaining()))),
+                patience: until.map(|until| ticks_of(nanos(until.remaining()))),
             };
             let wait = match shared.turn(this.ticket, wanted, cx.waker()) {
                 Turn::Taken(next) => {

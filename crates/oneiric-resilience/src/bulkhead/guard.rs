@@ -18,6 +18,11 @@ impl<C> Seat<C> {
     pub(super) fn new(shared: &Arc<Shared<C>>) -> Self {
         Self(Arc::new(Padded::new(Arc::clone(shared))))
     }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn shared(&self) -> Arc<Shared<C>> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl<C> Clone for Seat<C> {

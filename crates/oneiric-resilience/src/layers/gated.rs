@@ -117,7 +117,7 @@ where
                 Err(Refused { rejected, .. }) => State::Refused { rejected },
                 Ok(held) => State::Called {
                     future: self.inner.call(request),
-                    held,
+                    held: held.laid_down(),
                     classify: self.classify.clone(),
                 },
             },
@@ -174,9 +174,9 @@ where
                 classify,
             } => {
                 // Here if the call panics, so that it is seen as one.
-                let holding = mem::take(held);
+                let holding = held.take_up();
                 let Poll::Ready(result) = future.poll(cx) else {
-                    *held = holding;
+                    *held = holding.laid_down();
                     return Poll::Pending;
                 };
                 let (outcome, result) = judge(classify, result);

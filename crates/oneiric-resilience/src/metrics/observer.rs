@@ -118,8 +118,10 @@ impl PolicyObserver for MetricsObserver {
 
 impl<E> RetryHook<E> for MetricsObserver {
     fn on_step(&self, event: &RetryEvent<'_, E>) {
-        if let Some(Error::TimedOut { .. }) = event.error {
-            self.timed_out.increment(1);
+        match event.error {
+            Some(Error::TimedOut { .. }) => self.timed_out.increment(1),
+            Some(Error::DeadlineExceeded) => self.out_of_time.increment(1),
+            _ => {}
         }
         match event.step {
             RetryStep::Done => {}

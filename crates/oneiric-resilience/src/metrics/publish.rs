@@ -1,10 +1,13 @@
 //! Copying what a part knows of itself. Its metrics are registered once, when the part is.
 
+use std::sync::Arc;
+
 use ::metrics::{Label, SharedString};
 
+use super::part::{Part, watched};
 use super::table::Metric;
-use super::{Part, ResilienceMetrics, label};
-use crate::{Breaker, BreakerState, Bulkhead, Clock, RetryBudget, TokenBucket};
+use super::{ResilienceMetrics, label};
+use crate::{Breaker, BreakerState, Bulkhead, Clock, KeyedBuckets, RetryBudget, TokenBucket};
 
 const STATES: [BreakerState; 6] = [
     BreakerState::Closed,
@@ -18,8 +21,8 @@ const STATES: [BreakerState; 6] = [
 pub(super) fn breaker<C: Clock>(
     metrics: &ResilienceMetrics,
     name: &SharedString,
-    breaker: Breaker<C>,
-) -> Part {
+    breaker: &Breaker<C>,
+) -> Arc<dyn Part> {
     let states = STATES.map(|state| {
         let state_label = Label::from_static_parts("state", state.as_str());
         let gauge = metrics.gauge(Metric::BreakerState, vec![label(name), state_label]);
@@ -30,7 +33,7 @@ pub(super) fn breaker<C: Clock>(
     let slow = metrics.gauge(Metric::BreakerSlowRatio, vec![label(name)]);
     let opened = metrics.counter(Metric::BreakerOpenedTotal, vec![label(name)]);
     let rejected = metrics.counter(Metric::BreakerRejectionsTotal, vec![label(name)]);
-    Box::new(move || {
+    watched(breaker.weakly(), move |breaker| {
         let now = breaker.snapshot();
         for (state, gauge) in &states {
             gauge.set(if *state == now.state { 1.0 } else { 0.0 });
@@ -46,12 +49,12 @@ pub(super) fn breaker<C: Clock>(
 pub(super) fn bucket<C: Clock>(
     metrics: &ResilienceMetrics,
     name: &SharedString,
-    bucket: TokenBucket<C>,
-) -> Part {
+    bucket: &TokenBucket<C>,
+) -> Arc<dyn Part> {
     let capacity = metrics.gauge(Metric::BucketCapacity, vec![label(name)]);
     let available = metrics.gauge(Metric::BucketTokens, vec![label(name)]);
     let waiting = metrics.gauge(Metric::BucketWaiting, vec![label(name)]);
-    Box::new(move || {
+    watched(bucket.weakly(), move |bucket| {
         let now = bucket.snapshot();
         capacity.set(f64::from(now.capacity));
         available.set(f64::from(now.available));
@@ -59,15 +62,28 @@ pub(super) fn bucket<C: Clock>(
     })
 }
 
+pub(super) fn keyed<K: ?Sized + 'static, C: Clock>(
+    metrics: &ResilienceMetrics,
+    name: &SharedString,
+    keyed: &KeyedBuckets<K, C>,
+) -> Arc<dyn Part> {
+    let keys = metrics.gauge(Metric::KeyedBucketKeys, vec![label(name)]);
+    let limit = metrics.gauge(Metric::KeyedBucketKeysLimit, vec![label(name)]);
+    watched(keyed.weakly(), move |keyed| {
+        keys.set(approximate(u64::try_from(keyed.len()).unwrap_or(u64::MAX)));
+        limit.set(approximate(keyed.max_keys()));
+    })
+}
+
 pub(super) fn bulkhead<C: Clock>(
     metrics: &ResilienceMetrics,
     name: &SharedString,
-    bulkhead: Bulkhead<C>,
-) -> Part {
+    bulkhead: &Bulkhead<C>,
+) -> Arc<dyn Part> {
     let limit = metrics.gauge(Metric::BulkheadLimit, vec![label(name)]);
     let in_flight = metrics.gauge(Metric::BulkheadInFlight, vec![label(name)]);
     let waiting = metrics.gauge(Metric::BulkheadWaiting, vec![label(name)]);
-    Box::new(move || {
+    watched(bulkhead.weakly(), move |bulkhead| {
         let now = bulkhead.snapshot();
         limit.set(f64::from(now.limit));
         in_flight.set(f64::from(now.in_flight));
@@ -78,10 +94,12 @@ pub(super) fn bulkhead<C: Clock>(
 pub(super) fn budget(
     metrics: &ResilienceMetrics,
     name: &SharedString,
-    budget: RetryBudget,
-) -> Part {
+    budget: &RetryBudget,
+) -> Arc<dyn Part> {
     let tokens = metrics.gauge(Metric::RetryBudgetTokens, vec![label(name)]);
-    Box::new(move || tokens.set(f64::from(budget.available())))
+    watched(budget.weakly(), move |budget| {
+        tokens.set(f64::from(budget.available()));
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]

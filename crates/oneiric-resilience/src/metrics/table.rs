@@ -19,6 +19,8 @@ pub(super) enum Metric {
     BucketTokens,
     BucketCapacity,
     BucketWaiting,
+    KeyedBucketKeys,
+    KeyedBucketKeysLimit,
     BulkheadLimit,
     BulkheadInFlight,
     BulkheadWaiting,
@@ -50,7 +52,7 @@ pub(super) struct About {
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::BreakerState,
         Self::BreakerTransitionsTotal,
         Self::BreakerOpenedTotal,
@@ -61,6 +63,8 @@ impl Metric {
         Self::BucketTokens,
         Self::BucketCapacity,
         Self::BucketWaiting,
+        Self::KeyedBucketKeys,
+        Self::KeyedBucketKeysLimit,
         Self::BulkheadLimit,
         Self::BulkheadInFlight,
         Self::BulkheadWaiting,
@@ -137,6 +141,18 @@ impl Metric {
                 &["name"],
                 "Callers that wait for tokens.",
             ),
+            Self::KeyedBucketKeys => (
+                "oneiric_resilience_keyed_bucket_keys",
+                Gauge,
+                &["name"],
+                "Keys that have a bucket of their own, those with a full one counted that nobody needed the place of.",
+            ),
+            Self::KeyedBucketKeysLimit => (
+                "oneiric_resilience_keyed_bucket_keys_limit",
+                Gauge,
+                &["name"],
+                "Keys that may have a bucket of their own at once.",
+            ),
             Self::BulkheadLimit => (
                 "oneiric_resilience_bulkhead_limit",
                 Gauge,
@@ -177,7 +193,7 @@ impl Metric {
                 "oneiric_resilience_rejections_total",
                 Counter,
                 &["name", "code"],
-                "Calls and attempts that a gate of the policy did not let through, by error code.",
+                "Calls and attempts that a gate of a policy did not let through, by error code. What a bucket or a bulkhead refuses that is asked by itself, or is a layer by itself, is counted by whoever asks.",
             ),
             Self::TimedOutTotal => (
                 "oneiric_resilience_timed_out_total",
@@ -218,6 +234,9 @@ through the facade `metrics`, in whichever recorder it hands in. `name` is what 
 other labels are words of which there are few. What happens seldom is counted when it happens, by an observer
 (`ResilienceMetrics::observer`); the rest is copied from the parts by `ResilienceMetrics::publish`, which is called
 before a scrape. Nothing is counted for a call that goes well, which costs the same as without metrics.
+
+A part is published as long as the program has it; of one that is gone the recorder keeps the last values, until it
+forgets them. Of two parts with the same name, gauges say what the one says that came last.
 
 Those marked `event` come from observers; the others from `publish`.
 

@@ -62,9 +62,10 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
         K: Classify<T, E>,
     {
         let parts = &*self.policy.parts;
-        let mut outer = Lent::default();
+        let mut outer = Lent::at_rest();
         let passed = parts.outer.pass(&mut outer, 0);
         passed.map_err(|stopped| parts.refused(stopped.refused()))?;
+        outer.runs(true);
         let (result, outcome) = self.attempts(&mut call);
         outer.record(outcome, None);
         result
@@ -111,11 +112,12 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
         K: Classify<T, E>,
     {
         let parts = &*self.policy.parts;
-        let mut inner = Lent::default();
+        let mut inner = Lent::at_rest();
         if let Err(stopped) = parts.inner.pass(&mut inner, 0) {
             return (Err(parts.refused(stopped.refused())), Outcome::Ignored);
         }
         let began = parts.time_attempts.then(|| parts.clock.now());
+        inner.runs(true);
         let result = call();
         let outcome = self.policy.classify.classify(&result);
         inner.record(outcome, began.map(|began| parts.clock.now().since(began)));

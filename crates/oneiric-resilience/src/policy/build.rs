@@ -80,7 +80,9 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         self
     }
 
-    /// One more who is told of the transitions of the breaker that is made from the settings.
+    /// One more who is told of the transitions of the breaker that is made from the settings. Where they
+    /// leave the breaker out there is nothing to tell. One that is handed in has its own observers, so
+    /// with [`PolicyBuilder::breaker`] this is refused.
     pub fn breaker_observer(mut self, observer: impl BreakerObserver) -> Self {
         self.breaker_observers.push(Arc::new(observer));
         self
@@ -180,6 +182,9 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
             let twice = handed_in && is_set;
             checks.that(!twice, field, "there twice", "set, or handed in, not both");
         }
+        let unheard = self.breaker.is_some() && !self.breaker_observers.is_empty();
+        let allowed = "none where the breaker is handed in: it has its own";
+        checks.that(!unheard, "breaker_observer", "registered", allowed);
         let without_retry = self.budget.is_some() && config.retry.is_none();
         let allowed = "none where there is no `retry`";
         checks.that(!without_retry, "retry.budget", "handed in", allowed);

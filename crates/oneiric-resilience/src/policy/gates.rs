@@ -5,12 +5,19 @@
 //! turned it away) goes back and counts for nobody. A token of the bucket is the exception: what was
 //! taken is spent, because a bucket that takes tokens back could grant more than its rate.
 //!
+//! What is held knows whether the call runs or is suspended: dropped while it runs, it was the call that
+//! panicked; dropped while it is suspended, the call was given up, be it because something else in its task
+//! panicked.
+//!
 //! A call through a policy borrows what it holds from the policy, which keeps it from writing to a line
 //! that all threads share. A service, whose calls outlive it, owns what they hold.
 
 #[cfg(feature = "tower")]
 mod entering;
 
+#[cfg(feature = "tower")]
+use std::mem;
+use std::thread;
 use std::time::Duration;
 
 #[cfg(feature = "tower")]
@@ -152,24 +159,27 @@ pub(crate) enum Passed<B, K> {
 
 /// What a call holds that has passed gates.
 #[derive(Debug)]
-pub(crate) struct Passes<B, K> {
+pub(crate) struct Passes<B: ToldTimed, K: Told> {
     breaker: Option<B>,
     bulkhead: Option<K>,
     /// Whether the breaker was passed first, and so is told last.
     breaker_first: bool,
+    /// Whether the call is not running just now: what goes then was given up, whoever panics.
+    at_rest: bool,
 }
 
 /// Borrowed from the policy.
 pub(super) type LentPass<'a, C> = Passed<LentPermit<'a, C>, Turn<'a, C>>;
 pub(super) type Lent<'a, C> = Passes<LentPermit<'a, C>, Turn<'a, C>>;
 
-impl<B, K> Default for Passes<B, K> {
+impl<B: ToldTimed, K: Told> Default for Passes<B, K> {
     #[inline]
     fn default() -> Self {
         Self {
             breaker: None,
             bulkhead: None,
             breaker_first: false,
+            at_rest: false,
         }
     }
 }
@@ -191,21 +201,71 @@ impl<B: ToldTimed, K: Told> Passes<B, K> {
     /// Tells all gates how the call ended, the innermost first; and how long it took, where that is
     /// known better than from when the gate was passed.
     #[inline]
-    pub(crate) fn record(self, outcome: Outcome, took: Option<Duration>) {
-        let Self {
-            mut breaker,
-            bulkhead,
-            breaker_first,
-        } = self;
-        if !breaker_first && let Some(permit) = breaker.take() {
+    pub(crate) fn record(mut self, outcome: Outcome, took: Option<Duration>) {
+        self.tell(outcome, took);
+    }
+
+    #[inline]
+    fn tell(&mut self, outcome: Outcome, took: Option<Duration>) {
+        if !self.breaker_first
+            && let Some(permit) = self.breaker.take()
+        {
             permit.told_after(outcome, took);
         }
-        if let Some(turn) = bulkhead {
+        if let Some(turn) = self.bulkhead.take() {
             turn.told(outcome);
         }
-        if let Some(permit) = breaker {
+        if let Some(permit) = self.breaker.take() {
             permit.told_after(outcome, took);
         }
+    }
+
+    /// Nothing yet, for a call that does not run yet.
+    #[inline]
+    pub(crate) fn at_rest() -> Self {
+        Self::default().laid_down()
+    }
+
+    /// From now on the call runs, or does not: that is whether a panic is its own.
+    #[inline]
+    pub(crate) const fn runs(&mut self, runs: bool) {
+        self.at_rest = !runs;
+    }
+
+    /// The call is suspended.
+    #[inline]
+    pub(crate) fn laid_down(mut self) -> Self {
+        self.runs(false);
+        self
+    }
+
+    #[cold]
+    fn gone(&mut self) {
+        let outcome = match !self.at_rest && thread::panicking() {
+            true => Outcome::Failure,
+            false => Outcome::Ignored,
+        };
+        self.tell(outcome, None);
+    }
+}
+
+impl<B: ToldTimed, K: Told> Drop for Passes<B, K> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.breaker.is_some() || self.bulkhead.is_some() {
+            self.gone();
+        }
+    }
+}
+
+#[cfg(feature = "tower")]
+impl<B: ToldTimed, K: Told> Passes<B, K> {
+    /// Takes all of it out, for as long as the call runs.
+    #[inline]
+    pub(crate) fn take_up(&mut self) -> Self {
+        let mut running = mem::replace(self, Self::at_rest());
+        running.runs(true);
+        running
     }
 }
 

@@ -2,6 +2,8 @@
 //! from outside: so what is held when time is over is still there to be told whose fault that was.
 //! Nothing is boxed and nothing allocated; no clock is read unless time is limited.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -62,7 +64,7 @@ impl<K, C: Clock> Policy<K, C> {
     {
         let parts = &*self.parts;
         let by = parts.deadline.map(Deadline::within);
-        let mut outer = Lent::default();
+        let mut outer = Lent::at_rest();
         if let Err(stopped) = parts.outer.pass(&mut outer, 0) {
             let waited = wait(&parts.outer, &mut outer, stopped, by).await;
             waited.map_err(|refused| parts.refused(refused))?;
@@ -71,7 +73,7 @@ impl<K, C: Clock> Policy<K, C> {
         let by = retrying.by;
         let (result, outcome) = loop {
             let (result, outcome) = 'attempt: {
-                let mut inner = Lent::default();
+                let mut inner = Lent::at_rest();
                 if let Err(stopped) = parts.inner.pass(&mut inner, 0) {
                     let waited = wait(&parts.inner, &mut inner, stopped, by).await;
                     if let Err(refused) = waited {
@@ -79,10 +81,13 @@ impl<K, C: Clock> Policy<K, C> {
                     }
                 }
                 let began = parts.time_attempts.then(|| parts.clock.now());
+                outer.runs(true);
+                inner.runs(true);
                 let ended = match first(parts.attempt_limit, by) {
-                    Ok(None) => Ok(call().await),
+                    Ok(None) => Ok(Running::new(call(), &mut outer, &mut inner).await),
                     Ok(Some((until, cut))) => {
-                        let ended = Limited::begun(call(), until).await;
+                        let call = Limited::begun(call(), until);
+                        let ended = Running::new(call, &mut outer, &mut inner).await;
                         ended.map_err(|over| cut.by(over))
                     }
                     Err(cut) => Err(cut),
@@ -95,6 +100,7 @@ impl<K, C: Clock> Policy<K, C> {
                     Err(cut) => cut.told(parts),
                 };
                 inner.record(outcome, began.map(|began| parts.clock.now().since(began)));
+                outer.runs(false);
                 (result, outcome)
             };
             let Some(wait) = retrying.next(&result, outcome) else {
@@ -106,6 +112,40 @@ impl<K, C: Clock> Policy<K, C> {
         };
         outer.record(outcome, None);
         result
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An attempt. While it is suspended, what is held for it knows that.
+    struct Running<'h, 'a, F, C: Clock> {
+        #[pin]
+        call: F,
+        outer: &'h mut Lent<'a, C>,
+        inner: &'h mut Lent<'a, C>,
+    }
+}
+
+impl<'h, 'a, F, C: Clock> Running<'h, 'a, F, C> {
+    #[inline]
+    const fn new(call: F, outer: &'h mut Lent<'a, C>, inner: &'h mut Lent<'a, C>) -> Self {
+        Self { call, outer, inner }
+    }
+}
+
+impl<F: Future, C: Clock> Future for Running<'_, '_, F, C> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.outer.runs(true);
+        this.inner.runs(true);
+        let poll = this.call.poll(cx);
+        if poll.is_pending() {
+            this.outer.runs(false);
+            this.inner.runs(false);
+        }
+        poll
     }
 }
 

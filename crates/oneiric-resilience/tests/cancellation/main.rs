@@ -104,13 +104,14 @@ async fn round(rng: &mut Rng, timed: bool) {
             let cancel = Cancel::random(rng, timed);
             programs.spawn(run(Arc::clone(&world), plan, cancel));
         }
-        // A panic that was planned ends its program; that of a broken promise is looked for below.
+        // Programs end in panics that were planned; others are looked for below.
         while programs.join_next().await.is_some() {}
         drop(programs);
         world.check_whole().await;
         let alive = || Handle::current().metrics().num_alive_tasks();
         world::until(|| alive() == base, "a task is left").await;
     }
+    assert_eq!(plan::unplanned_panics(), 0, "panics that nobody planned");
 }
 
 fn runtime() -> Runtime {

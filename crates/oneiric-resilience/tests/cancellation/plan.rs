@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -272,7 +273,15 @@ impl Child {
     }
 }
 
-/// Planned panics are told to nobody; others as always.
+/// Panics that no program planned: broken promises that would only end the program they are in.
+static UNPLANNED: AtomicUsize = AtomicUsize::new(0);
+
+/// Of all tests of this program until now.
+pub(crate) fn unplanned_panics() -> usize {
+    UNPLANNED.load(Ordering::SeqCst)
+}
+
+/// Planned panics are told to nobody; others as always, and counted.
 pub(crate) fn quiet_planned_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -284,6 +293,7 @@ pub(crate) fn quiet_planned_panics() {
                 .is_some_and(|words| words == PLANNED)
                 || info.payload().downcast_ref::<&str>() == Some(&PLANNED);
             if !planned {
+                UNPLANNED.fetch_add(1, Ordering::SeqCst);
                 tell(info);
             }
         }));

@@ -192,6 +192,38 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobody_stands_in_line_for_a_turn_after_the_deadline_around() {
+        const LONG: Duration = Duration::from_secs(10);
+        let bucket = tokio_bucket(4, 0.5);
+        bucket.try_take(4).unwrap();
+        let start = Instant::now();
+        let by = Deadline::within(Duration::from_secs(1));
+        for take in [
+            bucket.take(1),
+            bucket.take_within(1, LONG),
+            bucket.take_before(1, Deadline::within(LONG)),
+        ] {
+            let rejected = by.scope(take).await.unwrap().unwrap_err();
+            assert_eq!(rejected.rejection(), Rejection::DeadlineTooNear);
+            assert_eq!(rejected.retry_after(), Some(Duration::from_secs(1)));
+            assert_eq!(
+                (start.elapsed(), bucket.snapshot().waiting),
+                (Duration::ZERO, 0)
+            );
+        }
+        // The earlier of both counts, and a turn before it is waited for.
+        let by = Deadline::within(Duration::from_secs(3));
+        let take = bucket.take_within(1, Duration::from_secs(1));
+        let rejected = by.scope(take).await.unwrap().unwrap_err();
+        assert_eq!(rejected.rejection(), Rejection::DeadlineTooNear);
+        by.scope(bucket.take_within(1, LONG))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn p57_a_waiter_that_goes_away_leaks_nothing_and_the_next_moves_up() {
         let bucket = tokio_bucket(4, 2.0);
         bucket.try_take(4).unwrap();

@@ -10,8 +10,8 @@ use ::metrics::{
     with_local_recorder,
 };
 use oneiric_resilience::{
-    Breaker, Error, Fallback, ManualClock, Policy, PolicyConfig, ResilienceMetrics, Retry,
-    RetryBudgetConfig, RetryConfig, TokioClock,
+    Breaker, Error, Fallback, KeyedBuckets, KeyedBucketsConfig, ManualClock, Policy, PolicyConfig,
+    ResilienceMetrics, Retry, RetryBudgetConfig, RetryConfig, TokioClock,
 };
 
 use super::policy::{Called, answers, breaker, bulkhead, ms, nothing, rate, retry};
@@ -258,6 +258,10 @@ fn each_metric_that_is_recorded_is_described() {
     };
     let policy = Policy::new(config).unwrap();
     metrics.policy("pay", &policy);
+    let keyed = KeyedBuckets::<u64>::new(KeyedBucketsConfig::default()).unwrap();
+    metrics.keyed("pay", &keyed);
+    let budget = oneiric_resilience::RetryBudget::new(RetryBudgetConfig::default()).unwrap();
+    metrics.budget("pay", &budget);
     let _observer = metrics.observer("pay");
     let described = kept.described.lock().unwrap();
     for key in kept.values.lock().unwrap().keys() {
@@ -276,4 +280,89 @@ fn the_page_of_metrics_is_up_to_date() {
     let page = std::fs::read_to_string(page).unwrap();
     let reference = ResilienceMetrics::reference();
     assert_eq!(page, reference, "the page should be:\n{reference}");
+}
+
+fn parts(metrics: &ResilienceMetrics) -> usize {
+    let shown = format!("{metrics:?}");
+    let digits = shown.chars().filter(char::is_ascii_digit);
+    digits.collect::<String>().parse().unwrap()
+}
+
+#[test]
+fn a_part_is_not_kept_and_one_that_is_gone_is_forgotten() {
+    let kept = Kept::default();
+    let metrics = ResilienceMetrics::new(kept.clone());
+    let told = Arc::new(());
+    let watch = Arc::downgrade(&told);
+    let breaker = Breaker::builder(breaker(1).unwrap())
+        .observer(move |_: &oneiric_resilience::BreakerTransition| drop(Arc::clone(&told)))
+        .build()
+        .unwrap();
+    let budget = oneiric_resilience::RetryBudget::new(RetryBudgetConfig::default()).unwrap();
+    metrics.breaker("reads", &breaker);
+    metrics.budget("reads", &budget);
+    metrics.publish();
+    assert_eq!(parts(&metrics), 2);
+    drop(breaker);
+    assert!(watch.upgrade().is_none(), "the metrics keep none");
+    metrics.publish();
+    assert_eq!(parts(&metrics), 1);
+
+    // Nor where nobody publishes.
+    for _ in 0..1_000 {
+        let config = PolicyConfig {
+            bulkhead: bulkhead(3),
+            rate: rate(8),
+            breaker: self::breaker(2),
+            ..nothing()
+        };
+        metrics.policy("short", &Policy::new(config).unwrap());
+    }
+    assert!(parts(&metrics) <= 16, "{metrics:?}");
+    metrics.publish();
+    assert_eq!(parts(&metrics), 1);
+}
+
+#[test]
+fn how_many_keys_have_a_bucket_is_published() {
+    let kept = Kept::default();
+    let metrics = ResilienceMetrics::new(kept.clone());
+    let clients = KeyedBuckets::<str>::new(KeyedBucketsConfig {
+        max_keys: 50,
+        ..KeyedBucketsConfig::default()
+    })
+    .unwrap();
+    metrics.keyed("clients", &clients);
+    clients.try_take("alice", 1).unwrap();
+    clients.try_take("bob", 1).unwrap();
+    metrics.publish();
+    let published = [
+        "keyed_bucket_keys,name=clients 2",
+        "keyed_bucket_keys_limit,name=clients 50",
+    ];
+    assert_eq!(kept.all(), published);
+    drop(clients);
+    metrics.publish();
+    assert_eq!(parts(&metrics), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_by_itself_tells_of_time_that_was_over() {
+    let kept = Kept::default();
+    let metrics = ResilienceMetrics::new(kept.clone());
+    let retry = Retry::new(RetryConfig {
+        total_limit: Some(ms(100)),
+        ..RetryConfig::default()
+    })
+    .unwrap()
+    .hook(metrics.observer("reads"));
+    let answer = retry.run(pending::<Result<(), ()>>).await;
+    assert_eq!(answer, Err(Error::DeadlineExceeded));
+    assert_eq!(
+        kept.all(),
+        [
+            "deadline_exceeded_total,name=reads 1",
+            "retries_given_up_total,name=reads,reason=out_of_time 1",
+        ]
+    );
 }

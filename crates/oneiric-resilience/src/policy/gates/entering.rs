@@ -38,7 +38,7 @@ impl<C: Clock> Waiting<C> {
         match gate {
             Gate::Breaker(_) => Self::Nowhere,
             Gate::Rate(bucket, _) => Self::Rate {
-                take: bucket.take_within(1, until.remaining()),
+                take: bucket.take_before(1, until),
             },
             Gate::Bulkhead(bulkhead, _) => Self::Bulkhead {
                 enter: bulkhead.enter_before(until),
@@ -52,7 +52,7 @@ impl<C: Clock> Entering<C> {
     #[inline]
     pub(crate) fn new(by: Option<Deadline>) -> Self {
         Self {
-            held: Held::default(),
+            held: Held::at_rest(),
             passed: 0,
             by,
             waiting: Waiting::Nowhere,
@@ -87,13 +87,14 @@ impl<C: Clock> Entering<C> {
                 }
                 Err(rejected) => {
                     *this.passed = 0;
-                    drop(std::mem::take(this.held));
+                    // Nothing ran yet, so nothing panicked.
+                    *this.held = Held::at_rest();
                     let stage = gate.stage();
                     return Poll::Ready(Err(Refused { stage, rejected }));
                 }
             }
         }
         *this.passed = 0;
-        Poll::Ready(Ok(std::mem::take(this.held)))
+        Poll::Ready(Ok(this.held.take_up()))
     }
 }

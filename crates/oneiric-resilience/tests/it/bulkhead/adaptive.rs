@@ -144,3 +144,28 @@ fn a_call_without_an_end_teaches_nothing() {
     assert_eq!(bulkhead.limit(), 10);
     assert_whole(&bulkhead);
 }
+
+#[test]
+fn a_call_says_what_its_caller_says_that_it_says() {
+    let not_found = |result: &Result<(), u16>| match result {
+        Err(404) => Outcome::Ignored,
+        Err(_) => Outcome::Failure,
+        Ok(()) => Outcome::Success,
+    };
+    let bulkhead = adaptive(10, None, ManualClock::new());
+    let answer = bulkhead.call_with(&not_found, || Err(404));
+    assert_eq!(answer, Err(Error::Inner(404)));
+    let mut call = std::pin::pin!(bulkhead.call_async_with(&not_found, async { Err(404) }));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let answer = call.as_mut().poll(&mut context);
+    assert_eq!(answer, std::task::Poll::Ready(Err(Error::Inner(404))));
+    assert_eq!(bulkhead.limit(), 10, "it says nothing of the called one");
+
+    let answer = bulkhead.call_with(&not_found, || Err(503));
+    assert_eq!(answer, Err(Error::Inner(503)));
+    assert_eq!(bulkhead.limit(), 7);
+    let mut call = std::pin::pin!(bulkhead.call_async_with(&not_found, async { Err(503) }));
+    assert!(call.as_mut().poll(&mut context).is_ready());
+    assert_eq!((bulkhead.limit(), bulkhead.in_flight()), (4, 0));
+    assert_whole(&bulkhead);
+}

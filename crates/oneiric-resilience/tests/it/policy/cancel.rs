@@ -1,5 +1,9 @@
 //! Calls that are given up, wherever they are just then.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use oneiric_resilience::{
@@ -122,4 +126,54 @@ async fn a_call_that_is_never_polled_has_done_nothing() {
     assert_eq!(policy.bulkhead().unwrap().in_flight(), 0);
     drop(call);
     assert_eq!(policy.breaker().unwrap().snapshot().calls, 0);
+}
+
+/// Polls a call once, and drops it because what it shares a task with panics.
+async fn dropped_by_a_panic(call: impl Future) {
+    let mut polls = 0;
+    let mut task = Box::pin(async {
+        let mut call = pin!(call);
+        poll_fn(|cx| {
+            polls += 1;
+            assert_eq!(polls, 1, "elsewhere");
+            call.as_mut().poll(cx).map(drop)
+        })
+        .await;
+    });
+    let mut poll = |cx: &mut Context<'_>| {
+        let poll = AssertUnwindSafe(|| task.as_mut().poll(cx).is_ready());
+        catch_unwind(poll)
+    };
+    let first = poll_fn(|cx| Poll::Ready(poll(cx))).await;
+    assert_eq!(first.ok(), Some(false), "it waits");
+    let panicked = poll_fn(|cx| Poll::Ready(poll(cx).is_err()));
+    assert!(panicked.await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_goes_because_something_else_panics_counts_for_nobody() {
+    for order in ORDERS {
+        let policy = policy(PolicyConfig {
+            retry: retry(2),
+            breaker: breaker(1),
+            rate: super::rate(10),
+            bulkhead: bulkhead(1),
+            order: Some(order.to_vec()),
+            ..nothing()
+        });
+        dropped_by_a_panic(policy.call(std::future::pending::<Result<(), ()>>)).await;
+        let breaker = policy.breaker().unwrap().snapshot();
+        let counted = (breaker.state, breaker.calls);
+        assert_eq!(counted, (BreakerState::Closed, 0), "{order:?}");
+        assert_eq!(policy.bulkhead().unwrap().in_flight(), 0, "{order:?}");
+    }
+    // Between attempts, in what is outside of the retry.
+    let policy = policy(PolicyConfig {
+        retry: retry(2),
+        breaker: breaker(1),
+        order: Some(vec![Stage::Breaker, Stage::Retry]),
+        ..nothing()
+    });
+    dropped_by_a_panic(policy.call(|| async { Err::<(), _>("no") })).await;
+    assert_eq!(policy.breaker().unwrap().state(), BreakerState::Closed);
 }

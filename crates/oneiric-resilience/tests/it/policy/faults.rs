@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use oneiric_resilience::{
-    Breaker, Bulkhead, BulkheadConfig, InvalidConfig, Policy, PolicyConfig, RetryBudget,
-    RetryBudgetConfig, RetryConfig, Stage, TokenBucket, TokenBucketConfig,
+    Breaker, BreakerTransition, Bulkhead, BulkheadConfig, InvalidConfig, Policy, PolicyConfig,
+    RetryBudget, RetryBudgetConfig, RetryConfig, Stage, TokenBucket, TokenBucketConfig,
 };
 
 use super::{breaker, bulkhead, ms, nothing, rate, retry};
@@ -147,4 +147,24 @@ fn parts_that_are_handed_in_are_shared_and_count_as_set() {
     let _inside = rooms.try_enter().unwrap();
     assert_eq!(policy.bulkhead().unwrap().in_flight(), 1);
     assert!(policy.retry().is_none());
+}
+
+#[test]
+fn an_observer_is_not_taken_for_a_breaker_that_would_not_tell_it() {
+    let shared = Breaker::new(breaker(1).unwrap()).unwrap();
+    let invalid = Policy::builder(nothing())
+        .breaker(&shared)
+        .breaker_observer(|_: &BreakerTransition| {})
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        invalid.to_string(),
+        "these policy settings cannot work: `breaker_observer` is registered, \
+         allowed is none where the breaker is handed in: it has its own"
+    );
+    // Settings may leave the breaker out.
+    let policy = Policy::builder(nothing())
+        .breaker_observer(|_: &BreakerTransition| {})
+        .build();
+    assert!(policy.is_ok());
 }

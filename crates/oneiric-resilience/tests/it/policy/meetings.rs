@@ -392,7 +392,10 @@ async fn a_panic_in_the_call_is_a_failure_and_gives_everything_back() {
         let policy = policy(PolicyConfig {
             retry: retry(2),
             breaker: breaker(1),
-            bulkhead: bulkhead(1),
+            bulkhead: Some(BulkheadConfig {
+                adaptive: Some(AimdConfig::default()),
+                ..bulkhead(10).unwrap()
+            }),
             order: Some(order),
             ..nothing()
         });
@@ -407,6 +410,7 @@ async fn a_panic_in_the_call_is_a_failure_and_gives_everything_back() {
         assert!(call.await.unwrap_err().is_panic());
         assert_eq!(policy.breaker().unwrap().state(), BreakerState::Open);
         assert_eq!(policy.bulkhead().unwrap().in_flight(), 0);
+        assert!(policy.bulkhead().unwrap().limit() < 10, "as the breaker");
     }
 }
 

@@ -12,9 +12,10 @@ use oneiric_resilience::layers::{
 };
 use oneiric_resilience::{
     BackoffConfig, BackoffJitter, Breaker, BreakerConfig, BreakerState, BreakerWindow, Bulkhead,
-    BulkheadConfig, ErrIsFailure, Error, Outcome, Policy, PolicyConfig, Rejection, TokenBucket,
-    TokenBucketConfig, TokioClock,
+    BulkheadConfig, Deadline, ErrIsFailure, Error, Outcome, Policy, PolicyConfig, Rejection,
+    TokenBucket, TokenBucketConfig, TokioClock,
 };
+use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::mock::{Alarm, Answer, Fault, Mock, ask, poll, ready};
@@ -178,6 +179,41 @@ async fn a_panic_counts_as_failure_wherever_it_is() {
         assert!(made.is_err());
         assert_eq!(breaker.state(), BreakerState::Open, "{answer:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_goes_because_something_else_panics_is_not_counted() {
+    for polled in [false, true] {
+        let (breaker, mock) = (breaker(), Mock::new().answering([Answer::Hangs]));
+        let mut service = behind_breaker(&breaker, &mock);
+        ready(&mut service).await.unwrap();
+        let mut call = Box::pin(service.call(1));
+        if polled {
+            assert_eq!(poll(call.as_mut()), Poll::Pending);
+        }
+        let panicked = catch_unwind(AssertUnwindSafe(move || {
+            let _goes = call;
+            panic!("elsewhere");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(breaker.state(), BreakerState::Closed, "polled: {polled}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_would_come_after_the_deadline_around_is_not_waited_for() {
+    let (bucket, mock) = (bucket(1, 10), Mock::new());
+    let mut service = behind_bucket(&bucket, &mock);
+    bucket.try_take(1).unwrap();
+    let start = Instant::now();
+    let by = Deadline::within(SECOND / 2);
+    by.scope(ready(&mut service)).await.unwrap().unwrap();
+    assert_eq!(
+        (start.elapsed(), bucket.snapshot().waiting),
+        (Duration::ZERO, 0)
+    );
+    let answer = service.call(1).await;
+    assert_eq!(rejection(answer), Some(Rejection::DeadlineTooNear));
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,7 +438,7 @@ async fn a_wait_may_be_bounded() {
         .layer(BulkheadLayer::new(bulkhead.clone()).max_wait(SECOND))
         .layer(InnerLayer)
         .service(mock.clone());
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let answer = patient.clone().oneshot(1).await;
     assert_eq!(rejection(answer), Some(Rejection::DeadlineTooNear));
     assert_eq!(began.elapsed(), SECOND);
@@ -464,7 +500,7 @@ async fn a_call_without_readiness_takes_a_permit_by_itself_if_there_is_one() {
 async fn a_token_is_waited_for_and_used_by_the_call() {
     let (bucket, mock) = (bucket(1, 10), Mock::new());
     let mut service = behind_bucket(&bucket, &mock);
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     for request in 0..3 {
         ready(&mut service).await.unwrap();
         assert_eq!(ask(&mut service), Poll::Ready(Ok(())), "one token, not two");
