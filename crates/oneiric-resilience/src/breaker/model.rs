@@ -128,6 +128,25 @@ fn a_late_failure_leaves_no_trace_by_count() {
     a_late_call_leaves_no_trace(BreakerWindow::Calls(2), Outcome::Failure);
 }
 
+/// The same, and the new one has calls of its own before the late one has ended.
+#[test]
+fn a_late_failure_is_none_of_those_that_came_after_by_count() {
+    check(|| {
+        let breaker = breaker(BreakerWindow::Calls(2), SECOND);
+        let control = breaker.control();
+        let late = breaker.permit().unwrap();
+        let next = breaker.clone();
+        both(failing(late), move || {
+            control.disable();
+            control.release();
+            next.permit().unwrap().record(Outcome::Success);
+        });
+        let snapshot = breaker.snapshot();
+        assert_eq!(snapshot.state, BreakerState::Closed);
+        assert_eq!((snapshot.calls, snapshot.failures), (1, 0));
+    });
+}
+
 #[test]
 fn a_late_success_leaves_no_trace_by_time() {
     let window = BreakerWindow::Time {

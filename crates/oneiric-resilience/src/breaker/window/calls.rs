@@ -51,7 +51,8 @@ impl Calls {
                 None
             }
         };
-        let position = self.position(stripes);
+        // One that was held up until another generation counted has none: its place stays as it was.
+        let position = self.position_in(stripes, generation)?;
         if let Some(place) = failed {
             self.failures.write(place, position);
         }
@@ -88,6 +89,14 @@ impl Calls {
     fn position(&self, stripes: &Striped<Stripe>) -> u64 {
         let good: u64 = stripes.from_mine().map(|stripe| stripe.good.count()).sum();
         good + self.failures.made.count()
+    }
+
+    /// The same, as long as no count was handed on to another generation. So it is never above the base of
+    /// that one, which is summed when all were.
+    fn position_in(&self, stripes: &Striped<Stripe>, generation: u64) -> Option<u64> {
+        let good = |stripe: &Stripe| stripe.good.count_of(generation);
+        let good = stripes.from_mine().map(good).sum::<Option<u64>>()?;
+        Some(good + self.failures.made.count_of(generation)?)
     }
 
     /// The position that all calls in the window are above, and how many those are.

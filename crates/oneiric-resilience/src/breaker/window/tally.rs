@@ -20,7 +20,7 @@ impl Tally {
     #[inline]
     pub(super) fn add(&self, generation: u64) -> Option<u64> {
         let mut now = self.0.load(Ordering::Relaxed);
-        while now >> COUNT_BITS == generation & (u64::MAX >> COUNT_BITS) {
+        while is_of(now, generation) {
             // What is counted is read by those who come later and need not see this call's other effects.
             match self
                 .0
@@ -37,6 +37,12 @@ impl Tally {
     #[inline]
     pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed) & COUNT
+    }
+
+    /// What was counted; nothing if it is of another generation.
+    pub(super) fn count_of(&self, generation: u64) -> Option<u64> {
+        let now = self.0.load(Ordering::Relaxed);
+        is_of(now, generation).then_some(now & COUNT)
     }
 
     /// Takes what was counted and leaves nothing; nothing if it is of another generation.
@@ -69,6 +75,11 @@ impl Tally {
         // Swapped, because the model takes a store and a count at the same time for unordered.
         self.0.swap(generation << COUNT_BITS, Ordering::Relaxed);
     }
+}
+
+/// Whether a count is of that generation, as far as its tag tells.
+const fn is_of(count: u64, generation: u64) -> bool {
+    count >> COUNT_BITS == generation & (u64::MAX >> COUNT_BITS)
 }
 
 /// What a group of threads counts apart from others. On cache lines of its own.
