@@ -1,12 +1,13 @@
 //! A child in a task of its own: the scope's part of it waits for the task, and aborts it when dropped.
 
-use std::future::pending;
+use std::future::poll_fn;
 use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Entered};
 use crate::tracker::Tracker;
 
 /// Runs the future in a task, which is counted until it is gone.
@@ -16,17 +17,16 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    // That of the scope, in whose task this runs.
+    // That of the scope, in whose task this runs. It is seen, but cuts nothing off: it does so to the scope,
+    // which aborts this, unless whoever set it only looked and goes on with the scope.
     let deadline = Deadline::current();
     let work = tasks.enter().around(async move {
-        match deadline {
-            None => future.await,
-            Some(deadline) => match deadline.scope(future).await {
-                Ok(result) => result,
-                // So has that of the scope, which ends by it and aborts this.
-                Err(_) => pending().await,
-            },
-        }
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let _entered = Entered::replace(deadline);
+            future.as_mut().poll(cx)
+        })
+        .await
     });
     let mut task = Aborting(tokio::spawn(work));
     match (&mut task.0).await {
