@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::caught::{Caught, message};
+use crate::caught::{Caught, contained, message};
 use crate::error::Error;
 use crate::limited::{Limit, Limited};
 use crate::shield::{Shielded, Shields, Unfinished};
@@ -117,7 +117,7 @@ where
     }
 
     /// Is called with the failure of the clean-up, in the clean-up's task, whether or not somebody
-    /// still waits. Not when the runtime ends first: nothing runs then.
+    /// still waits. Not when the runtime ends first: nothing runs then. A panic in it is caught.
     #[must_use]
     pub fn report(mut self, report: impl FnOnce(&CleanupError<C>) + Send + 'static) -> Self {
         self.report = Some(Box::new(report));
@@ -161,17 +161,17 @@ where
         } = self.cleanup.take()?;
         let tracked = shields.map(|shields| shields.track());
         Some(Shielded::spawn(&self.runtime, tracked, async move {
-            let undo = Caught::new(async move { undo().await });
-            let ended = match Limited::new(undo, Limit::Alone(limit)).await {
+            let undo = Limited::new(async move { undo().await }, Limit::Alone(limit));
+            let ended = match Caught::new(undo).await {
                 Ok(Ok(Ok(()))) => return Ok(Ok(())),
                 Ok(Ok(Err(error))) => CleanupError::Failed(error),
-                Ok(Err(panic)) => CleanupError::Panicked {
-                    message: message(&panic),
+                Ok(Err(_)) => CleanupError::TimedOut { limit },
+                Err(panic) => CleanupError::Panicked {
+                    message: message(panic),
                 },
-                Err(_) => CleanupError::TimedOut { limit },
             };
             if let Some(report) = report {
-                report(&ended);
+                contained(|| report(&ended));
             }
             Ok(Err(ended))
         }))

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use crate::caught::FirstPanic;
+
 /// Runs futures at once and returns all their values, in the order of the futures; or the first
 /// error, after all others were dropped and are gone.
 ///
@@ -43,19 +45,19 @@ use futures_util::stream::FuturesUnordered;
 /// The first that any of them returns.
 ///
 /// # Panics
-/// If one of them does; the others are dropped first.
+/// If one of them does, be it while it is dropped; the others are dropped first.
 pub async fn join_all_or_cancel<I, F, T, E>(futures: I) -> Result<Vec<T>, E>
 where
     I: IntoIterator<Item = F>,
     F: Future<Output = Result<T, E>>,
 {
-    let mut running: FuturesUnordered<_> = futures
-        .into_iter()
-        .enumerate()
-        .map(|(place, future)| Placed { place, future })
-        .collect();
-    let mut values: Vec<Option<T>> = repeat_with(|| None).take(running.len()).collect();
-    while let Some((place, result)) = running.next().await {
+    let placed = |(place, future)| Placed {
+        place,
+        future: Some(future),
+    };
+    let mut running = Running(futures.into_iter().enumerate().map(placed).collect());
+    let mut values: Vec<Option<T>> = repeat_with(|| None).take(running.0.len()).collect();
+    while let Some((place, result)) = running.0.next().await {
         // On an error `running` is dropped on the way out.
         values[place] = Some(result?);
     }
@@ -63,12 +65,27 @@ where
     Ok(values.into_iter().flatten().collect())
 }
 
+/// Drops each by itself, because where one panics the set would keep the others for ever.
+struct Running<F>(FuturesUnordered<Placed<F>>);
+
+impl<F> Drop for Running<F> {
+    fn drop(&mut self) {
+        let mut panics = FirstPanic::default();
+        for placed in Pin::new(&mut self.0).iter_pin_mut() {
+            let mut future = placed.project().future;
+            panics.catch(|| future.set(None));
+        }
+        panics.resume();
+    }
+}
+
 pin_project_lite::pin_project! {
     /// A future that remembers where its value goes.
     struct Placed<F> {
         place: usize,
+        // Nothing once it was dropped.
         #[pin]
-        future: F,
+        future: Option<F>,
     }
 }
 
@@ -78,6 +95,8 @@ impl<F: Future> Future for Placed<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let place = *this.place;
-        this.future.poll(cx).map(|value| (place, value))
+        let future = this.future.as_pin_mut();
+        let future = future.expect("not polled again after it was dropped");
+        future.poll(cx).map(|value| (place, value))
     }
 }

@@ -31,11 +31,13 @@ use inbox::Inbox;
 /// | the scope's future is dropped | all are dropped with it. Parallel ones are told to stop, and are gone at their next await |
 /// | the runtime ends | all are dropped with it |
 ///
-/// Of several that fail at once one error is returned; the others are dropped. A child whose failure
-/// should not end the others returns it as a value: `Ok(result)`.
+/// Of several that fail at once one error is returned; the others are dropped. A panic goes before
+/// errors, be it of something that is only dropped. A child whose failure should not end the others
+/// returns it as a value: `Ok(result)`.
 ///
 /// Children may borrow whatever outlives the call of `scope`, but nothing of the body. They see the
-/// deadline around the scope. The body's value must be a `Result`, whose error all children share.
+/// deadline around the scope, which ends the scope, and them only with it. The body's value must be a
+/// `Result`, whose error all children share.
 ///
 /// Source: docs/spec/resilience.md, "Scopes".
 ///
@@ -125,6 +127,8 @@ impl<'env, E> Scope<'env, E> {
     /// When the scope ends early the task is aborted, and the scope waits until it is gone: it stops at
     /// its next await, so one that never awaits holds the scope up. Only when the scope's future is
     /// dropped nobody is left to wait.
+    ///
+    /// It goes on seeing the deadline that was around the scope when it began.
     ///
     /// # Panics
     /// The child does, and with it the scope, outside of a tokio runtime and when the runtime ends.

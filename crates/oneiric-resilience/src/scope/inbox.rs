@@ -80,16 +80,16 @@ impl<'env, E> Inbox<'env, E> {
         state.closed
     }
 
-    /// Takes no more, and drops those that wait in it.
-    pub(super) fn close(&self) {
+    /// Takes no more, and gives away those that wait in it: dropping them may push again.
+    #[must_use = "they are dropped without the lock"]
+    pub(super) fn close(&self) -> VecDeque<BoxedChild<'env, E>> {
         let mut state = self.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.waiting);
         let scope = state.scope.take();
-        // Dropping them may push again.
         drop(state);
-        drop(waiting);
         drop(scope);
+        waiting
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,5 +1,8 @@
 //! The future of a scope: it owns body and children, and polls those that have something to do.
 
+use std::future::poll_fn;
+use std::mem;
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -10,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use super::child::Failure;
 use super::inbox::{BoxedChild, Inbox};
 use super::{Scope, Shared};
-use crate::caught::Caught;
+use crate::caught::{Caught, FirstPanic};
 
 /// How many children may end in one poll before others in the task and beside it get their turn.
 const AT_ONCE: usize = 128;
@@ -27,53 +30,58 @@ where
     });
     // Dropped in the reverse order, whichever way this future ends: body, children, and those on their
     // way, among them whatever the others began while they were dropped.
-    let closing = Closing(&shared.inbox);
-    let mut children = FuturesUnordered::new();
-    let mut body = pin!(Some(Caught::new(body(Scope {
-        shared: Arc::clone(&shared)
-    }))));
-
     let mut nursery = Nursery {
         inbox: &shared.inbox,
         at_most,
-        children: &mut children,
+        children: FuturesUnordered::new(),
         value: None,
     };
-    let ended = std::future::poll_fn(|cx| nursery.poll(body.as_mut(), cx)).await;
+    let mut body = pin!(Some(body(Scope {
+        shared: Arc::clone(&shared)
+    })));
 
-    body.set(None);
-    children.clear();
-    drop(closing);
+    let ended = Caught::new(poll_fn(|cx| nursery.poll(body.as_mut(), cx))).await;
+    // A panic of what is dropped now waits until all else is gone, too.
+    let mut panics = FirstPanic::default();
+    panics.catch(|| body.set(None));
+    nursery.clear(&mut panics);
     if let Some(tasks) = shared.tasks.get() {
         tasks.idle().await;
     }
     match ended {
-        Ok(value) => Ok(value),
-        Err(Failure::Error(error)) => Err(error),
-        Err(Failure::Panic(panic)) => std::panic::resume_unwind(panic),
-    }
-}
-
-struct Closing<'a, 'env, E>(&'a Inbox<'env, E>);
-
-impl<E> Drop for Closing<'_, '_, E> {
-    fn drop(&mut self) {
-        self.0.close();
+        Err(panic) | Ok(Err(Failure::Panic(panic))) => resume_unwind(panic),
+        Ok(Err(Failure::Error(error))) => {
+            panics.resume();
+            Err(error)
+        }
+        Ok(Ok(value)) => {
+            panics.resume();
+            Ok(value)
+        }
     }
 }
 
 struct Nursery<'a, 'env, T, E> {
     inbox: &'a Inbox<'env, E>,
     at_most: usize,
-    children: &'a mut FuturesUnordered<BoxedChild<'env, E>>,
+    children: FuturesUnordered<BoxedChild<'env, E>>,
     /// The body's, once it has ended.
     value: Option<T>,
 }
 
 impl<T, E> Nursery<'_, '_, T, E> {
+    /// Takes no more children, and drops those that there are: each by itself, because where one panics
+    /// the set would keep the others for ever.
+    fn clear(&mut self, panics: &mut FirstPanic) {
+        if !self.children.is_empty() {
+            panics.drop_each(mem::take(&mut self.children));
+        }
+        panics.drop_each(self.inbox.close());
+    }
+
     fn poll<F>(
         &mut self,
-        mut body: Pin<&mut Option<Caught<F>>>,
+        mut body: Pin<&mut Option<F>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Failure<E>>>
     where
@@ -84,9 +92,8 @@ impl<T, E> Nursery<'_, '_, T, E> {
         {
             body.set(None);
             match ended {
-                Ok(Ok(value)) => self.value = Some(value),
-                Ok(Err(error)) => return Poll::Ready(Err(Failure::Error(error))),
-                Err(panic) => return Poll::Ready(Err(Failure::Panic(panic))),
+                Ok(value) => self.value = Some(value),
+                Err(error) => return Poll::Ready(Err(Failure::Error(error))),
             }
         }
         for _ in 0..AT_ONCE {
@@ -121,5 +128,14 @@ impl<T, E> Nursery<'_, '_, T, E> {
         let room = self.room();
         self.inbox
             .hand_over(room, |child| self.children.push(child))
+    }
+}
+
+/// What a future that is dropped before its end leaves behind.
+impl<T, E> Drop for Nursery<'_, '_, T, E> {
+    fn drop(&mut self) {
+        let mut panics = FirstPanic::default();
+        self.clear(&mut panics);
+        panics.resume();
     }
 }

@@ -13,7 +13,7 @@ use oneiric_resilience::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::held::{Gone, Held, until};
+use crate::held::{Gone, Held, OnDrop, until};
 use crate::shield::runtime;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -240,6 +240,33 @@ async fn a_clean_up_that_nobody_awaits_reports_its_failure() {
         reported.lock().unwrap().as_deref(),
         Some("the clean-up failed")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_whoever_hears_the_report_hides_neither_error() {
+    let cleanup = Cleanup::within(SECOND, async || Err("no")).report(|_| panic!("report"));
+    let call = ready(Err::<(), _>("call"));
+    let told = timeout_with_cleanup(SECOND, call, cleanup).await;
+    let error = Error::Inner("call");
+    let cleanup = Err(CleanupError::Failed("no"));
+    assert_eq!(told, Err(CleanedUp { error, cleanup }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_up_that_panics_as_it_is_dropped_hides_no_error() {
+    for limit in [SECOND, 60 * SECOND] {
+        let cleanup = Cleanup::within(limit, async || {
+            let _bomb = OnDrop(|| panic!("dropped"));
+            sleep(2 * SECOND).await;
+            Ok::<_, &str>(())
+        });
+        let call = ready(Err::<(), _>("call"));
+        let told = timeout_with_cleanup(SECOND, call, cleanup).await;
+        let error = Error::Inner("call");
+        let message = "dropped".into();
+        let cleanup = Err(CleanupError::Panicked { message });
+        assert_eq!(told, Err(CleanedUp { error, cleanup }));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use oneiric_resilience::{Deadline, DeadlineExceeded, join_all_or_cancel};
 use tokio::time::{Instant, sleep};
 
-use crate::held::Held;
+use crate::held::{Held, OnDrop};
 
 #[tokio::test(start_paused = true)]
 async fn values_come_in_the_order_of_the_futures_however_they_end() {
@@ -68,6 +68,32 @@ async fn a_panic_goes_on_when_all_others_are_gone() {
     let panic = catch_unwind(poll).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&"inside"));
     assert!(gone.is_gone());
+}
+
+#[tokio::test]
+async fn a_panic_of_one_that_is_dropped_goes_on_when_all_others_are_gone() {
+    let ((first, first_gone), (last, last_gone)) = (Held::new(), Held::new());
+    let call = async |held: Option<Held>| {
+        let _held = held;
+        pending::<Result<(), ()>>().await
+    };
+    let panics = async |held: Option<Held>| {
+        let _bomb = OnDrop(|| panic!("dropped"));
+        call(held).await
+    };
+    type Boxed<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), ()>> + 'a>>;
+    let calls: [Boxed<'_>; 4] = [
+        Box::pin(call(Some(first))),
+        Box::pin(panics(None)),
+        Box::pin(panics(None)),
+        Box::pin(call(Some(last))),
+    ];
+    let mut joined = Box::pin(join_all_or_cancel(calls));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(joined.as_mut().poll(&mut cx).is_pending());
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(joined))).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"dropped"));
+    assert!(first_gone.is_gone() && last_gone.is_gone());
 }
 
 #[tokio::test(start_paused = true)]

@@ -183,6 +183,115 @@ async fn a_panic_goes_on_when_all_others_are_gone() {
     assert!(all_gone(&gone), "{gone:?}");
 }
 
+/// Panics when it is dropped.
+fn bomb() -> OnDrop<impl FnMut() + Send + use<>> {
+    OnDrop(|| panic!("dropped"))
+}
+
+/// A body or a child that ends after so many polls, and panics as it is dropped.
+fn goes_off(mut polls: u32) -> impl Future<Output = Result<(), &'static str>> + Send {
+    let bomb = bomb();
+    poll_fn(move |cx| {
+        let _held = &bomb;
+        if polls == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        polls -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+#[tokio::test]
+async fn a_panic_of_what_is_dropped_goes_on_when_all_others_are_gone() {
+    type Ended = Result<(), &'static str>;
+    // Of children that are dropped because the body failed: running ones, and one that never began.
+    let ([first, second, parallel, unbegun], gone) = held();
+    let mut panicking = Box::pin(scope(async |s| {
+        s.spawn_parallel(waiting::<Ended>(parallel));
+        s.spawn(waiting::<Ended>(first));
+        for _ in 0..2 {
+            s.spawn(async {
+                let _bomb = bomb();
+                pending::<Ended>().await
+            });
+        }
+        s.spawn(waiting::<Ended>(second));
+        yield_now().await;
+        yield_now().await;
+        let bomb = bomb();
+        s.spawn(async {
+            let _bomb = bomb;
+            Ended::Ok(())
+        });
+        s.spawn(waiting::<Ended>(unbegun));
+        Err::<(), _>("body")
+    }));
+    assert_eq!(panic_of(panicking.as_mut()).await, "dropped");
+    assert!(all_gone(&gone), "{gone:?}");
+
+    // Of the body, because a child failed.
+    let ([child, parallel], gone) = held();
+    let mut panicking = Box::pin(scope(async |s| {
+        s.spawn_parallel(waiting::<Ended>(parallel));
+        s.spawn(waiting::<Ended>(child));
+        yield_now().await;
+        yield_now().await;
+        s.spawn(async { Ended::Err("child") });
+        let _bomb = bomb();
+        pending::<Ended>().await
+    }));
+    assert_eq!(panic_of(panicking.as_mut()).await, "dropped");
+    assert!(all_gone(&gone), "{gone:?}");
+
+    // Of a child that has ended.
+    let ([child, parallel], gone) = held();
+    let mut panicking = Box::pin(scope(async |s| {
+        s.spawn_parallel(waiting::<Ended>(parallel));
+        s.spawn(waiting::<Ended>(child));
+        s.spawn(goes_off(2));
+        pending::<Ended>().await
+    }));
+    assert_eq!(panic_of(panicking.as_mut()).await, "dropped");
+    assert!(all_gone(&gone), "{gone:?}");
+
+    // Of a body that has.
+    let ([child, parallel], gone) = held();
+    let mut panicking = Box::pin(scope(|s| {
+        s.spawn_parallel(waiting::<Ended>(parallel));
+        s.spawn(waiting::<Ended>(child));
+        goes_off(2)
+    }));
+    assert_eq!(panic_of(panicking.as_mut()).await, "dropped");
+    assert!(all_gone(&gone), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_scope_that_is_dropped_keeps_nothing_because_a_drop_panics() {
+    let ([first, second, parallel, third], gone) = held();
+    let mut dropped = Box::pin(scope(async |s: Scope<'_, ()>| {
+        s.spawn_parallel(waiting::<Result<(), _>>(parallel));
+        s.spawn(waiting::<Result<(), _>>(first));
+        for _ in 0..2 {
+            s.spawn(async {
+                let _bomb = bomb();
+                pending::<Result<(), _>>().await
+            });
+        }
+        s.spawn(waiting::<Result<(), _>>(second));
+        yield_now().await;
+        s.spawn(waiting::<Result<(), _>>(third));
+        pending::<Result<(), _>>().await
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    }
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(dropped))).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"dropped"));
+    until(|| all_gone(&gone)).await;
+}
+
 #[tokio::test]
 async fn dropping_it_drops_all_even_what_they_begin_meanwhile() {
     let ([body, child, unbegun, late], gone) = held();
@@ -372,6 +481,28 @@ async fn children_of_both_kinds_see_the_deadline_around_the_scope() {
         Ok(child.await.unwrap().await)
     });
     assert_eq!(unbound.await, Ok(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_the_scope_outlives_cuts_off_no_child() {
+    for parallel in [false, true] {
+        let mut outlives = Box::pin(scope(async |s: Scope<'_, ()>| {
+            let work = async {
+                sleep(2 * SECOND).await;
+                Ok(5)
+            };
+            let child = match parallel {
+                true => s.spawn_parallel(work),
+                false => s.spawn(work),
+            };
+            Ok(child.await)
+        }));
+        // Whoever set it only looked, and goes on waiting.
+        let looked = Deadline::within(SECOND).scope(outlives.as_mut()).await;
+        assert_eq!(looked, Err(DeadlineExceeded));
+        let ended = tokio::time::timeout(60 * SECOND, outlives).await;
+        assert_eq!(ended, Ok(Ok(5)), "parallel: {parallel}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
