@@ -13,9 +13,7 @@
 //! jitter" (Amazon Builders' Library).
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock::nanos;
 use crate::invalid::Checks;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Clock, InvalidConfig, SystemClock};
@@ -29,7 +27,8 @@ use crate::{Clock, InvalidConfig, SystemClock};
 pub struct RetryBudgetConfig {
     /// How many tokens can be saved, 1 to 1,000,000. It begins with all of them.
     pub capacity: u32,
-    /// How many tokens a success brings, 0 to 1: a tenth allows one retry for ten successes.
+    /// How many tokens a success brings, 0 to 1: a tenth allows one retry for ten successes. Less than
+    /// a millionth of a millionth counts as nothing.
     pub ratio: f64,
     /// How many retries a second are allowed though there is no token, 0 to 1,000,000. Those of one
     /// second can be saved, and one at least.
@@ -98,8 +97,8 @@ struct Shared {
 }
 
 /// A token in the parts that are counted. Decimal, so that ten successes bring ten tenths, not a little
-/// less; a share is rounded to the nearest millionth.
-const TOKEN: u64 = 1_000_000;
+/// less; and so small that rounding a share down is never seen. What can be saved still fits.
+const TOKEN: u64 = 1_000_000_000_000;
 
 impl RetryBudget {
     /// A full budget, on the machine's clock.
@@ -199,9 +198,7 @@ impl Trickle {
         if per_sec <= 0.0 {
             return None;
         }
-        // Less than one in 584 years comes out as the longest duration.
-        let seconds = Duration::try_from_secs_f64(per_sec.recip()).unwrap_or(Duration::MAX);
-        let interval = nanos(seconds).max(1);
+        let interval = interval(per_sec);
         Some(Self {
             clock: Box::new(clock),
             due: AtomicU64::new(0),
@@ -214,20 +211,37 @@ impl Trickle {
     fn take(&self) -> bool {
         let now = self.clock.now().as_nanos();
         let latest = now.saturating_add(self.ahead);
-        let take = |due: u64| (due <= latest).then(|| due.max(now).saturating_add(self.interval));
+        // What is due at the last moment that can be told is never due.
+        let take = |due: u64| {
+            (due <= latest && due < u64::MAX).then(|| due.max(now).saturating_add(self.interval))
+        };
         self.due
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
     }
 }
 
+/// The parts of a token that a success brings; never more than the share, but for what a decimal loses when
+/// it is made binary: 10,000 times 0.0021 are 21.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a share between 0 and 1 of a number that is exact in both types"
 )]
 fn parts(ratio: f64) -> u64 {
-    (ratio * TOKEN as f64).round() as u64
+    (ratio * TOKEN as f64 + 1e-3).floor() as u64
+}
+
+/// The nanoseconds between two, never less than the rate says. Less than one in 584 years comes out as that.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive; what is too large comes out as the largest"
+)]
+fn interval(per_sec: f64) -> u64 {
+    let exactly = 1e9 / per_sec;
+    // A rate that is whole nanoseconds is no more than that for how it was divided.
+    (exactly * (1.0 - f64::EPSILON)).ceil() as u64
 }
 
 #[cfg(all(test, oneiric_loom))]
