@@ -82,7 +82,10 @@ where
 
 /// Shielded work: await it, or drop it and let it go on alone.
 ///
-/// Cancel-safe: it can be awaited again.
+/// Cancel-safe: it can be awaited again, until it gave its value.
+///
+/// # Panics
+/// When awaited after its value was given, and when the work panicked.
 #[derive(Debug)]
 pub struct Shielded<T> {
     task: JoinHandle<Result<T, Unfinished>>,
