@@ -7,6 +7,7 @@ mod config;
 mod gcra;
 mod keyed;
 mod line;
+mod locked;
 mod meter;
 #[cfg(any(feature = "tokio", test))]
 #[cfg_attr(
@@ -23,14 +24,13 @@ mod model;
 #[cfg(all(test, not(oneiric_loom)))]
 mod tests;
 
-use std::sync::{Arc, PoisonError};
-use std::task::Waker;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, SystemClock, nanos};
 use crate::error::{Rejected, Rejection};
 use crate::invalid::{DAY, InvalidConfig};
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 pub use config::TokenBucketConfig;
 pub use keyed::{KeyOverflow, KeyedBuckets, KeyedBucketsConfig};
@@ -96,6 +96,8 @@ struct Shared<C> {
     gate: AtomicU64,
     /// The tokens that waiters want; written under the lock.
     waited_for: AtomicU64,
+    /// The age after which one of the waiters may have lost its place; written under the lock.
+    lapse: AtomicU64,
     max_waiters: usize,
     line: Mutex<Line>,
 }
@@ -147,8 +149,9 @@ impl<C: Clock> TokenBucket<C> {
             origin,
             gate: AtomicU64::new(end(origin)),
             waited_for: AtomicU64::new(0),
+            lapse: AtomicU64::new(u64::MAX),
             max_waiters: usize::try_from(max_waiters).unwrap_or(usize::MAX),
-            line: Mutex::new(Line::new(capacity, refill_per_sec)),
+            line: Mutex::new(Line::new(capacity, refill_per_sec, gcra::tick(origin))),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -208,13 +211,10 @@ impl<C: Clock> TokenBucket<C> {
         };
         config.checked()?;
         let shared = &*self.shared;
-        let woken = {
-            let mut line = shared.lock();
-            (line.capacity, line.refill_per_sec) = (capacity, refill_per_sec);
-            let terms = Terms::of(capacity, refill_per_sec);
-            line.change(&shared.meter, terms, || shared.tick())
-        };
-        wake(woken);
+        let terms = Terms::of(capacity, refill_per_sec);
+        let mut line = shared.lock();
+        line.change(&shared.meter, terms, || shared.tick());
+        (line.capacity, line.refill_per_sec) = (capacity, refill_per_sec);
         Ok(())
     }
 
@@ -233,8 +233,10 @@ impl<C: Clock> TokenBucket<C> {
     pub fn snapshot(&self) -> TokenBucketSnapshot {
         let shared = &*self.shared;
         let mut line = shared.lock();
-        let reading = shared.meter.read_locked(shared.tick());
+        let tick = shared.tick();
+        let reading = shared.meter.read_locked(tick);
         line.settle(&reading);
+        line.expire(tick);
         TokenBucketSnapshot {
             capacity: line.capacity,
             refill_per_sec: line.refill_per_sec,
@@ -258,11 +260,6 @@ impl<C: Clock> Shared<C> {
         Moment::from_nanos(self.origin.saturating_add(since))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        // Nothing that is done under the lock panics half-way.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for whoever is changing the terms.
     fn settle(&self) {
         drop(self.lock());
@@ -277,21 +274,22 @@ impl<C: Clock> Shared<C> {
         }
     }
 
-    /// Tells newcomers whether somebody waits. The lock must be held.
-    #[cfg(any(feature = "tokio", test))]
-    fn publish(&self, line: &Line) {
-        self.waited_for.store(line.waited_for, Ordering::Release);
-        let gate = match line.waited_for {
-            0 => end(self.origin),
-            _ => 0,
-        };
-        self.gate.store(gate, Ordering::Release);
+    /// The tokens that those want who still wait.
+    fn still_waited_for(&self) -> u64 {
+        let lapse = self.lapse.load(Ordering::Acquire);
+        if lapse != u64::MAX {
+            let tick = self.tick();
+            if tick.wrapping_sub(gcra::tick(self.origin)) > lapse {
+                self.lock().expire(tick);
+            }
+        }
+        self.waited_for.load(Ordering::Acquire)
     }
 
     /// Takes, unless somebody waits.
     #[inline(never)]
     fn try_again(&self, tokens: u32) -> Result<(), Rejected> {
-        let waited_for = self.waited_for.load(Ordering::Acquire);
+        let waited_for = self.still_waited_for();
         if waited_for > 0 && tokens > 0 {
             return Err(self.behind(waited_for, tokens));
         }
@@ -344,6 +342,7 @@ impl<C: Clock> Shared<C> {
             }
             let reading = self.meter.read_locked(tick);
             line.settle(&reading);
+            line.expire(tick);
             let cost = reading.terms.cost(u64::from(tokens));
             let wait = reading.wait(cost);
             if cost > reading.terms.span {
@@ -395,11 +394,4 @@ fn rejected(rejection: Rejection, wait: u64) -> Rejected {
 
 fn over_capacity() -> Rejected {
     Rejected::new(Rejection::OverCapacity, None)
-}
-
-/// Wakes tasks. The lock must not be held: what a waker does is not ours to know.
-fn wake(woken: impl IntoIterator<Item = Waker>) {
-    for waker in woken {
-        waker.wake();
-    }
 }

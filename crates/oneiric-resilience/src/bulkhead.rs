@@ -73,7 +73,8 @@ impl Bulkhead {
 }
 
 impl<C: Clock> Bulkhead<C> {
-    /// A bulkhead by any clock. It is read only to shed or to adapt to latency.
+    /// A bulkhead by any clock. It is read only to shed or to adapt to latency, and to take the place of
+    /// somebody who had a limit and has not come.
     ///
     /// # Errors
     /// `resilience.invalid_config` with every bound that is broken.
@@ -132,7 +133,8 @@ impl<C: Clock> Bulkhead<C> {
     /// scope around the caller. One that is free when it is first polled is given however late that is.
     ///
     /// Where [`BulkheadConfig::shed`] is set and the turn is expected later than that, says so at
-    /// once. Cancel-safe: see [`Enter`].
+    /// once. Not polled for 10 ms after its deadline, it has lost its place, and a permit that was handed
+    /// to it goes to others. Cancel-safe: see [`Enter`].
     ///
     /// # Errors
     /// `resilience.deadline_too_near`, and those of [`Bulkhead::enter`].

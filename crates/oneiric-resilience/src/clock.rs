@@ -21,6 +21,9 @@ impl Moment {
     /// The origin of a clock.
     pub const ORIGIN: Self = Self(0);
 
+    /// The last one that can be told, which stands for never.
+    pub(crate) const END: Self = Self(u64::MAX);
+
     /// The moment so many nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

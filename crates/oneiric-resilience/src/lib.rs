@@ -60,6 +60,7 @@ mod breaker;
 mod bucket;
 mod budget;
 mod bulkhead;
+mod caught;
 mod clock;
 mod error;
 mod fallback;
@@ -71,9 +72,8 @@ mod policy;
 mod retry;
 mod stripe;
 mod sync;
+mod wake;
 
-#[cfg(feature = "tokio")]
-mod caught;
 #[cfg(feature = "tokio")]
 mod cleanup;
 #[cfg(feature = "tokio")]

@@ -3,10 +3,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::Moment;
+use crate::caught::contained;
 use crate::sync::{Mutex, lock};
 
 use super::state::BreakerState;
@@ -140,10 +140,7 @@ impl Observers {
         while let Some(transition) = news.untold.pop_front() {
             drop(news);
             for observer in &self.all {
-                // Whoever's call it was, it is not their fault; the panic was reported where it happened.
-                drop(catch_unwind(AssertUnwindSafe(|| {
-                    observer.on_transition(&transition)
-                })));
+                contained(|| observer.on_transition(&transition));
             }
             news = lock(&self.news);
         }

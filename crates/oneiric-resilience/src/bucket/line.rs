@@ -10,6 +10,8 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use crate::wake::Afterwards;
+
 use super::gcra::Terms;
 use super::meter::{Meter, Reading, later};
 
@@ -36,18 +38,15 @@ impl Booking {
 
 /// Somebody without tokens.
 #[derive(Debug)]
-#[cfg_attr(
-    not(any(feature = "tokio", test)),
-    expect(dead_code, reason = "without a runtime nobody waits")
-)]
 pub(super) struct Waiter {
     pub(super) ticket: Ticket,
     pub(super) tokens: u32,
-    pub(super) waker: Waker,
+    /// The age of the bucket after which its place is lost, for whoever gave up waiting may have kept
+    /// the future; `u64::MAX` if it may wait for ever.
+    pub(super) until: u64,
+    /// Nothing once it was woken, until it looks.
+    pub(super) waker: Option<Waker>,
 }
-
-/// Tasks to be woken when the lock is given back.
-pub(super) type Woken = Vec<Waker>;
 
 #[derive(Debug)]
 pub(super) struct Line {
@@ -58,19 +57,31 @@ pub(super) struct Line {
     pub(super) waiters: VecDeque<Waiter>,
     /// The tokens that all waiters together want.
     pub(super) waited_for: u64,
+    /// No later than the earliest of the waiters' `until`; `u64::MAX` if none has one.
+    pub(super) lapse: u64,
+    /// `waited_for` and `lapse` as newcomers know them.
+    pub(super) told: (u64, u64),
+    /// What follows when the lock is given back.
+    pub(super) afterwards: Afterwards,
+    /// The tick at which the bucket was made.
+    made: u64,
     last_ticket: Ticket,
     /// No less than any word that a booking has set under the present terms.
     highest: u64,
 }
 
 impl Line {
-    pub(super) fn new(capacity: u32, refill_per_sec: f64) -> Self {
+    pub(super) fn new(capacity: u32, refill_per_sec: f64, made: u64) -> Self {
         Self {
             capacity,
             refill_per_sec,
             bookings: VecDeque::new(),
             waiters: VecDeque::new(),
             waited_for: 0,
+            lapse: u64::MAX,
+            told: (0, u64::MAX),
+            afterwards: Afterwards::default(),
+            made,
             last_ticket: 0,
             highest: 0,
         }
@@ -91,8 +102,62 @@ impl Line {
         while let Some(first) = self.bookings.front()
             && first.due(reading) == 0
         {
-            self.bookings.pop_front();
+            let first = self.bookings.pop_front();
+            let waker = first.and_then(|first| first.waker);
+            self.afterwards.spent.extend(waker);
         }
+    }
+
+    /// The age of the bucket at a tick, in ticks.
+    pub(super) fn age(&self, tick: u64) -> u64 {
+        tick.wrapping_sub(self.made)
+    }
+
+    /// The age at which somebody with so much patience has lost its place.
+    #[cfg(any(feature = "tokio", test))]
+    pub(super) fn until(&self, tick: u64, patience: Option<u64>) -> u64 {
+        patience.map_or(u64::MAX, |patience| {
+            let late = super::gcra::ticks_of(crate::clock::nanos(crate::wake::LATE));
+            let until = self.age(tick).saturating_add(patience);
+            until.saturating_add(late)
+        })
+    }
+
+    /// Turns those away who did not come although their time is over.
+    pub(super) fn expire(&mut self, tick: u64) {
+        let age = self.age(tick);
+        if age <= self.lapse {
+            return;
+        }
+        let first = self.waiters.front().map(|waiter| waiter.ticket);
+        self.lapse = u64::MAX;
+        let Self {
+            waiters,
+            waited_for,
+            lapse,
+            afterwards,
+            ..
+        } = self;
+        waiters.retain_mut(|waiter| {
+            let stays = age <= waiter.until;
+            if stays {
+                *lapse = waiter.until.min(*lapse);
+            } else {
+                *waited_for -= u64::from(waiter.tokens);
+                afterwards.woken.extend(waiter.waker.take());
+            }
+            stays
+        });
+        if self.waiters.front().map(|waiter| waiter.ticket) != first {
+            self.wake_first();
+        }
+    }
+
+    /// Has the first waiter look again.
+    pub(super) fn wake_first(&mut self) {
+        let first = self.waiters.front_mut();
+        let waker = first.and_then(|first| first.waker.take());
+        self.afterwards.woken.extend(waker);
     }
 
     /// When the first booking is due; nothing without any.
@@ -127,30 +192,27 @@ impl Line {
 
     /// Gives back what a booking has, if its time has not come: those behind it move up, as if it had
     /// never been there. `tick` reads the clock.
-    pub(super) fn cancel(
-        &mut self,
-        ticket: Ticket,
-        meter: &Meter,
-        tick: impl Fn() -> u64,
-    ) -> Woken {
+    pub(super) fn cancel(&mut self, ticket: Ticket, meter: &Meter, tick: impl Fn() -> u64) {
         loop {
             let reading = meter.read_locked(tick());
             self.settle(&reading);
             let Some(place) = self.place(ticket) else {
-                return Woken::new();
+                return;
             };
             let ends = self.ends_without(place, &reading);
             let (Some(last), Some(&end)) = (self.bookings.back(), ends.last()) else {
-                return Woken::new();
+                return;
             };
             // If the word is not the last booking's, somebody whose clock was read later found all of
             // them due. So they are.
             if reading.is_word(last.end) && meter.exchange(&reading, end) {
-                self.bookings.remove(place);
+                let gone = self.bookings.remove(place).and_then(|gone| gone.waker);
+                self.afterwards.spent.extend(gone);
                 for (booking, end) in self.bookings.range_mut(place..).zip(&ends[1..]) {
                     booking.end = *end;
                 }
-                return self.wakers(place);
+                self.wake_from(place);
+                return;
             }
         }
     }
@@ -165,10 +227,11 @@ impl Line {
 
     /// Sets other terms: the bucket keeps what it holds as far as that fits, and bookings move to where
     /// they would be had they been made now. Everybody is woken to look again.
-    pub(super) fn change(&mut self, meter: &Meter, terms: Terms, tick: impl Fn() -> u64) -> Woken {
-        let word = meter.freeze(tick());
+    pub(super) fn change(&mut self, meter: &Meter, terms: Terms, tick: impl Fn() -> u64) {
+        let frozen = meter.freeze(tick());
+        let word = frozen.word();
         // Read again: whoever took before the word froze had read the clock before.
-        let reading = meter.reading_of(word, tick());
+        let reading = frozen.reading(tick());
         self.settle(&reading);
         let before = match self.bookings.front() {
             Some(first) => {
@@ -186,30 +249,24 @@ impl Line {
             terms,
         );
         let last = ends.last().map_or(ahead, |&end| reading.until(end));
-        let thawed = meter.thaw(&reading, highest, terms, last);
+        let thawed = frozen.thaw(&reading, highest, terms, last);
         for (booking, end) in self.bookings.iter_mut().zip(&ends[1..]) {
             booking.end = thawed.word_ahead(reading.until(*end));
             self.highest = booking.end;
         }
-        let mut woken = self.wakers(0);
-        woken.extend(
-            self.waiters
-                .iter()
-                .skip(1)
-                .map(|waiter| waiter.waker.clone()),
-        );
-        woken
+        self.wake_from(0);
+        let waiters = self.waiters.iter_mut();
+        let wakers = waiters.filter_map(|waiter| waiter.waker.take());
+        self.afterwards.woken.extend(wakers);
     }
 
-    /// Of the bookings from a place on, whose time was moved, and of the first waiter, who reckons with
-    /// them.
-    fn wakers(&mut self, from: usize) -> Woken {
+    /// Has the bookings from a place on look again, whose time was moved, and the first waiter, who
+    /// reckons with them.
+    fn wake_from(&mut self, from: usize) {
         let bookings = self.bookings.range_mut(from..);
-        let first = self.waiters.front().map(|waiter| waiter.waker.clone());
-        bookings
-            .filter_map(|booking| booking.waker.take())
-            .chain(first)
-            .collect()
+        let wakers = bookings.filter_map(|booking| booking.waker.take());
+        self.afterwards.woken.extend(wakers);
+        self.wake_first();
     }
 }
 

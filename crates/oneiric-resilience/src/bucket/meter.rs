@@ -221,29 +221,18 @@ impl Meter {
         exchanged.is_ok()
     }
 
-    /// Keeps everybody from taking, and answers with the word that there was. Only for whoever holds
-    /// the lock, and to be followed by [`Meter::thaw`].
-    pub(super) fn freeze(&self, tick: u64) -> u64 {
+    /// Keeps everybody from taking until it is thawed. Only for whoever holds the lock.
+    pub(super) fn freeze(&self, tick: u64) -> Frozen<'_> {
         let now = tick.wrapping_sub(self.base.load(Ordering::Acquire));
         let frozen = now.wrapping_add(FROZEN);
-        self.word.0.swap(frozen, Ordering::AcqRel)
+        Frozen {
+            meter: self,
+            word: self.word.0.swap(frozen, Ordering::AcqRel),
+            thawed: false,
+        }
     }
 
-    /// The reading of a word that was frozen out.
-    pub(super) fn reading_of(&self, word: u64, tick: u64) -> Reading {
-        self.reading(word, tick)
-    }
-
-    /// Sets new terms. `reading` is of the word that was frozen out, `ahead` how long after it the
-    /// bucket will be full now, `highest` no less than any word that was there under the old terms.
-    /// Answers with the reading of the word that is there now.
-    pub(super) fn thaw(
-        &self,
-        reading: &Reading,
-        highest: u64,
-        terms: Terms,
-        ahead: u64,
-    ) -> Reading {
+    fn thaw(&self, reading: &Reading, highest: u64, terms: Terms, ahead: u64) -> Reading {
         // Those who take without the lock never get further than a span ahead.
         let highest = later(highest, reading.word_ahead(reading.terms.span));
         let now = highest.wrapping_add(1);
@@ -255,6 +244,49 @@ impl Meter {
         let word = now.wrapping_add(ahead);
         self.word.0.store(word, Ordering::Release);
         Reading { word, now, terms }
+    }
+}
+
+/// A meter from which nobody takes. Dropped without new terms, for a clock may panic, it is as it was:
+/// nobody took, so the word and its terms still belong together.
+#[derive(Debug)]
+pub(super) struct Frozen<'a> {
+    meter: &'a Meter,
+    word: u64,
+    thawed: bool,
+}
+
+impl Frozen<'_> {
+    /// The word that was frozen out.
+    pub(super) fn word(&self) -> u64 {
+        self.word
+    }
+
+    /// The reading of that word.
+    pub(super) fn reading(&self, tick: u64) -> Reading {
+        self.meter.reading(self.word, tick)
+    }
+
+    /// Sets new terms. `reading` is of the word that was frozen out, `ahead` how long after it the
+    /// bucket will be full now, `highest` no less than any word that was there under the old terms.
+    /// Answers with the reading of the word that is there now.
+    pub(super) fn thaw(
+        mut self,
+        reading: &Reading,
+        highest: u64,
+        terms: Terms,
+        ahead: u64,
+    ) -> Reading {
+        self.thawed = true;
+        self.meter.thaw(reading, highest, terms, ahead)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        if !self.thawed {
+            self.meter.word.0.store(self.word, Ordering::Release);
+        }
     }
 }
 

@@ -16,15 +16,15 @@ use super::meter::{Meter, Reading, Refusal};
 /// What a waiter is told.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// It has its tokens. Whoever was behind it is to be woken.
-    Taken(Option<Waker>),
+    /// It has its tokens.
+    Taken,
     /// It stands in the line, and is first: there is nothing to take for so many ticks.
     First(Ticket, u64),
-    /// It stands in the line, behind others.
-    Behind(Ticket),
-    /// It is turned away, and worth coming back after so many ticks. Whoever was behind it is to be
-    /// woken.
-    Refused(Rejection, Option<u64>, Option<Waker>),
+    /// It stands in the line, behind others, and must look again after so many ticks, if any; it is
+    /// woken when it is first.
+    Behind(Ticket, Option<u64>),
+    /// It is turned away, and worth coming back after so many ticks.
+    Refused(Rejection, Option<u64>),
 }
 
 /// Somebody who wants tokens.
@@ -39,28 +39,31 @@ impl<C: Clock> Shared<C> {
     /// Takes, or gets into the line, or looks what has become of a place in it.
     pub(super) fn turn(&self, ticket: Option<Ticket>, wanted: Wanted, waker: &Waker) -> Turn {
         if ticket.is_none() && (wanted.tokens == 0 || self.take_unless_queued(wanted.tokens)) {
-            return Turn::Taken(None);
+            return Turn::Taken;
         }
+        // Foreign code: made before the lock is taken, dropped after it if nobody took it.
+        let mut waker = Some(waker.clone());
         let mut line = self.lock();
-        let now = (&self.meter, self.tick());
-        let turn = match ticket {
-            Some(ticket) => line.turn(ticket, wanted, now, waker),
-            None => line.join(wanted, self.max_waiters, now, waker),
-        };
-        self.publish(&line);
-        turn
+        let tick = self.tick();
+        if let Some(ticket) = ticket {
+            let until = line.until(tick, wanted.patience);
+            line.came(ticket, until);
+        }
+        line.expire(tick);
+        let now = (&self.meter, tick);
+        match ticket {
+            Some(ticket) => line.turn(ticket, wanted, now, &mut waker),
+            None => line.join(wanted, self.max_waiters, now, &mut waker),
+        }
     }
 
     fn take_unless_queued(&self, tokens: u32) -> bool {
         self.waited_for.load(Ordering::Acquire) == 0 && self.meter.take(tokens, self.tick()).is_ok()
     }
 
-    /// Gives up a place in the line. Answers with whom to wake.
-    pub(super) fn leave(&self, ticket: Ticket) -> Option<Waker> {
-        let mut line = self.lock();
-        let next = line.leave(ticket);
-        self.publish(&line);
-        next
+    /// Gives up a place in the line.
+    pub(super) fn leave(&self, ticket: Ticket) {
+        self.lock().leave(ticket);
     }
 }
 
@@ -71,18 +74,18 @@ impl Line {
         wanted: Wanted,
         most: usize,
         (meter, tick): (&Meter, u64),
-        waker: &Waker,
+        waker: &mut Option<Waker>,
     ) -> Turn {
         let reading = meter.read_locked(tick);
         self.settle(&reading);
         if self.waiters.is_empty() {
             match meter.take(wanted.tokens, tick) {
-                Ok(()) => return Turn::Taken(None),
-                Err(Refusal::Never) => return Turn::Refused(Rejection::OverCapacity, None, None),
+                Ok(()) => return Turn::Taken,
+                Err(Refusal::Never) => return Turn::Refused(Rejection::OverCapacity, None),
                 Err(Refusal::Later(_) | Refusal::Changing) => {}
             }
         } else if reading.terms.cost(u64::from(wanted.tokens)) > reading.terms.span {
-            return Turn::Refused(Rejection::OverCapacity, None, None);
+            return Turn::Refused(Rejection::OverCapacity, None);
         }
         // Read again: somebody may just have taken.
         let reading = meter.read_locked(tick);
@@ -91,32 +94,54 @@ impl Line {
         if let Some(patience) = wanted.patience
             && wait > patience
         {
-            return Turn::Refused(Rejection::DeadlineTooNear, Some(wait - patience), None);
+            let late = Some(wait - patience);
+            return Turn::Refused(Rejection::DeadlineTooNear, late);
         }
         if self.len() >= most {
             let first = self.first_wait(&reading);
-            return Turn::Refused(Rejection::QueueFull, first, None);
+            return Turn::Refused(Rejection::QueueFull, first);
         }
         let ticket = self.ticket();
+        let until = self.until(tick, wanted.patience);
+        self.lapse = self.lapse.min(until);
         self.waited_for = ahead;
         self.waiters.push_back(Waiter {
             ticket,
             tokens: wanted.tokens,
-            waker: waker.clone(),
+            until,
+            waker: waker.take(),
         });
         match self.waiters.len() {
             1 => Turn::First(ticket, wait),
-            _ => Turn::Behind(ticket),
+            _ => Turn::Behind(ticket, self.look_again(wanted, wait, tick)),
         }
     }
 
+    /// When somebody behind others must look again by itself, whose turn should come after `wait`: when
+    /// its own time is up; or when one before it has lost its place, which nobody else may see. Mostly
+    /// its turn has come before that.
+    fn look_again(&self, wanted: Wanted, wait: u64, tick: u64) -> Option<u64> {
+        let lost = (self.lapse != u64::MAX).then(|| {
+            let lapse = self.lapse.saturating_sub(self.age(tick));
+            wait.max(lapse.saturating_add(1))
+        });
+        lost.into_iter().chain(wanted.patience).min()
+    }
+
     /// Has a task woken when the time of its booking has been moved.
-    pub(super) fn watch(&mut self, ticket: Ticket, waker: &Waker) {
-        if let Some(place) = self.place(ticket) {
-            match &mut self.bookings[place].waker {
-                Some(kept) => kept.clone_from(waker),
-                none => *none = Some(waker.clone()),
-            }
+    pub(super) fn watch(&mut self, ticket: Ticket, waker: Waker) {
+        let spent = match self.place(ticket) {
+            Some(place) => self.bookings[place].waker.replace(waker),
+            None => Some(waker),
+        };
+        self.afterwards.spent.extend(spent);
+    }
+
+    /// Somebody in the line looks, whose patience ends then.
+    fn came(&mut self, ticket: Ticket, until: u64) {
+        if let Some(place) = self.waiting(ticket) {
+            self.waiters[place].until = until;
+            self.lapse = self.lapse.min(until);
         }
     }
 
@@ -134,38 +159,46 @@ impl Line {
         ticket: Ticket,
         wanted: Wanted,
         (meter, tick): (&Meter, u64),
-        waker: &Waker,
+        waker: &mut Option<Waker>,
     ) -> Turn {
-        let Some(place) = self.waiting(ticket) else {
-            // Whoever left the line is not asked about again.
-            return Turn::Refused(Rejection::RateLimited, None, None);
-        };
         let reading = meter.read_locked(tick);
         self.settle(&reading);
         if reading.terms.cost(u64::from(wanted.tokens)) > reading.terms.span {
-            return Turn::Refused(Rejection::OverCapacity, None, self.leave(ticket));
+            self.leave(ticket);
+            return Turn::Refused(Rejection::OverCapacity, None);
         }
+        let Some(place) = self.waiting(ticket) else {
+            // Its time was over, and somebody else has looked since.
+            let ahead = self.waited_for + u64::from(wanted.tokens);
+            let late = Some(reading.wait(reading.terms.cost(ahead)));
+            return Turn::Refused(Rejection::DeadlineTooNear, late);
+        };
         let wait = if place == 0 {
             match meter.take(wanted.tokens, tick) {
-                Ok(()) => return Turn::Taken(self.leave(ticket)),
+                Ok(()) => {
+                    self.leave(ticket);
+                    return Turn::Taken;
+                }
                 Err(Refusal::Later(wait)) => Some(wait),
                 Err(Refusal::Never | Refusal::Changing) => Some(1),
             }
         } else {
             None
         };
-        if let Some(patience) = wanted.patience {
-            let wait = self.wait_at(place, &reading);
-            // Whoever is behind others when its time is up has no turn, even if there is enough.
-            if wait > patience || (patience == 0 && place > 0) {
-                let late = Some(wait - patience);
-                return Turn::Refused(Rejection::DeadlineTooNear, late, self.leave(ticket));
-            }
+        let own = self.wait_at(place, &reading);
+        // Whoever is behind others when its time is up has no turn, even if there is enough.
+        if let Some(patience) = wanted.patience
+            && (own > patience || (patience == 0 && place > 0))
+        {
+            self.leave(ticket);
+            let late = Some(own - patience);
+            return Turn::Refused(Rejection::DeadlineTooNear, late);
         }
-        self.waiters[place].waker.clone_from(waker);
+        let before = std::mem::replace(&mut self.waiters[place].waker, waker.take());
+        self.afterwards.spent.extend(before);
         match wait {
             Some(wait) => Turn::First(ticket, wait),
-            None => Turn::Behind(ticket),
+            None => Turn::Behind(ticket, self.look_again(wanted, own, tick)),
         }
     }
 
@@ -176,13 +209,21 @@ impl Line {
         reading.wait(reading.terms.cost(tokens))
     }
 
-    /// Takes somebody out of the line. Answers with whom to wake, if it was the first.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
-        let place = self.waiting(ticket)?;
-        let gone = self.waiters.remove(place)?;
-        self.waited_for -= u64::from(gone.tokens);
-        let next = self.waiters.front().filter(|_| place == 0)?;
-        Some(next.waker.clone())
+    /// Takes somebody out of the line, if it is in it. If it was the first, the next is woken.
+    pub(super) fn leave(&mut self, ticket: Ticket) {
+        let Some(place) = self.waiting(ticket) else {
+            return;
+        };
+        if let Some(gone) = self.waiters.remove(place) {
+            self.waited_for -= u64::from(gone.tokens);
+            self.afterwards.spent.extend(gone.waker);
+        }
+        if self.waiters.is_empty() {
+            self.lapse = u64::MAX;
+        }
+        if place == 0 {
+            self.wake_first();
+        }
     }
 
     fn waiting(&self, ticket: Ticket) -> Option<usize> {

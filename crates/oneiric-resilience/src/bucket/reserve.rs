@@ -8,8 +8,8 @@
 
 use crate::clock::{Clock, Moment, SystemClock};
 
+use super::TokenBucket;
 use super::line::Ticket;
-use super::{TokenBucket, wake};
 
 /// Tokens of a bucket that may be used from a moment on. From [`TokenBucket::reserve`].
 ///
@@ -75,10 +75,9 @@ impl<C: Clock> Drop for Reservation<C> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let shared = &*self.bucket.shared;
-        let woken = shared
+        shared
             .lock()
             .cancel(ticket, &shared.meter, || shared.tick());
-        wake(woken);
     }
 }
 
@@ -108,10 +107,12 @@ impl<C: Clock> Future for ReservationWait<C> {
         let shared = &*reservation.bucket.shared;
         loop {
             let due = {
+                // Foreign code: not under the lock.
+                let waker = cx.waker().clone();
                 let mut line = shared.lock();
                 let reading = shared.meter.read_locked(shared.tick());
                 line.settle(&reading);
-                line.watch(ticket, cx.waker());
+                line.watch(ticket, waker);
                 line.due(ticket, &reading)
             };
             let Some(due) = due else {

@@ -243,7 +243,7 @@ impl Pair {
             Step::Leave { which } => {
                 if which < self.slow.waiters.len() {
                     let (ticket, _) = self.slow.waiters.remove(which);
-                    drop(self.bucket.shared.leave(ticket));
+                    self.bucket.shared.leave(ticket);
                 }
             }
             Step::Change { capacity, rate } => {
@@ -310,10 +310,10 @@ impl Pair {
     fn join(&mut self, tokens: u32) {
         let in_line = self.slow.bookings.len() + self.slow.waiters.len();
         match self.turn(None, tokens) {
-            Turn::Taken(_) => assert!(self.slow.take(tokens)),
+            Turn::Taken => assert!(self.slow.take(tokens)),
             Turn::Refused(Rejection::OverCapacity, ..) => assert!(tokens > self.slow.capacity),
             Turn::Refused(Rejection::QueueFull, ..) => assert!(in_line >= MOST),
-            Turn::First(ticket, _) | Turn::Behind(ticket) => {
+            Turn::First(ticket, _) | Turn::Behind(ticket, _) => {
                 assert!(in_line < MOST && !self.slow.take(tokens));
                 self.slow.waiters.push((ticket, tokens));
             }
@@ -330,7 +330,7 @@ impl Pair {
         let expected = which == 0 && fits && self.slow.take(tokens);
         self.slow.waiters = before;
         let gone = match self.turn(Some(ticket), tokens) {
-            Turn::Taken(_) => {
+            Turn::Taken => {
                 assert!(expected);
                 true
             }
@@ -342,7 +342,7 @@ impl Pair {
                 assert!(which == 0 && !expected);
                 false
             }
-            Turn::Behind(_) => {
+            Turn::Behind(..) => {
                 assert!(which > 0);
                 false
             }

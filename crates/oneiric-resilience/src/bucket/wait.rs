@@ -13,7 +13,7 @@ use crate::error::Rejected;
 use super::gcra::ticks_of;
 use super::line::Ticket;
 use super::queue::{Turn, Wanted};
-use super::{TokenBucket, duration, wake};
+use super::{TokenBucket, duration};
 
 impl<C: Clock> TokenBucket<C> {
     /// Takes so many tokens, waiting until there are enough.
@@ -23,7 +23,8 @@ impl<C: Clock> TokenBucket<C> {
     /// into the line when it is first polled. A turn that would come later than the deadline of the scope
     /// around whoever polls is refused at once: nobody stands in the line for what will not be used.
     ///
-    /// Cancel-safe: dropped before it is done it has taken nothing, and those behind it move up.
+    /// Cancel-safe: dropped before it is done it has taken nothing, and those behind it move up. Who no
+    /// longer waits must drop it: kept and not polled, it keeps its place, and everybody behind it out.
     ///
     /// A tokio timer counts milliseconds. Several tokens may come back in one; so a bucket lets its
     /// waiters go at its full rate only if it holds what comes back in a few milliseconds. On a clock
@@ -42,7 +43,7 @@ impl<C: Clock> TokenBucket<C> {
 
     /// Takes so many tokens, waiting no longer than `max_wait` from now, nor than the deadline around: the
     /// same as [`TokenBucket::take`], but refused at once where the turn would come too late, and later
-    /// when it turns out to.
+    /// when it turns out to. Not polled for 10 ms after its time was over, it has lost its place.
     ///
     /// # Errors
     /// `resilience.deadline_too_near`, with how much longer the wait would have to be; and those of
@@ -105,14 +106,12 @@ impl<C: Clock> Future for Take<C> {
                 patience: until.map(|until| ticks_of(nanos(until.remaining()))),
             };
             let wait = match shared.turn(this.ticket, wanted, cx.waker()) {
-                Turn::Taken(next) => {
+                Turn::Taken => {
                     this.ticket = None;
-                    wake(next);
                     return Poll::Ready(Ok(()));
                 }
-                Turn::Refused(rejection, wait, next) => {
+                Turn::Refused(rejection, wait) => {
                     this.ticket = None;
-                    wake(next);
                     let rejected = Rejected::new(rejection, wait.map(duration));
                     return Poll::Ready(Err(rejected));
                 }
@@ -120,9 +119,9 @@ impl<C: Clock> Future for Take<C> {
                     this.ticket = Some(ticket);
                     Some(wait)
                 }
-                Turn::Behind(ticket) => {
+                Turn::Behind(ticket, wait) => {
                     this.ticket = Some(ticket);
-                    wanted.patience
+                    wait
                 }
             };
             match wait {
@@ -137,7 +136,7 @@ impl<C: Clock> Future for Take<C> {
 impl<C: Clock> Drop for Take<C> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            wake(self.bucket.shared.leave(ticket));
+            self.bucket.shared.leave(ticket);
         }
     }
 }

@@ -6,9 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::guard::{BulkheadPermit, Seat};
-use super::queue::Ticket;
+use super::queue::{Fetched, Ticket};
 use crate::clock::{Clock, SystemClock};
-use crate::error::Rejected;
+#[cfg(feature = "tokio")]
+use crate::deadline::Deadline;
+use crate::error::{Rejected, Rejection};
 
 /// Waits for a turn: the answer of [`Bulkhead::enter`](super::Bulkhead::enter).
 ///
@@ -16,16 +18,43 @@ use crate::error::Rejected;
 /// Polled again after it has answered, it enters again.
 ///
 /// Cancel-safe: dropped at any time it gives its place up, and a permit that was handed to it already
-/// goes to the next in the queue.
+/// goes to the next in the queue. Who no longer waits must drop it: kept and not polled, it keeps its
+/// place, and in time a permit.
 #[must_use = "futures do nothing unless polled"]
 pub struct Enter<C: Clock = SystemClock> {
     seat: Seat<C>,
     ticket: Option<Ticket>,
+    /// When the caller gives up.
+    #[cfg(feature = "tokio")]
+    until: Option<Deadline>,
 }
 
 impl<C: Clock> Enter<C> {
     pub(super) const fn new(seat: Seat<C>) -> Self {
-        Self { seat, ticket: None }
+        Self {
+            seat,
+            ticket: None,
+            #[cfg(feature = "tokio")]
+            until: None,
+        }
+    }
+
+    /// For a caller that gives up then. That it does so is its own affair: here, what it did not come
+    /// for goes to others.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn until(mut self, deadline: Deadline) -> Self {
+        self.until = Some(deadline);
+        self
+    }
+
+    #[cfg(feature = "tokio")]
+    fn patience(&self) -> Option<Duration> {
+        self.until.map(Deadline::remaining)
+    }
+
+    #[cfg(not(feature = "tokio"))]
+    const fn patience(&self) -> Option<Duration> {
+        None
     }
 
     /// A permit that is free; takes no place in the queue.
@@ -43,9 +72,16 @@ impl<C: Clock> Future for Enter<C> {
         let this = self.get_mut();
         let shared = &this.seat;
         match this.ticket {
-            Some(ticket) if !shared.fetch(ticket, context.waker()) => return Poll::Pending,
-            Some(_) => this.ticket = None,
-            None => match shared.enter(context.waker(), remaining) {
+            Some(ticket) => match shared.fetch(ticket, context.waker()) {
+                Fetched::Nothing => return Poll::Pending,
+                Fetched::Permit => this.ticket = None,
+                Fetched::Lost => {
+                    this.ticket = None;
+                    let rejected = Rejected::new(Rejection::DeadlineTooNear, None);
+                    return Poll::Ready(Err(rejected));
+                }
+            },
+            None => match shared.enter(context.waker(), || this.patience(), remaining) {
                 Ok(None) => {}
                 Ok(place) => {
                     this.ticket = place;
@@ -61,8 +97,6 @@ impl<C: Clock> Future for Enter<C> {
 /// What is left of the time of the call around this one.
 #[cfg(feature = "tokio")]
 fn remaining() -> Option<Duration> {
-    use crate::deadline::Deadline;
-
     Deadline::current().map(Deadline::remaining)
 }
 
@@ -118,7 +152,7 @@ mod before {
         pub(in crate::bulkhead) fn new(enter: Enter<C>, deadline: Deadline) -> Self {
             Self {
                 asked: false,
-                scope: deadline.scope(enter),
+                scope: deadline.scope(enter.until(deadline)),
             }
         }
     }

@@ -8,8 +8,10 @@ use std::task::Waker;
 
 use super::aimd::{Aimd, Round};
 use super::permits::{Permits, Stripe};
-use super::queue::Queue;
+use super::queue::{Fetched, Queue, Ticket};
+use crate::clock::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::wake::Afterwards;
 
 /// What a bulkhead knows of its limit and of those who wait.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ struct Told {
     owed: AtomicU64,
     waiting: AtomicU64,
     round: AtomicU64,
+    /// [`Queue::lapse`].
+    lapse: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -34,6 +38,10 @@ pub(super) struct State {
     /// Permits to be taken away as they come back, because the limit fell.
     pub(super) owed: u32,
     closed: bool,
+    /// What was told last of the queue's, as it seldom changes.
+    lapse: Moment,
+    /// What follows when the lock is given back.
+    afterwards: Afterwards,
     pub(super) aimd: Option<Aimd>,
 }
 
@@ -45,12 +53,15 @@ impl Ledger {
                 owed: AtomicU64::new(0),
                 waiting: AtomicU64::new(0),
                 round: AtomicU64::new(0),
+                lapse: AtomicU64::new(u64::MAX),
             },
             state: Mutex::new(State {
                 queue: Queue::default(),
                 limit,
                 owed: 0,
                 closed: false,
+                lapse: Moment::END,
+                afterwards: Afterwards::default(),
                 aimd,
             }),
         }
@@ -72,6 +83,12 @@ impl Ledger {
         Round(self.told.round.load(Ordering::Acquire))
     }
 
+    /// The moment after which somebody may have lost what it has in the queue; the end of time if nobody
+    /// can.
+    pub(super) fn lapse(&self) -> Moment {
+        Moment::from_nanos(self.told.lapse.load(Ordering::Acquire))
+    }
+
     /// Whether a newcomer has no right to a permit, free or not.
     pub(super) fn is_busy(&self) -> bool {
         self.owed() > 0 || self.waiting() > 0
@@ -82,6 +99,7 @@ impl Ledger {
             state: lock(&self.state),
             permits,
             told: &self.told,
+            afterwards: Afterwards::default(),
         }
     }
 }
@@ -96,13 +114,22 @@ impl State {
     fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.owed == 0
     }
+
+    fn hand(&mut self, permits: u32) {
+        for _ in 0..permits {
+            self.queue.hand(&mut self.afterwards);
+        }
+    }
 }
 
-/// The state, while nobody else changes it. What is true of it is told when it is given up.
+/// The state, while nobody else changes it. What is true of it is told when it is given up, and wakers
+/// are called and dropped after that.
 pub(super) struct Locked<'a> {
     state: MutexGuard<'a, State>,
     permits: &'a Permits,
     told: &'a Told,
+    // After the lock, so that it is dropped after it.
+    afterwards: Afterwards,
 }
 
 impl Locked<'_> {
@@ -113,33 +140,69 @@ impl Locked<'_> {
         self.state.is_idle() && self.permits.take_locked(1) > 0
     }
 
-    /// One permit came back to a closed stripe; gives back whom to wake.
-    pub(super) fn hand_on(&mut self, stripe: &Stripe) -> Option<Waker> {
+    /// One permit came back to a closed stripe.
+    pub(super) fn hand_on(&mut self, stripe: &Stripe) {
         // Who waited may be gone by now, and then it is free for all. Or it was taken under the lock.
         if self.state.is_idle() || stripe.take_locked(1) == 0 {
-            return None;
+            return;
         }
         if self.state.owed > 0 {
             self.state.owed -= 1;
-            return None;
+            return;
         }
-        self.state.queue.hand()
+        self.state.hand(1);
     }
 
-    /// Gives back whom to wake.
-    pub(super) fn set_limit(&mut self, limit: u32) -> Vec<Waker> {
+    /// Takes from those whose time is over what they have. `now` is asked for if anybody has a limit.
+    pub(super) fn expire(&mut self, now: impl FnOnce() -> Moment) {
+        let State {
+            queue, afterwards, ..
+        } = &mut *self.state;
+        if queue.lapse == Moment::END {
+            return;
+        }
+        let back = queue.expire(now(), afterwards);
+        if back > 0 {
+            self.close();
+            self.permits.add(back);
+            self.serve();
+        }
+    }
+
+    pub(super) fn join(&mut self, waker: Waker, until: Moment) -> Ticket {
+        self.state.queue.join(waker, until)
+    }
+
+    pub(super) fn fetch(&mut self, ticket: Ticket, waker: Waker) -> Fetched {
+        let state = &mut *self.state;
+        state.queue.fetch(ticket, waker, &mut state.afterwards)
+    }
+
+    #[must_use = "the permit must be given back"]
+    pub(super) fn leave(&mut self, ticket: Ticket) -> bool {
+        let state = &mut *self.state;
+        state.queue.leave(ticket, &mut state.afterwards)
+    }
+
+    pub(super) fn set_limit(&mut self, limit: u32) {
         self.close();
         let state = &mut *self.state;
         self.permits.add(limit.saturating_sub(state.limit));
         state.owed += state.limit.saturating_sub(limit);
         state.limit = limit;
+        self.serve();
+    }
+
+    /// Gives what is free to whom it is owed, and then to those who wait.
+    fn serve(&mut self) {
+        let state = &mut *self.state;
         state.owed -= self.permits.take_locked(state.owed);
         // What comes back from here on is owed first, if anything is.
         let turns = match state.owed {
             0 => self.permits.take_locked(state.queue.len()),
             _ => 0,
         };
-        (0..turns).filter_map(|_| state.queue.hand()).collect()
+        state.hand(turns);
     }
 
     fn close(&mut self) {
@@ -160,10 +223,15 @@ impl Drop for Locked<'_> {
         if let Some(aimd) = &state.aimd {
             tell(&self.told.round, aimd.round().0);
         }
+        if state.lapse != state.queue.lapse {
+            state.lapse = state.queue.lapse;
+            tell(&self.told.lapse, state.lapse.as_nanos());
+        }
         if state.closed && state.is_idle() {
             state.closed = false;
             self.permits.open();
         }
+        self.afterwards = std::mem::take(&mut state.afterwards);
     }
 }
 
@@ -192,11 +260,11 @@ mod tests {
         assert!(permits.take().is_ok() && permits.take().is_ok());
         let mut locked = ledger.lock(&permits);
         assert!(!locked.take());
-        let ticket = locked.queue.join(Waker::noop().clone());
+        let ticket = locked.join(Waker::noop().clone(), Moment::END);
         drop(locked);
         assert!(ledger.is_busy());
         assert!(permits.mine().give(), "closed for who waits");
-        ledger.lock(&permits).queue.leave(ticket);
+        assert!(!ledger.lock(&permits).leave(ticket));
         assert!(!ledger.is_busy());
         assert!(permits.take().is_ok(), "open");
 
@@ -204,7 +272,8 @@ mod tests {
         assert!(ledger.is_busy());
         let stripe = permits.mine();
         assert!(stripe.give(), "closed while one is owed");
-        assert!(ledger.lock(&permits).hand_on(stripe).is_none());
+        ledger.lock(&permits).hand_on(stripe);
+        assert_eq!(permits.free(), 0, "it was owed");
         assert!(!permits.mine().give(), "open");
         assert_eq!(permits.free(), 1);
     }

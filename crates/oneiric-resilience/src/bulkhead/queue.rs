@@ -1,26 +1,62 @@
 //! Who waits, in the order in which they came. A list of wakers and nothing else: who changes it
 //! holds the lock, and wakes when the lock is free again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::task::Waker;
+
+use crate::clock::Moment;
+use crate::wake::Afterwards;
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-#[derive(Debug, Default)]
+/// Somebody without a permit.
+#[derive(Debug)]
+struct Place {
+    waker: Waker,
+    /// When it is lost.
+    until: Moment,
+}
+
+/// What a place has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fetched {
+    Permit,
+    /// None yet.
+    Nothing,
+    /// Its time was over, and others have come since.
+    Lost,
+}
+
+#[derive(Debug)]
 pub(super) struct Queue {
-    waiting: BTreeMap<Ticket, Waker>,
-    /// A permit is theirs, and they have not fetched it yet.
-    handed: BTreeSet<Ticket>,
+    waiting: BTreeMap<Ticket, Place>,
+    /// A permit is theirs, and they have not fetched it yet. It is lost when their places would be.
+    handed: BTreeMap<Ticket, Moment>,
+    /// No later than the first moment after which one of them is lost.
+    pub(super) lapse: Moment,
     next: u64,
 }
 
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            handed: BTreeMap::new(),
+            lapse: Moment::END,
+            next: 0,
+        }
+    }
+}
+
 impl Queue {
-    pub(super) fn join(&mut self, waker: Waker) -> Ticket {
+    /// A place that is lost after a moment; at the end of time, never.
+    pub(super) fn join(&mut self, waker: Waker, until: Moment) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.waiting.insert(ticket, waker);
+        self.waiting.insert(ticket, Place { waker, until });
+        self.lapse = self.lapse.min(until);
         ticket
     }
 
@@ -33,27 +69,70 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// The first has a permit now; gives back whom to wake.
-    pub(super) fn hand(&mut self) -> Option<Waker> {
-        let (ticket, waker) = self.waiting.pop_first()?;
-        self.handed.insert(ticket);
-        Some(waker)
+    /// The first has a permit now, and is to be woken.
+    pub(super) fn hand(&mut self, afterwards: &mut Afterwards) {
+        if let Some((ticket, place)) = self.waiting.pop_first() {
+            self.handed.insert(ticket, place.until);
+            afterwards.woken.push(place.waker);
+        }
     }
 
-    /// Fetches the permit that was handed to a place, if one was.
-    pub(super) fn fetch(&mut self, ticket: Ticket) -> bool {
-        self.handed.remove(&ticket)
+    /// Takes from those whose time is over what they have, and says how many permits that is.
+    pub(super) fn expire(&mut self, now: Moment, afterwards: &mut Afterwards) -> u32 {
+        if now <= self.lapse {
+            return 0;
+        }
+        let mut lapse = Moment::END;
+        let mut stays = |until: Moment| {
+            let stays = now <= until;
+            if stays {
+                lapse = lapse.min(until);
+            }
+            stays
+        };
+        let before = self.handed.len();
+        self.handed.retain(|_, until| stays(*until));
+        let back = before - self.handed.len();
+        let lost = self.waiting.extract_if(.., |_, place| !stays(place.until));
+        afterwards.woken.extend(lost.map(|(_, place)| place.waker));
+        self.lapse = lapse;
+        u32::try_from(back).unwrap_or(u32::MAX)
     }
 
-    /// Whom to wake instead; gives back who was to be woken.
-    pub(super) fn renew(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
-        self.waiting.insert(ticket, waker)
+    /// Fetches the permit that was handed to a place, if one was. If none was yet, this is whom to wake.
+    pub(super) fn fetch(
+        &mut self,
+        ticket: Ticket,
+        waker: Waker,
+        afterwards: &mut Afterwards,
+    ) -> Fetched {
+        let (fetched, spent) = match self.waiting.get_mut(&ticket) {
+            Some(place) => {
+                let before = std::mem::replace(&mut place.waker, waker);
+                (Fetched::Nothing, before)
+            }
+            None if self.handed.remove(&ticket).is_some() => (Fetched::Permit, waker),
+            None => (Fetched::Lost, waker),
+        };
+        afterwards.spent.push(spent);
+        self.forget();
+        fetched
     }
 
-    /// Gives a place up; gives back who was to be woken there. Nobody, if a permit was handed to it
-    /// that was not fetched: then the caller has it.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
-        self.handed.remove(&ticket);
-        self.waiting.remove(&ticket)
+    /// Gives a place up. True if a permit was handed to it that was not fetched: then the caller has it.
+    #[must_use = "the permit must be given back"]
+    pub(super) fn leave(&mut self, ticket: Ticket, afterwards: &mut Afterwards) -> bool {
+        let gone = self.waiting.remove(&ticket);
+        afterwards.spent.extend(gone.map(|place| place.waker));
+        let handed = self.handed.remove(&ticket).is_some();
+        self.forget();
+        handed
+    }
+
+    /// Where there is nobody, nobody can lose anything.
+    fn forget(&mut self) {
+        if self.waiting.is_empty() && self.handed.is_empty() {
+            self.lapse = Moment::END;
+        }
     }
 }

@@ -7,13 +7,14 @@ use super::aimd::{Aimd, Round, is_used};
 use super::config::BulkheadConfig;
 use super::ledger::{Ledger, Locked};
 use super::permits::{Permits, Refused, Stripe};
-use super::queue::Ticket;
+use super::queue::{Fetched, Ticket};
 use super::shed::wait_for;
 use crate::clock::{Clock, Moment};
 use crate::error::{Rejected, Rejection};
 use crate::invalid::InvalidConfig;
 use crate::outcome::Outcome;
 use crate::stripe::Padded;
+use crate::wake::LATE;
 
 #[derive(Debug)]
 pub(super) struct Shared<C> {
@@ -78,18 +79,21 @@ impl<C: Clock> Shared<C> {
     #[cold]
     fn refuse(&self, refused: Refused) -> Result<&Stripe, Rejected> {
         // Where it is closed, it is so for good if there is somebody it is closed for; else somebody is
-        // only just looking, and the lock knows what comes of that.
-        if refused == Refused::Closed && !self.full.ledger.is_busy() && self.lock().take() {
+        // only just looking, and the lock knows what comes of that. Or somebody did not come for what it
+        // waited for.
+        let looking = refused == Refused::Closed && !self.full.ledger.is_busy();
+        if (looking || self.is_lapsed()) && self.lock_now().take() {
             return Ok(self.permits.mine());
         }
         Err(Rejected::new(Rejection::BulkheadFull, None))
     }
 
-    /// Takes a permit, or a place in the queue. `remaining` is asked for the caller's time if it makes a
-    /// difference.
+    /// Takes a permit, or a place in the queue, which is lost if nobody comes for it for so long as the
+    /// caller has `patience`. `remaining` is asked for the caller's time if it makes a difference.
     pub(super) fn enter(
         &self,
         waker: &Waker,
+        patience: impl FnOnce() -> Option<Duration>,
         remaining: impl FnOnce() -> Option<Duration>,
     ) -> Result<Option<Ticket>, Rejected> {
         if self.full.max_waiters == 0 {
@@ -99,13 +103,16 @@ impl<C: Clock> Shared<C> {
             return Ok(None);
         }
         let queue_full = Err(Rejected::new(Rejection::QueueFull, None));
-        if self.waiting() >= self.full.max_waiters {
+        if self.waiting() >= self.full.max_waiters && !self.is_lapsed() {
             return queue_full;
         }
         let remaining = if self.shed { remaining() } else { None };
+        let until = patience().map_or(Moment::END, |patience| {
+            self.clock.now().after(patience).after(LATE)
+        });
         // Foreign code: not under the lock, and outlives it.
         let waker = waker.clone();
-        let mut locked = self.lock();
+        let mut locked = self.lock_now();
         if locked.take() {
             return Ok(None);
         }
@@ -116,25 +123,20 @@ impl<C: Clock> Shared<C> {
         if remaining.is_some_and(|time| wait() > Some(time)) {
             return Err(Rejected::new(Rejection::DeadlineTooNear, None));
         }
-        Ok(Some(locked.queue.join(waker)))
+        Ok(Some(locked.join(waker, until)))
     }
 
-    /// Fetches the permit that was handed to a place; false if none was yet.
-    pub(super) fn fetch(&self, ticket: Ticket, waker: &Waker) -> bool {
+    /// Fetches the permit that was handed to a place, if one was. Late, but before anybody else has come
+    /// since, is in time.
+    pub(super) fn fetch(&self, ticket: Ticket, waker: &Waker) -> Fetched {
         let waker = waker.clone();
-        let mut locked = self.lock();
-        let fetched = locked.queue.fetch(ticket);
-        let old = (!fetched).then(|| locked.queue.renew(ticket, waker));
-        drop(locked);
-        drop(old);
-        fetched
+        self.lock().fetch(ticket, waker)
     }
 
     /// Gives a place up. A permit that was handed to it goes to the next.
     pub(super) fn give_up(&self, ticket: Ticket) {
-        // The waker is foreign code, and goes when the lock is free.
-        let waker = self.lock().queue.leave(ticket);
-        if waker.is_none() {
+        let handed = self.lock().leave(ticket);
+        if handed {
             self.give(self.permits.mine());
         }
     }
@@ -173,20 +175,16 @@ impl<C: Clock> Shared<C> {
         if outcome == Outcome::Success && latency <= above && !is_used(in_flight, self.limit()) {
             return;
         }
-        let mut locked = self.lock();
+        let mut locked = self.lock_now();
         let limit = locked.limit;
         let Some(aimd) = &mut locked.aimd else {
             return;
         };
         aimd.record(admission.round, in_flight, outcome, latency);
         let next = aimd.limit();
-        let wakers = if next == limit {
-            Vec::new()
-        } else {
-            locked.set_limit(next)
-        };
-        drop(locked);
-        wakers.into_iter().for_each(Waker::wake);
+        if next != limit {
+            locked.set_limit(next);
+        }
     }
 
     /// Gives the permit of a call back.
@@ -208,15 +206,12 @@ impl<C: Clock> Shared<C> {
     /// Hands a permit on that came back to a closed stripe.
     #[cold]
     fn hand_on(&self, stripe: &Stripe) {
-        let waker = self.lock().hand_on(stripe);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.lock_now().hand_on(stripe);
     }
 
     /// Changes the limit now; an adaptive one goes on from there, within its bounds.
     pub(super) fn set_limit(&self, limit: u32) {
-        let mut locked = self.lock();
+        let mut locked = self.lock_now();
         let limit = match &mut locked.aimd {
             Some(aimd) => {
                 aimd.set_limit(limit);
@@ -224,9 +219,7 @@ impl<C: Clock> Shared<C> {
             }
             None => limit,
         };
-        let wakers = locked.set_limit(limit);
-        drop(locked);
-        wakers.into_iter().for_each(Waker::wake);
+        locked.set_limit(limit);
     }
 
     pub(super) fn limit(&self) -> u32 {
@@ -256,6 +249,19 @@ impl<C: Clock> Shared<C> {
     fn wait_behind(&self, waiting: u32, owed: u32, limit: u32) -> Option<Duration> {
         let permits = u64::from(waiting) + u64::from(owed) + 1;
         Some(wait_for(permits, self.hold_time()?, limit))
+    }
+
+    /// Whether somebody may have lost what it has in the queue.
+    fn is_lapsed(&self) -> bool {
+        let lapse = self.full.ledger.lapse();
+        lapse != Moment::END && self.clock.now() > lapse
+    }
+
+    /// With the lock, and without those who did not come in time.
+    fn lock_now(&self) -> Locked<'_> {
+        let mut locked = self.lock();
+        locked.expire(|| self.clock.now());
+        locked
     }
 
     fn lock(&self) -> Locked<'_> {

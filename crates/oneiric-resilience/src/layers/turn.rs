@@ -81,9 +81,13 @@ pub(super) struct WaitForPermit<C: Clock> {
 impl<C: Clock> WaitForPermit<C> {
     /// From now on. The longest limit that there is is none.
     pub(super) fn new(enter: Enter<C>, limit: Duration) -> Self {
+        let until = (limit != Duration::MAX).then(|| Deadline::within(limit));
         Self {
-            enter,
-            until: (limit != Duration::MAX).then(|| Deadline::within(limit)),
+            enter: match until {
+                Some(until) => enter.until(until),
+                None => enter,
+            },
+            until,
             timer: None,
         }
     }

@@ -2,10 +2,10 @@
 //! goes through at the first attempt is not an event, so being told of the others costs it nothing.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::order::Stage;
+use crate::caught::contained;
 use crate::{GiveUp, Rejected};
 
 /// What a policy did.
@@ -67,8 +67,7 @@ impl Observers {
     #[cold]
     pub(crate) fn tell(&self, event: PolicyEvent) {
         for observer in &self.0 {
-            // The call is not to blame; the panic was reported where it happened.
-            drop(catch_unwind(AssertUnwindSafe(|| observer.on_event(&event))));
+            contained(|| observer.on_event(&event));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A child of a scope: the work, which the scope owns, and the handle, by which its value is had.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -40,10 +41,14 @@ impl<T> Future for Child<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        // Foreign code: made before the lock is taken, dropped when it is free.
+        let waker = cx.waker().clone();
         let mut state = self.slot.lock();
         match &mut *state {
             State::Running { awaiting, .. } => {
-                keep(awaiting, cx.waker());
+                let before = awaiting.replace(waker);
+                drop(state);
+                drop(before);
                 Poll::Pending
             }
             State::Ended(value) => {
@@ -106,32 +111,28 @@ impl<T> Slot<T> {
 
     /// Whether the work may go on; if so, who polls it is remembered.
     fn goes_on(&self, waker: &Waker) -> bool {
-        match &mut *self.lock() {
+        let waker = waker.clone();
+        let mut state = self.lock();
+        let (goes_on, spent) = match &mut *state {
             State::Running {
                 cancelled, task, ..
-            } => {
-                keep(task, waker);
-                !*cancelled
-            }
-            State::Ended(_) => false,
-        }
+            } => (!*cancelled, task.replace(waker)),
+            State::Ended(_) => (false, Some(waker)),
+        };
+        drop(state);
+        drop(spent);
+        goes_on
     }
 
     fn end(&self, value: Option<T>) {
         let mut state = self.lock();
-        if let State::Running { awaiting, .. } = &mut *state {
-            let awaiting = awaiting.take();
-            *state = State::Ended(value);
+        if matches!(*state, State::Running { .. }) {
+            let before = mem::replace(&mut *state, State::Ended(value));
             drop(state);
-            wake(awaiting);
+            if let State::Running { awaiting, .. } = before {
+                wake(awaiting);
+            }
         }
-    }
-}
-
-fn keep(place: &mut Option<Waker>, waker: &Waker) {
-    match place {
-        Some(kept) => kept.clone_from(waker),
-        None => *place = Some(waker.clone()),
     }
 }
 

@@ -60,14 +60,15 @@ impl<'env, E> Inbox<'env, E> {
 
     /// Remembers whom to wake for the next child, unless there is one already for which there is room.
     pub(super) fn rest(&self, room: usize, waker: &Waker) -> bool {
+        // Foreign code: made before the lock is taken, dropped when it is free.
+        let waker = waker.clone();
         let mut state = self.lock();
         if room > 0 && !state.waiting.is_empty() {
             return false;
         }
-        match &mut state.scope {
-            Some(scope) => scope.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
+        let before = state.scope.replace(waker);
+        drop(state);
+        drop(before);
         true
     }
 

@@ -1,8 +1,11 @@
 //! The token bucket from outside.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use oneiric_resilience::{Clock as _, ManualClock, Rejection, TokenBucket, TokenBucketConfig};
+use oneiric_resilience::{Clock, ManualClock, Moment, Rejection, TokenBucket, TokenBucketConfig};
 
 fn config(capacity: u32, refill_per_sec: f64) -> TokenBucketConfig {
     TokenBucketConfig {
@@ -75,6 +78,39 @@ fn a_change_keeps_what_the_bucket_holds_and_gives_nothing() {
     assert_eq!(bucket.available(), 5, "what did not fit is gone");
 }
 
+/// Panics when it is read for the so-manieth time from now.
+#[derive(Debug, Clone, Default)]
+struct Faulty(Arc<AtomicU32>);
+
+impl Clock for Faulty {
+    fn now(&self) -> Moment {
+        let left = self.0.load(Ordering::SeqCst);
+        self.0.store(left.saturating_sub(1), Ordering::SeqCst);
+        assert_ne!(left, 1, "in a clock, as planned");
+        Moment::from_nanos(5)
+    }
+}
+
+#[test]
+fn a_clock_that_panics_in_a_change_leaves_the_bucket_as_it_was() {
+    crate::foreign::ends(|| {
+        for reading in 1..=2 {
+            let clock = Faulty::default();
+            let bucket = TokenBucket::with_clock(config(3, 1.0), clock.clone()).unwrap();
+            bucket.try_take(1).unwrap();
+            clock.0.store(reading, Ordering::SeqCst);
+            let changed = catch_unwind(AssertUnwindSafe(|| bucket.set_rate(5, 5.0)));
+            assert!(changed.is_err(), "at reading {reading}");
+            let snapshot = bucket.snapshot();
+            assert_eq!((snapshot.capacity, snapshot.available), (3, 2));
+            assert_eq!(bucket.try_take(2), Ok(()));
+            assert!(bucket.try_take(1).is_err());
+            bucket.set_rate(5, 5.0).unwrap();
+            assert_eq!(bucket.snapshot().capacity, 5);
+        }
+    });
+}
+
 #[test]
 fn reservations_come_one_after_the_other_and_move_up_when_one_is_dropped() {
     let (clock, bucket) = manual(2, 1.0);
@@ -141,14 +177,15 @@ fn settings_are_read_and_unknown_ones_refused() {
 
 #[cfg(feature = "tokio")]
 mod waiting {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
+    use std::task::{Context, Waker};
 
-    use oneiric_resilience::{Clock as _, Deadline, Take, TokenBucketSnapshot, TokioClock};
+    use oneiric_resilience::{Deadline, Take, TokenBucketSnapshot, TokioClock};
     use tokio::task::{JoinHandle, yield_now};
     use tokio::time::{Instant, timeout};
 
     use super::*;
+    use crate::foreign::{bells, ends, owning, rang};
 
     type Bucket = TokenBucket<TokioClock>;
 
@@ -361,6 +398,132 @@ mod waiting {
         assert_eq!(late.unwrap_err().rejection(), Rejection::DeadlineTooNear);
         assert_eq!(start.elapsed(), Duration::ZERO, "the change told it");
         assert_eq!(first.await.unwrap(), Duration::from_secs(2));
+    }
+
+    /// Has been polled once, and then never again.
+    fn abandoned(bucket: &Bucket, max_wait: Duration) -> Take<TokioClock> {
+        let mut take = bucket.take_within(1, max_wait);
+        assert!(poll_once(&mut take, Waker::noop()));
+        take
+    }
+
+    /// Whether it has to wait.
+    fn poll_once(future: &mut (impl Future + Unpin), waker: &Waker) -> bool {
+        let mut context = Context::from_waker(waker);
+        std::pin::Pin::new(future).poll(&mut context).is_pending()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const LATE: Duration = Duration::from_millis(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_kept_but_not_polled_loses_its_place_when_its_time_is_over() {
+        let bucket = tokio_bucket(1, 1.0);
+        bucket.try_take(1).unwrap();
+        let kept = abandoned(&bucket, 2 * SECOND);
+        tokio::time::advance(2 * SECOND + LATE).await;
+        assert!(bucket.try_take(1).is_err(), "it may still come");
+        assert_eq!(bucket.snapshot().waiting, 1);
+        tokio::time::advance(Duration::from_nanos(1)).await;
+        assert_eq!(bucket.try_take(1), Ok(()));
+        assert_eq!(bucket.snapshot().waiting, 0);
+        let lost = kept.await.unwrap_err();
+        assert_eq!(lost.rejection(), Rejection::DeadlineTooNear);
+        assert_eq!(lost.retry_after(), Some(SECOND));
+
+        for look in [0, 1, 2] {
+            tokio::time::advance(SECOND).await;
+            bucket.try_take(1).unwrap();
+            let kept = abandoned(&bucket, 2 * SECOND);
+            tokio::time::advance(1_000 * SECOND).await;
+            match look {
+                0 => drop(bucket.reserve(1, Duration::ZERO).unwrap()),
+                1 => bucket.take(1).await.unwrap(),
+                _ => assert_eq!(bucket.snapshot().waiting, 0),
+            }
+            drop(kept);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_behind_one_who_lost_its_place_move_up_by_themselves() {
+        let bucket = tokio_bucket(1, 1.0);
+        bucket.try_take(1).unwrap();
+        let start = Instant::now();
+        let kept = [2, 3, 4].map(|secs| abandoned(&bucket, secs * SECOND));
+        let behind = queued(&bucket, 1, start).await;
+        let last = queued(&bucket, 1, start).await;
+        // When its own turn should have come, two had lost their places; now the third has.
+        assert_eq!(behind.await.unwrap(), 5 * SECOND);
+        assert_eq!(last.await.unwrap(), 6 * SECOND);
+        drop(kept);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_that_are_lost_are_free_for_others() {
+        let config = TokenBucketConfig {
+            max_waiters: 2,
+            ..config(1, 1.0)
+        };
+        let bucket = TokenBucket::with_clock(config, TokioClock::new()).unwrap();
+        bucket.try_take(1).unwrap();
+        let start = Instant::now();
+        let large = queued(&bucket, 1, start).await;
+        let _kept = abandoned(&bucket, 2 * SECOND);
+        let full = bucket.take(1).await.unwrap_err();
+        assert_eq!(full.rejection(), Rejection::QueueFull);
+        // The first is served; the other one waits in vain.
+        assert_eq!(large.await.unwrap(), SECOND);
+        tokio::time::advance(2 * SECOND).await;
+        assert_eq!(bucket.take(1).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_late_but_before_all_others_is_served() {
+        let bucket = tokio_bucket(1, 1.0);
+        bucket.try_take(1).unwrap();
+        let kept = abandoned(&bucket, 2 * SECOND);
+        tokio::time::advance(1_000 * SECOND).await;
+        assert_eq!(kept.await, Ok(()));
+    }
+
+    #[test]
+    fn wakers_may_use_the_bucket_when_they_are_dropped() {
+        ends(|| {
+            let runtime = crate::shield::runtime();
+            let _entered = runtime.enter();
+            let bucket = tokio_bucket(1, 0.001);
+            bucket.try_take(1).unwrap();
+            let waiting = |waker: &Waker| {
+                let mut take = bucket.take(1);
+                assert!(poll_once(&mut take, waker));
+                take
+            };
+            let _first = waiting(Waker::noop());
+            // When its waker goes, its place is given up, or the waker is exchanged for another.
+            let take = waiting(&owning(waiting(Waker::noop())));
+            drop(take);
+            let mut again = waiting(&owning(waiting(Waker::noop())));
+            assert!(poll_once(&mut again, Waker::noop()));
+            drop(again);
+            assert_eq!(bucket.snapshot().waiting, 1);
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waker_that_panics_leaves_no_other_asleep() {
+        let bucket = tokio_bucket(1, 1.0);
+        bucket.try_take(1).unwrap();
+        let reserve = || bucket.reserve(1, Duration::MAX).unwrap().wait();
+        let mut waiting = [(); 3].map(|()| reserve());
+        let bells = bells::<3>();
+        for (waiting, bell) in waiting.iter_mut().zip(&bells) {
+            assert!(poll_once(waiting, &Arc::clone(bell).into()));
+        }
+        let changed = catch_unwind(AssertUnwindSafe(|| bucket.set_rate(1, 1_000.0)));
+        assert!(changed.is_err(), "the panic goes on");
+        assert_eq!(rang(&bells), [1; 3]);
+        assert!(bucket.set_rate(1, 1.0).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -332,6 +332,145 @@ async fn everybody_who_waits_gets_a_turn() {
     assert_whole(&bulkhead);
 }
 
+/// Futures that are kept and not polled; and wakers.
+#[cfg(feature = "tokio")]
+mod abandoned {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use oneiric_resilience::{Bulkhead, BulkheadConfig, EnterBefore, Rejection, TokioClock};
+    use tokio::time::advance;
+
+    use super::{Caller, assert_whole};
+    use crate::foreign::{bells, rang};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const LATE: Duration = Duration::from_millis(10);
+
+    fn bulkhead(limit: u32, max_waiters: u32) -> Bulkhead<TokioClock> {
+        let config = BulkheadConfig {
+            limit,
+            max_waiters,
+            ..BulkheadConfig::default()
+        };
+        Bulkhead::with_clock(config, TokioClock::new()).unwrap()
+    }
+
+    /// Has been polled once, and then never again.
+    fn abandoned(
+        bulkhead: &Bulkhead<TokioClock>,
+        limit: Duration,
+    ) -> Pin<Box<EnterBefore<TokioClock>>> {
+        let mut enter = Box::pin(bulkhead.enter_within(limit));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(enter.as_mut().poll(&mut context).is_pending());
+        enter
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_permit_goes_to_one_whose_time_is_over() {
+        let bulkhead = bulkhead(1, 10);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let kept = abandoned(&bulkhead, SECOND);
+        let later = abandoned(&bulkhead, 2 * SECOND);
+        let mut last = Caller::new(&bulkhead);
+        assert!(last.poll().is_pending());
+        advance(1_000 * SECOND).await;
+        drop(held);
+        drop(last.permit());
+        let lost = kept.await.unwrap_err();
+        assert_eq!(lost.rejection(), Rejection::DeadlineTooNear);
+        drop(later);
+        assert_whole(&bulkhead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_that_is_not_fetched_in_time_goes_to_others() {
+        let bulkhead = bulkhead(1, 10);
+        for waits in [false, true] {
+            let held = bulkhead.try_enter_owned().unwrap();
+            let kept = abandoned(&bulkhead, SECOND);
+            drop(held);
+            advance(SECOND + LATE).await;
+            assert!(bulkhead.try_enter().is_err(), "it may still come");
+            advance(Duration::from_nanos(1)).await;
+            if waits {
+                drop(Caller::new(&bulkhead).permit());
+            } else {
+                drop(bulkhead.try_enter().unwrap());
+            }
+            let lost = kept.await.unwrap_err();
+            assert_eq!(lost.rejection(), Rejection::DeadlineTooNear);
+            assert_whole(&bulkhead);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_to_the_first_who_waits() {
+        let bulkhead = bulkhead(1, 10);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let kept = abandoned(&bulkhead, SECOND);
+        let mut first = Caller::new(&bulkhead);
+        assert!(first.poll().is_pending());
+        drop(held);
+        advance(2 * SECOND).await;
+        assert!(bulkhead.try_enter().is_err());
+        let permit = first.permit();
+        drop(kept);
+        assert_eq!(bulkhead.in_flight(), 1);
+        drop(permit);
+        assert_whole(&bulkhead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_late_but_before_all_others_has_its_permit() {
+        let bulkhead = bulkhead(1, 10);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let kept = abandoned(&bulkhead, SECOND);
+        drop(held);
+        advance(1_000 * SECOND).await;
+        assert!(kept.await.is_ok());
+        assert_whole(&bulkhead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_that_are_lost_are_free_for_others() {
+        let bulkhead = bulkhead(1, 1);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let _kept = abandoned(&bulkhead, SECOND);
+        assert_eq!(
+            Caller::new(&bulkhead).poll().map(|entered| entered.is_ok()),
+            std::task::Poll::Ready(false)
+        );
+        advance(2 * SECOND).await;
+        let mut caller = Caller::new(&bulkhead);
+        assert!(caller.poll().is_pending());
+        drop(held);
+        drop(caller.permit());
+    }
+
+    #[test]
+    fn a_waker_that_panics_leaves_no_other_asleep() {
+        let bulkhead = super::bulkhead(1, 10);
+        let held = bulkhead.try_enter().unwrap();
+        let bells = bells::<3>();
+        let mut waiting = [(); 3].map(|()| bulkhead.enter());
+        for (enter, bell) in waiting.iter_mut().zip(&bells) {
+            let waker = Arc::clone(bell).into();
+            let mut context = Context::from_waker(&waker);
+            assert!(Pin::new(enter).poll(&mut context).is_pending());
+        }
+        let raised = catch_unwind(AssertUnwindSafe(|| bulkhead.set_limit(4)));
+        assert!(raised.is_err(), "the panic goes on");
+        assert_eq!(rang(&bells), [1; 3]);
+        drop((waiting, held));
+        assert_whole(&bulkhead);
+    }
+}
+
 /// Whose turn would come too late is not let wait, and whose time ran out waits no longer.
 #[cfg(feature = "tokio")]
 mod in_time {

@@ -14,6 +14,11 @@ mod cleanup;
 mod deadline;
 #[cfg(feature = "tokio")]
 mod docs;
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "mostly for those who wait")
+)]
+mod foreign;
 #[cfg(feature = "tokio")]
 mod held;
 #[cfg(feature = "tokio")]

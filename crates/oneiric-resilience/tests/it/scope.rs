@@ -650,3 +650,40 @@ async fn a_scope_is_woken_by_whoever_spawns_from_outside() {
     ends.notify_one();
     assert_eq!(resting.await.unwrap(), Ok(()));
 }
+
+#[test]
+fn wakers_may_use_the_scope_when_they_are_dropped() {
+    use crate::foreign::{ends, owning};
+
+    /// Begins a child when it is dropped.
+    struct Spawns(Scope<'static, ()>);
+
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            self.0.spawn(async { Ok(()) });
+        }
+    }
+
+    ends(|| {
+        let handle = std::sync::Arc::new(Mutex::new(None));
+        let to = std::sync::Arc::clone(&handle);
+        let mut scope = Box::pin(scope(move |scope: Scope<'static, ()>| {
+            let child = scope.spawn(pending::<Result<(), ()>>());
+            *to.lock().unwrap() = Some(scope);
+            async move {
+                child.await;
+                Ok(())
+            }
+        }));
+        let mut poll = |waker: &Waker| {
+            let polled = scope.as_mut().poll(&mut Context::from_waker(waker));
+            assert!(polled.is_pending());
+        };
+        poll(Waker::noop());
+        for _ in 0..2 {
+            let scope = handle.lock().unwrap().clone().unwrap();
+            poll(&owning(Spawns(scope)));
+        }
+        poll(Waker::noop());
+    });
+}

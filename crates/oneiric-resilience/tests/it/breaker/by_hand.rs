@@ -211,3 +211,20 @@ fn an_observer_may_use_the_breaker_it_is_told_of() {
     assert_eq!(breaker.state(), BreakerState::Disabled);
     assert_eq!(diary.steps().len(), 2);
 }
+
+#[test]
+fn an_observers_panic_may_panic_again_when_it_is_dropped() {
+    let told = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&told);
+    let (breaker, _) = observed(move |_: &BreakerTransition| {
+        let mut told = count.lock().unwrap();
+        *told += 1;
+        drop(told);
+        std::panic::panic_any(crate::foreign::Bomb);
+    });
+    let control = breaker.control();
+    control.force_open();
+    control.release();
+    control.disable();
+    assert_eq!(*told.lock().unwrap(), 3);
+}

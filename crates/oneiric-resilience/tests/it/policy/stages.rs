@@ -10,6 +10,8 @@ use oneiric_resilience::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::foreign::Bomb;
+
 use super::{Called, answers, breaker, bulkhead, ms, nothing, policy, rate, retry};
 
 #[tokio::test(start_paused = true)]
@@ -268,6 +270,7 @@ async fn those_who_watch_are_told_of_everything_but_success_and_cannot_break_it(
         ..nothing()
     })
     .observer(|_: &PolicyEvent| panic!("in an observer"))
+    .observer(|_: &PolicyEvent| std::panic::panic_any(Bomb))
     .observer(move |event: &PolicyEvent| tell.lock().unwrap().push(*event))
     .build()
     .unwrap();

@@ -554,3 +554,29 @@ async fn a_token_may_be_waited_for_within_bounds() {
     tokio::time::advance(SECOND / 2).await;
     assert_eq!(service.oneshot(3).await, Ok(3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_asked_again_keeps_nothing_from_others_once_its_time_is_over() {
+    let (bucket, bulkhead, mock) = (bucket(1, 10), bulkhead(1, 10), Mock::new());
+    let service = ServiceBuilder::new()
+        .layer(BulkheadLayer::new(bulkhead.clone()).max_wait(2 * SECOND))
+        .layer(RateLayer::new(bucket.clone()).max_wait(2 * SECOND))
+        .layer(InnerLayer)
+        .service(mock);
+    assert_eq!(service.clone().oneshot(1).await, Ok(1));
+    let mut kept = service.clone();
+    assert!(ask(&mut kept).is_pending(), "for a token");
+    tokio::time::advance(1_000 * SECOND).await;
+    assert_eq!(service.clone().oneshot(2).await, Ok(2));
+
+    tokio::time::advance(SECOND).await;
+    let held = bulkhead.try_enter_owned().unwrap();
+    drop(kept);
+    let mut kept = service.clone();
+    assert!(ask(&mut kept).is_pending(), "for a permit");
+    tokio::time::advance(1_000 * SECOND).await;
+    drop(held);
+    assert_eq!(service.oneshot(3).await, Ok(3));
+    drop(kept);
+    assert_eq!(bulkhead.in_flight(), 0);
+}
