@@ -12,7 +12,8 @@
 //!   that was waited for counts as used once it was given: the bucket cannot know that it was not.
 //!   So a service that is ready, or was asked for readiness, must be polled on and called, or
 //!   dropped, not kept: what it holds is missing elsewhere, and while it waits nobody passes it.
-//!   (With a `max_wait`, one that waits loses its place when that is over.)
+//!   (With a `max_wait`, one that waits loses its place in the line when that is over; what it has
+//!   of the layers outside, it keeps.)
 //! - **Permits are taken from the outside in.** A bulkhead's own comes first, and only who has it
 //!   asks the inner service. A retry further inside asks again while its call holds what is outside
 //!   of it; so whoever has what is inside must have what is outside, or two callers could each have
