@@ -50,7 +50,7 @@ pub fn main() -> Result<(), InvalidConfig> {
     let breaker = Breaker::builder(BreakerConfig {
         window: BreakerWindow::Calls(6),
         min_calls: 4,
-        failure_rate: 50.0,
+        failure_percent: 50.0,
         // Without jitter here, to be the same each time.
         open: BackoffConfig {
             jitter: oneiric_resilience::BackoffJitter::None,

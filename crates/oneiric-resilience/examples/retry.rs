@@ -58,7 +58,7 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
         ..RetryConfig::default()
     })?
     .classify(judge);
-    // A program says `retry.run(call)`: the same, with real chance.
+    // A program says `retry.run_async(call)`: the same, with real chance.
     let chance = SeededJitter::new(7);
 
     let asked_for = Duration::from_millis(500);
@@ -73,7 +73,7 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
         let mut answers = answers.into_iter();
         let call = || std::future::ready(answers.next().expect("no more attempts than that"));
         let retry = retry.clone().hook(report);
-        let answer = retry.run_with(TokioClock::new(), TokioSleep, chance.clone(), call);
+        let answer = retry.run_async_with(TokioClock::new(), TokioSleep, chance.clone(), call);
         println!("  {:?}", answer.await);
     }
 
@@ -84,7 +84,7 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
             attempts += 1;
             std::future::ready(Err(Fault::ConnectionReset))
         };
-        retry.run(call).await.expect_err("it is an outage");
+        retry.run_async(call).await.expect_err("it is an outage");
     }
     println!("  200 calls made {attempts} attempts, not 600");
     Ok(())

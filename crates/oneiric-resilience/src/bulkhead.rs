@@ -115,7 +115,7 @@ impl<C: Clock> Bulkhead<C> {
         Enter::new(self.seats.mine().clone())
     }
 
-    /// A permit as soon as it is this caller's turn, if that comes within `limit` from now.
+    /// A permit as soon as it is this caller's turn, if that comes within `max_wait` from now.
     ///
     /// As [`Bulkhead::enter_before`].
     ///
@@ -125,8 +125,8 @@ impl<C: Clock> Bulkhead<C> {
     /// # Panics
     /// When it has to wait outside of a tokio runtime, or in one without timers.
     #[cfg(feature = "tokio")]
-    pub fn enter_within(&self, limit: Duration) -> EnterBefore<C> {
-        self.enter_before(Deadline::within(limit))
+    pub fn enter_within(&self, max_wait: Duration) -> EnterBefore<C> {
+        self.enter_before(Deadline::within(max_wait))
     }
 
     /// A permit as soon as it is this caller's turn, if that comes before the deadline and that of the

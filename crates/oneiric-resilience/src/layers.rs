@@ -76,6 +76,7 @@
 
 mod bounded;
 mod breaker;
+mod bucket;
 mod bulkhead;
 mod deadline;
 mod fallback;
@@ -86,13 +87,13 @@ mod inner;
 mod next;
 mod policy;
 mod policy_call;
-mod rate;
 mod retry;
 mod retrying;
 mod timeout;
 mod turn;
 
 pub use breaker::BreakerLayer;
+pub use bucket::BucketLayer;
 pub use bulkhead::BulkheadLayer;
 pub use deadline::{DeadlineFuture, DeadlineLayer, WithDeadline};
 pub use fallback::{FallbackFuture, FallbackLayer, WithFallback};
@@ -101,7 +102,6 @@ pub use gated::{Gated, GatedFuture};
 pub use inner::{InnerFuture, InnerLayer, WithInner};
 pub use policy::{PolicyLayer, WithPolicy};
 pub use policy_call::PolicyFuture;
-pub use rate::RateLayer;
 pub use retry::{CloneRequest, CopyRequest, RetryLayer, WithRetry};
 pub use retrying::RetryFuture;
 pub use timeout::{TimeoutFuture, TimeoutLayer, WithTimeout};

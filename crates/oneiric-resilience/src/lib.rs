@@ -14,7 +14,7 @@
 //! let retry = Retry::new(RetryConfig::default())?;
 //!
 //! // The breaker inside the retry: each attempt is counted, and an open breaker ends them.
-//! let answer = retry.run_sync(|| breaker.call(ask_stock)).map_err(Error::flatten);
+//! let answer = retry.run(|| breaker.call(ask_stock)).map_err(Error::flatten);
 //! assert_eq!(answer.ok(), Some(12));
 //! # Ok::<(), oneiric_resilience::InvalidConfig>(())
 //! ```
@@ -35,6 +35,11 @@
 //! | several things of which none outlives the call | `scope`, `join_all_or_cancel` |
 //! | something else instead of an error | [`Fallback`] |
 //! | all of this around one call, in an order that is stated and checked | [`Policy`] |
+//!
+//! Where a part can be used with and without a runtime, the plain name is synchronous and the one with `_async`
+//! is awaited ([`Breaker::call`] and [`Breaker::call_async`], [`Retry::run`] and `run_async`); what is only ever
+//! awaited, as [`Policy`] is, has no such ending. An observer is told after the fact and can disturb nothing;
+//! a hook is part of the call, and its panic is the call's.
 //!
 //! It does not hedge, cache, balance load or inject faults, and it knows no protocol: what an answer means is
 //! said by a [`Classify`]. Its limits hold in one process, not across machines.

@@ -131,7 +131,7 @@ impl ResilienceMetrics {
             .breaker()
             .inspect(|part| self.breaker(name.clone(), part));
         policy
-            .rate()
+            .bucket()
             .inspect(|part| self.bucket(name.clone(), part));
         policy
             .bulkhead()

@@ -31,7 +31,7 @@ impl<E> Error<E> {
     ///         Err(error) => error.retry_outcome(|_| Outcome::Failure),
     ///     },
     /// );
-    /// let answer = retry.run_sync(|| Err(Error::DeadlineExceeded)).map_err(Error::flatten);
+    /// let answer = retry.run(|| Err(Error::DeadlineExceeded)).map_err(Error::flatten);
     /// assert!(matches!(answer, Err(Error::DeadlineExceeded)));
     /// # Ok::<(), oneiric_resilience::InvalidConfig>(())
     /// ```

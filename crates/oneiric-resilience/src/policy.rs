@@ -39,7 +39,7 @@ use crate::{
     Breaker, Bulkhead, Clock, ErrIsFailure, InvalidConfig, Retry, SystemClock, TokenBucket,
 };
 
-/// Deadline, retry, breaker, rate limit, bulkhead and time limit around a call; those that are set.
+/// Deadline, retry, breaker, bucket limit, bulkhead and time limit around a call; those that are set.
 ///
 /// Clones are the same policy: they share the breaker, the bucket, the bulkhead and the budget. One
 /// policy is for all calls to one thing.
@@ -47,15 +47,15 @@ use crate::{
 /// Source: docs/spec/resilience.md, "Policy".
 ///
 /// # Order
-/// Outermost first: fallback, deadline, retry, breaker, rate, bulkhead, the time limit of an attempt, the
-/// call. With [`PolicyConfig::order`] breaker, rate and bulkhead may stand outside of the retry, or in
+/// Outermost first: fallback, deadline, retry, breaker, bucket, bulkhead, the time limit of an attempt, the
+/// call. With [`PolicyConfig::order`] breaker, bucket and bulkhead may stand outside of the retry, or in
 /// another order among themselves:
 /// - breaker outside of the retry: counts calls that failed with all their attempts; while it is open
 ///   none is made either way, but a call under way goes on retrying;
-/// - rate outside: a token for each call instead of each attempt; the called one may get more than the
+/// - bucket outside: a token for each call instead of each attempt; the called one may get more than the
 ///   rate;
 /// - bulkhead outside: a turn is kept while waiting between attempts; fewer calls wait at once;
-/// - bulkhead outside of rate: no token is spent on a call that then finds the bulkhead full.
+/// - bulkhead outside of the bucket: no token is spent on a call that then finds the bulkhead full.
 ///
 /// # Who counts what
 /// | an attempt ends | breaker, adaptive limit | retry |
@@ -161,8 +161,8 @@ impl<K, C: Clock> Policy<K, C> {
     }
 
     /// Its bucket, if it has one.
-    pub fn rate(&self) -> Option<&TokenBucket<C>> {
-        self.parts.rate()
+    pub fn bucket(&self) -> Option<&TokenBucket<C>> {
+        self.parts.bucket()
     }
 
     /// Its bulkhead, if it has one.

@@ -38,7 +38,7 @@ use crate::{ErrIsFailure, Error, InvalidConfig, Moment, Outcome, RetryBudget};
 ///
 /// let retry = Retry::new(RetryConfig::default())?;
 /// let mut answers = [Err("reset"), Ok(7)].into_iter();
-/// let answer = retry.run_sync(|| answers.next().unwrap_or(Err("no more")));
+/// let answer = retry.run(|| answers.next().unwrap_or(Err("no more")));
 /// assert_eq!(answer, Ok(7));
 /// # Ok::<(), oneiric_resilience::InvalidConfig>(())
 /// ```

@@ -23,10 +23,10 @@ fn limited() -> RetryConfig {
 }
 
 fn success(retry: &Retry) {
-    let run = pin!(retry.run(|| ready(Ok::<_, ()>(7))));
+    let run = pin!(retry.run_async(|| ready(Ok::<_, ()>(7))));
     let polled = run.poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(polled, Poll::Ready(Ok(7)));
-    assert_eq!(retry.run_sync(|| Ok::<_, ()>(7)), Ok(7));
+    assert_eq!(retry.run(|| Ok::<_, ()>(7)), Ok(7));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn nor_does_a_retry_that_has_to_wait() {
     let retry = Retry::new(limited()).unwrap();
     let run = || {
         let mut left = 2;
-        let answer = retry.run(move || {
+        let answer = retry.run_async(move || {
             left -= 1;
             ready(if left < 0 { Ok(()) } else { Err(()) })
         });
@@ -81,7 +81,7 @@ fn gates() -> PolicyConfig {
             ..retry
         }),
         breaker: Some(BreakerConfig::default()),
-        rate: Some(TokenBucketConfig::default()),
+        bucket: Some(TokenBucketConfig::default()),
         bulkhead: Some(BulkheadConfig::default()),
         ..PolicyConfig::default()
     }
@@ -96,7 +96,7 @@ fn a_policy_that_succeeds_at_once_allocates_nothing() {
     let _entered = runtime.enter();
     let policy = Policy::new(PolicyConfig {
         deadline: Some(Duration::from_secs(60)),
-        rate_wait: Duration::from_secs(1),
+        bucket_wait: Duration::from_secs(1),
         bulkhead_wait: Duration::from_secs(1),
         attempt_limit: Some(Duration::from_secs(10)),
         ..gates()
@@ -183,8 +183,8 @@ mod layers {
 
     use allocation_counter::measure;
     use oneiric_resilience::layers::{
-        AsyncFallbackLayer, BreakerLayer, BulkheadLayer, DeadlineLayer, FallbackLayer, InnerLayer,
-        PolicyLayer, RateLayer, RetryLayer, TimeoutLayer,
+        AsyncFallbackLayer, BreakerLayer, BucketLayer, BulkheadLayer, DeadlineLayer, FallbackLayer,
+        InnerLayer, PolicyLayer, RetryLayer, TimeoutLayer,
     };
     use oneiric_resilience::{
         Breaker, BreakerConfig, Bulkhead, BulkheadConfig, Error, Fallback, Policy, PolicyConfig,
@@ -241,7 +241,7 @@ mod layers {
         let breaker = Breaker::new(BreakerConfig::default()).unwrap();
         assert_eq!(allocated(lay(&BreakerLayer::new(breaker))), 0);
         let bucket = TokenBucket::new(TokenBucketConfig::default()).unwrap();
-        assert_eq!(allocated(lay(&RateLayer::new(bucket))), 0);
+        assert_eq!(allocated(lay(&BucketLayer::new(bucket))), 0);
         let bulkhead = Bulkhead::new(BulkheadConfig::default()).unwrap();
         assert_eq!(allocated(lay(&BulkheadLayer::new(bulkhead.clone()))), 0);
         assert_eq!(allocated(lay(&BulkheadLayer::new(bulkhead).shed())), 0);
@@ -264,8 +264,8 @@ mod layers {
                 ..super::limited()
             }),
             breaker: Some(BreakerConfig::default()),
-            rate: Some(TokenBucketConfig::default()),
-            rate_wait: second,
+            bucket: Some(TokenBucketConfig::default()),
+            bucket_wait: second,
             bulkhead: Some(BulkheadConfig::default()),
             bulkhead_wait: second,
             attempt_limit: Some(second),

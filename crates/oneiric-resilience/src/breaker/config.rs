@@ -48,7 +48,7 @@ pub struct BreakerConfig {
     pub window: BreakerWindow,
     /// It opens when at least so many percent of them failed: more than 0, at most 100. Also how many of
     /// the probes must fail for it to open again. Does not matter in the consecutive mode.
-    pub failure_rate: f64,
+    pub failure_percent: f64,
     /// Fewer calls than these in the window say nothing: 1 to as many as there can be in the window, at most
     /// 1,000,000. Does not matter in the consecutive mode.
     pub min_calls: u32,
@@ -60,7 +60,7 @@ pub struct BreakerConfig {
     )]
     pub slow_call: Option<Duration>,
     /// It opens when at least so many percent of the calls were slow: more than 0, at most 100.
-    pub slow_rate: f64,
+    pub slow_percent: f64,
     /// How long it stays open. Grows each time that the probes fail, and begins anew once it has closed.
     /// What a file leaves out here is as in [`BackoffConfig::default`].
     pub open: BackoffConfig,
@@ -87,10 +87,10 @@ impl Default for BreakerConfig {
                 length: Duration::from_secs(10),
                 buckets: 10,
             },
-            failure_rate: 50.0,
+            failure_percent: 50.0,
             min_calls: 20,
             slow_call: None,
-            slow_rate: 100.0,
+            slow_percent: 100.0,
             open: BackoffConfig {
                 min: Duration::from_secs(5),
                 max: Duration::from_secs(60),
@@ -127,7 +127,7 @@ impl BreakerConfig {
                 checks.within("window.consecutive", failures, 1..=MOST, "1 to 1,000,000");
             }
         }
-        rate(&mut checks, "failure_rate", self.failure_rate);
+        rate(&mut checks, "failure_percent", self.failure_percent);
         self.check_min_calls(&mut checks);
         self.check_slow_calls(&mut checks);
         checks
@@ -158,7 +158,7 @@ impl BreakerConfig {
     }
 
     fn check_slow_calls(&self, checks: &mut Checks) {
-        rate(checks, "slow_rate", self.slow_rate);
+        rate(checks, "slow_percent", self.slow_percent);
         let Some(slow) = self.slow_call else { return };
         if matches!(self.window, BreakerWindow::Consecutive(_)) {
             let allowed = "none in the consecutive mode";

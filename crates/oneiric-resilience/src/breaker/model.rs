@@ -46,7 +46,7 @@ fn ticking(window: BreakerWindow, open: Duration, step: Duration) -> Breaker<Tic
     };
     let config = BreakerConfig {
         window,
-        failure_rate: 100.0,
+        failure_percent: 100.0,
         min_calls: 2,
         open: BackoffConfig::constant(open),
         probes: 1,

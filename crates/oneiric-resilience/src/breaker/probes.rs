@@ -20,13 +20,13 @@ impl Test {
         let slots = config.probes.into();
         let failures = match config.window {
             BreakerWindow::Consecutive(_) => 1,
-            _ => fewest(slots, config.failure_rate),
+            _ => fewest(slots, config.failure_percent),
         };
         Self {
             slots,
             failures,
             slow: match config.slow_call {
-                Some(_) => fewest(slots, config.slow_rate),
+                Some(_) => fewest(slots, config.slow_percent),
                 None => slots + 1,
             },
         }

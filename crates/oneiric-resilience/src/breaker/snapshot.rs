@@ -25,9 +25,9 @@ pub struct BreakerSnapshot {
     /// Those that were slow, failed or not.
     pub slow: u64,
     /// Percent of the calls that failed; nothing if there are none.
-    pub failure_rate: Option<f64>,
+    pub failure_percent: Option<f64>,
     /// Percent of the calls that were slow; nothing if there are none.
-    pub slow_rate: Option<f64>,
+    pub slow_percent: Option<f64>,
     /// Calls that it did not let through, ever.
     pub rejected: u64,
     /// How often it opened by itself, ever.

@@ -21,16 +21,16 @@ use super::observe::BreakerReason;
 /// The bounds that the calls are held against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    pub(super) failure_rate: f64,
-    pub(super) slow_rate: f64,
+    pub(super) failure_percent: f64,
+    pub(super) slow_percent: f64,
     pub(super) min_calls: u64,
 }
 
 impl Bounds {
     pub(super) fn of(config: &BreakerConfig) -> Self {
         Self {
-            failure_rate: config.failure_rate,
-            slow_rate: config.slow_rate,
+            failure_percent: config.failure_percent,
+            slow_percent: config.slow_percent,
             min_calls: config.min_calls.into(),
         }
     }
@@ -82,9 +82,9 @@ impl Sums {
     fn verdict(self, bounds: &Bounds) -> Option<BreakerReason> {
         if self.calls < bounds.min_calls {
             None
-        } else if self.failures > 0 && reaches(self.failures, self.calls, bounds.failure_rate) {
+        } else if self.failures > 0 && reaches(self.failures, self.calls, bounds.failure_percent) {
             Some(BreakerReason::FailureRate)
-        } else if self.slow > 0 && reaches(self.slow, self.calls, bounds.slow_rate) {
+        } else if self.slow > 0 && reaches(self.slow, self.calls, bounds.slow_percent) {
             Some(BreakerReason::SlowRate)
         } else {
             None

@@ -14,7 +14,7 @@ use crate::policy::gates::{Gate, Gates, Held, Refused};
 use crate::{Classify, Clock, ErrIsFailure, Error, Rejected, SystemClock};
 
 /// A service behind a breaker, a bucket, a bulkhead or several of them: what
-/// [`BreakerLayer`](super::BreakerLayer), [`RateLayer`](super::RateLayer) and
+/// [`BreakerLayer`](super::BreakerLayer), [`BucketLayer`](super::BucketLayer) and
 /// [`BulkheadLayer`](super::BulkheadLayer) make.
 ///
 /// Clones share the gates, not the turn that one of them has waited for.

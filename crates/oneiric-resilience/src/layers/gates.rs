@@ -48,7 +48,7 @@ impl<C: Clock> Turns<C> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refused>> {
         for gate in gates.iter().filter(|gate| !gate.wait().is_zero()) {
-            if let Gate::Rate(bucket, wait) = gate {
+            if let Gate::Bucket(bucket, wait) = gate {
                 let waiting = || match *wait {
                     Duration::MAX => bucket.take(1),
                     wait => bucket.take_within(1, wait),
@@ -71,9 +71,9 @@ impl<C: Clock> Turns<C> {
         for gate in gates.iter() {
             let passed = match gate {
                 Gate::Breaker(_) => gate.try_pass(),
-                Gate::Rate(bucket, _) => {
+                Gate::Bucket(bucket, _) => {
                     let taken = token.take(|| bucket.try_take(1));
-                    taken.map(|()| Pass::Rate)
+                    taken.map(|()| Pass::Bucket)
                 }
                 Gate::Bulkhead(bulkhead, _) => {
                     let entered = permit.take(|| bulkhead.try_enter_owned());
@@ -90,7 +90,7 @@ impl<C: Clock> Turns<C> {
 fn breaker<C: Clock>(gates: &Gates<C>) -> Option<&Breaker<C>> {
     gates.iter().find_map(|gate| match gate {
         Gate::Breaker(breaker) => Some(breaker),
-        Gate::Rate(..) | Gate::Bulkhead(..) => None,
+        Gate::Bucket(..) | Gate::Bulkhead(..) => None,
     })
 }
 

@@ -39,8 +39,8 @@ pub(super) fn breaker<C: Clock>(
             gauge.set(if *state == now.state { 1.0 } else { 0.0 });
         }
         calls.set(approximate(now.calls));
-        failed.set(now.failure_rate.unwrap_or(0.0) / 100.0);
-        slow.set(now.slow_rate.unwrap_or(0.0) / 100.0);
+        failed.set(now.failure_percent.unwrap_or(0.0) / 100.0);
+        slow.set(now.slow_percent.unwrap_or(0.0) / 100.0);
         opened.absolute(now.opened);
         rejected.absolute(now.rejected);
     })

@@ -8,7 +8,7 @@ use crate::{Classify, Clock, ErrIsFailure, Error, InvalidConfig, Moment, Outcome
 
 /// A [`Policy`] for calls on a blocking thread. From [`Policy::blocking`].
 ///
-/// Retry, breaker, rate and bulkhead hold as they do otherwise; between attempts the thread sleeps. The
+/// Retry, breaker, bucket and bulkhead hold as they do otherwise; between attempts the thread sleeps. The
 /// retry's own `total_limit` decides whether there is another attempt, but cuts none off.
 #[derive(Debug, Clone)]
 pub struct BlockingPolicy<K = ErrIsFailure, C: Clock = SystemClock> {
@@ -20,7 +20,7 @@ impl<K, C: Clock> Policy<K, C> {
     ///
     /// # Errors
     /// `resilience.invalid_config` with everything that does not hold there: `deadline`, `attempt_limit`,
-    /// `rate_wait` and `bulkhead_wait`.
+    /// `bucket_wait` and `bulkhead_wait`.
     pub fn blocking(self) -> Result<BlockingPolicy<K, C>, InvalidConfig> {
         let parts = &*self.parts;
         let mut checks = Checks::of("blocking policy");

@@ -22,7 +22,7 @@ pub struct PolicyBuilder<C: Clock = SystemClock> {
     clock: C,
     name: Arc<str>,
     breaker: Option<Breaker<C>>,
-    rate: Option<TokenBucket<C>>,
+    bucket: Option<TokenBucket<C>>,
     bulkhead: Option<Bulkhead<C>>,
     budget: Option<RetryBudget>,
     observers: Observers,
@@ -36,7 +36,7 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
             clock,
             name: Arc::from(""),
             breaker: None,
-            rate: None,
+            bucket: None,
             bulkhead: None,
             budget: None,
             observers: Observers::default(),
@@ -56,9 +56,9 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         self
     }
 
-    /// With this bucket, which others may use too. In place of the settings' `rate`.
-    pub fn rate(mut self, bucket: &TokenBucket<C>) -> Self {
-        self.rate = Some(bucket.clone());
+    /// With this bucket, which others may use too. In place of the settings' `bucket`.
+    pub fn bucket(mut self, bucket: &TokenBucket<C>) -> Self {
+        self.bucket = Some(bucket.clone());
         self
     }
 
@@ -98,7 +98,7 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         self.check(&present)?;
         let order = self.config.order.clone().unwrap_or(present);
         let mut breaker = self.made_breaker()?;
-        let mut rate = match (&self.rate, &self.config.rate) {
+        let mut bucket = match (&self.bucket, &self.config.bucket) {
             (Some(bucket), _) => Some(bucket.clone()),
             (None, Some(config)) => {
                 Some(TokenBucket::with_clock(config.clone(), self.clock.clone())?)
@@ -112,9 +112,9 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         };
         let mut gate = |stage: &Stage| match stage {
             Stage::Breaker => breaker.take().map(Gate::Breaker),
-            Stage::Rate => rate
+            Stage::Bucket => bucket
                 .take()
-                .map(|rate| Gate::Rate(rate, self.config.rate_wait)),
+                .map(|bucket| Gate::Bucket(bucket, self.config.bucket_wait)),
             Stage::Bulkhead => bulkhead
                 .take()
                 .map(|bulkhead| Gate::Bulkhead(bulkhead, self.config.bulkhead_wait)),
@@ -149,7 +149,7 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
             Stage::Deadline => config.deadline.is_some(),
             Stage::Retry => config.retry.is_some(),
             Stage::Breaker => config.breaker.is_some() || self.breaker.is_some(),
-            Stage::Rate => config.rate.is_some() || self.rate.is_some(),
+            Stage::Bucket => config.bucket.is_some() || self.bucket.is_some(),
             Stage::Bulkhead => config.bulkhead.is_some() || self.bulkhead.is_some(),
             Stage::Attempt => config.attempt_limit.is_some(),
         };
@@ -167,7 +167,7 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
             .and_then(|retry| retry.budget.as_ref());
         for (field, handed_in, is_set) in [
             ("breaker", self.breaker.is_some(), config.breaker.is_some()),
-            ("rate", self.rate.is_some(), config.rate.is_some()),
+            ("bucket", self.bucket.is_some(), config.bucket.is_some()),
             (
                 "bulkhead",
                 self.bulkhead.is_some(),
@@ -232,7 +232,7 @@ impl<C: Clock> fmt::Debug for PolicyBuilder<C> {
             .field("name", &self.name)
             .field("config", &self.config)
             .field("breaker", &self.breaker)
-            .field("rate", &self.rate)
+            .field("bucket", &self.bucket)
             .field("bulkhead", &self.bulkhead)
             .field("budget", &self.budget)
             .field("observers", &self.observers)

@@ -12,7 +12,7 @@ use crate::{BreakerConfig, BulkheadConfig, RetryConfig, TokenBucketConfig};
 /// deadline_ms = 2_000
 /// attempt_limit_ms = 500
 /// retry = { attempts = 3, backoff = { min_ms = 50 } }
-/// breaker = { failure_rate = 50.0 }
+/// breaker = { failure_percent = 50.0 }
 /// bulkhead = { limit = 20 }
 /// bulkhead_wait_ms = 100
 /// ```
@@ -44,13 +44,13 @@ pub struct PolicyConfig {
     pub breaker: Option<BreakerConfig>,
     /// How many calls a second are made.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub rate: Option<TokenBucketConfig>,
+    pub bucket: Option<TokenBucketConfig>,
     /// How long a call may wait for its token, at most a day; zero is not at all.
     #[cfg_attr(
         feature = "serde",
-        serde(rename = "rate_wait_ms", with = "crate::millis")
+        serde(rename = "bucket_wait_ms", with = "crate::millis")
     )]
-    pub rate_wait: Duration,
+    pub bucket_wait: Duration,
     /// How many calls are made at once.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bulkhead: Option<BulkheadConfig>,
@@ -72,7 +72,7 @@ pub struct PolicyConfig {
     )]
     pub attempt_limit: Option<Duration>,
     /// The order of the stages, outermost first: each that is set, once. Left out, it is that of
-    /// [`Stage::ALL`]. Only breaker, rate and bulkhead may stand elsewhere: outside of the retry, where
+    /// [`Stage::ALL`]. Only breaker, bucket and bulkhead may stand elsewhere: outside of the retry, where
     /// they see a call and not each attempt, or in another order among themselves.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub order: Option<Vec<Stage>>,
@@ -102,11 +102,11 @@ impl PolicyConfig {
         if let Some(breaker) = &self.breaker {
             checks.part("breaker", breaker.checked());
         }
-        if let Some(rate) = &self.rate {
-            checks.part("rate", rate.checked());
+        if let Some(bucket) = &self.bucket {
+            checks.part("bucket", bucket.checked());
         }
-        let waiters = self.rate.as_ref().map(|rate| rate.max_waiters);
-        wait(checks, Stage::Rate, self.rate_wait, present, waiters);
+        let waiters = self.bucket.as_ref().map(|bucket| bucket.max_waiters);
+        wait(checks, Stage::Bucket, self.bucket_wait, present, waiters);
         if let Some(bulkhead) = &self.bulkhead {
             checks.part("bulkhead", bulkhead.checked());
         }

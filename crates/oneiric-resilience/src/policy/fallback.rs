@@ -60,7 +60,10 @@ impl<S, W, H, K, C: Clock> PolicyWithFallback<Fallback<S, W, H>, K, C> {
     ///
     /// # Errors
     /// As [`call`](Self::call).
-    pub async fn call_async<T, E, Fut, Sub>(&self, call: impl FnMut() -> Fut) -> Result<T, Error<E>>
+    pub async fn call_with_async_substitute<T, E, Fut, Sub>(
+        &self,
+        call: impl FnMut() -> Fut,
+    ) -> Result<T, Error<E>>
     where
         K: Classify<T, E>,
         Fut: Future<Output = Result<T, E>>,

@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) enum Gate<C: Clock> {
     Breaker(Breaker<C>),
-    Rate(TokenBucket<C>, Duration),
+    Bucket(TokenBucket<C>, Duration),
     Bulkhead(Bulkhead<C>, Duration),
 }
 
@@ -40,7 +40,7 @@ impl<C: Clock> Gate<C> {
     pub(crate) const fn stage(&self) -> Stage {
         match self {
             Self::Breaker(_) => Stage::Breaker,
-            Self::Rate(..) => Stage::Rate,
+            Self::Bucket(..) => Stage::Bucket,
             Self::Bulkhead(..) => Stage::Bulkhead,
         }
     }
@@ -49,7 +49,7 @@ impl<C: Clock> Gate<C> {
     pub(crate) const fn wait(&self) -> Duration {
         match self {
             Self::Breaker(_) => Duration::ZERO,
-            Self::Rate(_, wait) | Self::Bulkhead(_, wait) => *wait,
+            Self::Bucket(_, wait) | Self::Bulkhead(_, wait) => *wait,
         }
     }
 
@@ -58,7 +58,7 @@ impl<C: Clock> Gate<C> {
     pub(super) fn try_lend(&self) -> Result<LentPass<'_, C>, Rejected> {
         match self {
             Self::Breaker(breaker) => breaker.lend().map(Passed::Breaker),
-            Self::Rate(bucket, _) => bucket.try_take(1).map(|()| Passed::Rate),
+            Self::Bucket(bucket, _) => bucket.try_take(1).map(|()| Passed::Bucket),
             Self::Bulkhead(bulkhead, _) => {
                 let entered = bulkhead.try_enter();
                 entered.map(|guard| Passed::Bulkhead(Turn::Lent(guard)))
@@ -108,7 +108,7 @@ impl<C: Clock> Gates<C> {
     pub(crate) fn time_calls(&self) -> bool {
         self.iter().any(|gate| match gate {
             Gate::Breaker(breaker) => breaker.config().slow_call.is_some(),
-            Gate::Rate(..) | Gate::Bulkhead(..) => false,
+            Gate::Bucket(..) | Gate::Bulkhead(..) => false,
         })
     }
 
@@ -153,7 +153,7 @@ impl<C: Clock> Stopped<'_, C> {
 #[derive(Debug)]
 pub(crate) enum Passed<B, K> {
     Breaker(B),
-    Rate,
+    Bucket,
     Bulkhead(K),
 }
 
@@ -193,7 +193,7 @@ impl<B: ToldTimed, K: Told> Passes<B, K> {
                 self.breaker_first = self.bulkhead.is_none();
                 self.breaker = Some(permit);
             }
-            Passed::Rate => {}
+            Passed::Bucket => {}
             Passed::Bulkhead(turn) => self.bulkhead = Some(turn),
         }
     }
@@ -330,7 +330,7 @@ mod owned {
         pub(crate) fn try_pass(&self) -> Result<Pass<C>, Rejected> {
             match self {
                 Self::Breaker(breaker) => breaker.permit().map(Pass::Breaker),
-                Self::Rate(bucket, _) => bucket.try_take(1).map(|()| Pass::Rate),
+                Self::Bucket(bucket, _) => bucket.try_take(1).map(|()| Pass::Bucket),
                 Self::Bulkhead(bulkhead, _) => bulkhead.try_enter_owned().map(Pass::Bulkhead),
             }
         }

@@ -20,7 +20,7 @@ pub enum Stage {
     /// Does not call what is down.
     Breaker,
     /// So many calls a second.
-    Rate,
+    Bucket,
     /// So many calls at once.
     Bulkhead,
     /// How long one attempt may take. Always the innermost: time spent waiting for a turn is not the
@@ -35,7 +35,7 @@ impl Stage {
         Self::Deadline,
         Self::Retry,
         Self::Breaker,
-        Self::Rate,
+        Self::Bucket,
         Self::Bulkhead,
         Self::Attempt,
     ];
@@ -47,7 +47,7 @@ impl Stage {
             Self::Deadline => "deadline",
             Self::Retry => "retry",
             Self::Breaker => "breaker",
-            Self::Rate => "rate",
+            Self::Bucket => "bucket",
             Self::Bulkhead => "bulkhead",
             Self::Attempt => "attempt",
         }
@@ -117,7 +117,7 @@ mod tests {
         Stage::Deadline,
         Stage::Retry,
         Stage::Breaker,
-        Stage::Rate,
+        Stage::Bucket,
         Stage::Attempt,
     ];
 
@@ -132,12 +132,12 @@ mod tests {
 
     #[test]
     fn gates_may_stand_on_either_side_of_the_retry_and_in_any_order() {
-        use Stage::{Attempt, Breaker, Deadline, Rate, Retry};
+        use Stage::{Attempt, Breaker, Bucket, Deadline, Retry};
         for gates in [
-            [Retry, Breaker, Rate],
-            [Breaker, Retry, Rate],
-            [Rate, Breaker, Retry],
-            [Rate, Retry, Breaker],
+            [Retry, Breaker, Bucket],
+            [Breaker, Retry, Bucket],
+            [Bucket, Breaker, Retry],
+            [Bucket, Retry, Breaker],
         ] {
             let order = [&[Deadline], &gates[..], &[Attempt]].concat();
             assert_eq!(faults(&order), [""; 0]);
@@ -153,13 +153,13 @@ mod tests {
             Stage::Retry,
             Stage::Deadline,
         ];
-        let set = "deadline, retry, breaker, rate, attempt";
+        let set = "deadline, retry, breaker, bucket, attempt";
         assert_eq!(
             faults(&order),
             [
                 format!("`order[2]` is bulkhead, allowed is one of the stages that are set: {set}"),
                 "`order[3]` is retry again, allowed is each stage once".to_owned(),
-                format!("`order` is without breaker, rate, allowed is every stage that is set: {set}"),
+                format!("`order` is without breaker, bucket, allowed is every stage that is set: {set}"),
                 "`order[4]` is deadline in the middle, allowed is the first stage, which deadline always is".to_owned(),
                 "`order[0]` is attempt in the middle, allowed is the last stage, which attempt always is".to_owned(),
             ]

@@ -38,13 +38,13 @@ impl<C: Clock> Parts<C> {
     pub(crate) fn breaker(&self) -> Option<&Breaker<C>> {
         self.gates().find_map(|gate| match gate {
             Gate::Breaker(breaker) => Some(breaker),
-            Gate::Rate(..) | Gate::Bulkhead(..) => None,
+            Gate::Bucket(..) | Gate::Bulkhead(..) => None,
         })
     }
 
-    pub(crate) fn rate(&self) -> Option<&TokenBucket<C>> {
+    pub(crate) fn bucket(&self) -> Option<&TokenBucket<C>> {
         self.gates().find_map(|gate| match gate {
-            Gate::Rate(bucket, _) => Some(bucket),
+            Gate::Bucket(bucket, _) => Some(bucket),
             Gate::Breaker(_) | Gate::Bulkhead(..) => None,
         })
     }
@@ -52,7 +52,7 @@ impl<C: Clock> Parts<C> {
     pub(crate) fn bulkhead(&self) -> Option<&Bulkhead<C>> {
         self.gates().find_map(|gate| match gate {
             Gate::Bulkhead(bulkhead, _) => Some(bulkhead),
-            Gate::Breaker(_) | Gate::Rate(..) => None,
+            Gate::Breaker(_) | Gate::Bucket(..) => None,
         })
     }
 

@@ -287,7 +287,10 @@ async fn wait<'a, C: Clock>(
         let until = by.map_or(until, |by| by.min(until)).or_earlier();
         let passed = match gate {
             Gate::Breaker(_) => Err(rejected),
-            Gate::Rate(bucket, _) => bucket.take_before(1, until).await.map(|()| LentPass::Rate),
+            Gate::Bucket(bucket, _) => bucket
+                .take_before(1, until)
+                .await
+                .map(|()| LentPass::Bucket),
             Gate::Bulkhead(bulkhead, _) => {
                 let entered = bulkhead.enter_before(until).await;
                 entered.map(|permit| LentPass::Bulkhead(Turn::Own(permit)))

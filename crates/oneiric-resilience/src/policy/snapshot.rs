@@ -16,7 +16,7 @@ pub struct PolicySnapshot {
     /// Its breaker.
     pub breaker: Option<BreakerSnapshot>,
     /// Its bucket.
-    pub rate: Option<TokenBucketSnapshot>,
+    pub bucket: Option<TokenBucketSnapshot>,
     /// Its bulkhead.
     pub bulkhead: Option<BulkheadSnapshot>,
     /// The retries that its budget has tokens for.
@@ -30,7 +30,7 @@ impl PolicySnapshot {
             name: parts.name.to_string(),
             order: parts.order.to_vec(),
             breaker: parts.breaker().map(|breaker| breaker.snapshot()),
-            rate: parts.rate().map(|bucket| bucket.snapshot()),
+            bucket: parts.bucket().map(|bucket| bucket.snapshot()),
             bulkhead: parts.bulkhead().map(|bulkhead| bulkhead.snapshot()),
             retry_tokens: budget.map(RetryBudget::available),
         }

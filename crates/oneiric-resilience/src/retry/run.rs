@@ -32,7 +32,7 @@ impl<C, H> Retry<C, H> {
     /// limit of one attempt; `resilience.deadline_exceeded` if at the limit of all.
     #[cfg(feature = "tokio")]
     #[inline]
-    pub fn run<T, E, F, Fut>(&self, call: F) -> impl Future<Output = Result<T, Error<E>>>
+    pub fn run_async<T, E, F, Fut>(&self, call: F) -> impl Future<Output = Result<T, Error<E>>>
     where
         C: Classify<T, E>,
         H: RetryHook<E>,
@@ -52,11 +52,11 @@ impl<C, H> Retry<C, H> {
     /// The same with a clock, a timer and a jitter of the caller's: for other runtimes, and for tests.
     /// The timer must wait as the clock goes.
     ///
-    /// Cancel-safe as [`run`](Self::run) is.
+    /// Cancel-safe as [`run_async`](Self::run_async) is.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
-    pub fn run_with<T, E, F, Fut>(
+    /// As [`run_async`](Self::run_async).
+    pub fn run_async_with<T, E, F, Fut>(
         &self,
         clock: impl Clock,
         sleep: impl Sleep,

@@ -16,7 +16,7 @@ impl<C, H> Retry<C, H> {
     /// # Errors
     /// What the last attempt said, as [`Error::Inner`].
     #[inline]
-    pub fn run_sync<T, E>(&self, call: impl FnMut() -> Result<T, E>) -> Result<T, Error<E>>
+    pub fn run<T, E>(&self, call: impl FnMut() -> Result<T, E>) -> Result<T, Error<E>>
     where
         C: Classify<T, E>,
         H: RetryHook<E>,
@@ -28,8 +28,8 @@ impl<C, H> Retry<C, H> {
     /// at all.
     ///
     /// # Errors
-    /// As [`run_sync`](Self::run_sync).
-    pub fn run_sync_with<T, E>(
+    /// As [`run`](Self::run).
+    pub fn run_with<T, E>(
         &self,
         clock: impl Clock,
         sleep: impl FnMut(Duration),

@@ -157,7 +157,7 @@ impl Plan {
                 }
                 Self::Retry(plan) => {
                     let attempt = || plan.as_ref().clone().run(Arc::clone(&world));
-                    world.retry.run(attempt).await.map_err(drop)
+                    world.retry.run_async(attempt).await.map_err(drop)
                 }
                 Self::Timeout(limit, plan) => {
                     timeout(limit, plan.run(world)).await.map_err(drop)?

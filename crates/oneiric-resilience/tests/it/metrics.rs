@@ -14,7 +14,7 @@ use oneiric_resilience::{
     ResilienceMetrics, Retry, RetryBudgetConfig, RetryConfig, TokioClock,
 };
 
-use super::policy::{Called, answers, breaker, bulkhead, ms, nothing, rate, retry};
+use super::policy::{Called, answers, breaker, bucket, bulkhead, ms, nothing, retry};
 
 /// Values by name and labels, and whether each is a gauge.
 type Values = BTreeMap<String, (bool, Arc<AtomicU64>)>;
@@ -114,7 +114,7 @@ async fn what_happens_to_a_policy_is_counted_and_what_its_parts_know_is_publishe
                 ..retry(2).unwrap()
             }),
             breaker: breaker(2),
-            rate: rate(8),
+            bucket: bucket(8),
             bulkhead: bulkhead(5),
             attempt_limit: Some(ms(300)),
             ..nothing()
@@ -221,7 +221,7 @@ fn a_retry_and_a_fallback_are_counted_by_themselves_too() {
     .unwrap()
     .hook(metrics.observer("reads"));
     let fallback = Fallback::value(7).hook(metrics.observer("reads"));
-    let answer = fallback.apply(retry.run_sync(|| Err::<i32, _>("no")));
+    let answer = fallback.apply(retry.run(|| Err::<i32, _>("no")));
     assert_eq!(answer, Ok(7));
     assert_eq!(
         kept.all(),
@@ -252,7 +252,7 @@ fn each_metric_that_is_recorded_is_described() {
     let metrics = ResilienceMetrics::new(kept.clone());
     let config = PolicyConfig {
         breaker: breaker(2),
-        rate: rate(8),
+        bucket: bucket(8),
         bulkhead: bulkhead(5),
         ..nothing()
     };
@@ -312,7 +312,7 @@ fn a_part_is_not_kept_and_one_that_is_gone_is_forgotten() {
     for _ in 0..1_000 {
         let config = PolicyConfig {
             bulkhead: bulkhead(3),
-            rate: rate(8),
+            bucket: bucket(8),
             breaker: self::breaker(2),
             ..nothing()
         };
@@ -356,7 +356,7 @@ async fn a_retry_by_itself_tells_of_time_that_was_over() {
     })
     .unwrap()
     .hook(metrics.observer("reads"));
-    let answer = retry.run(pending::<Result<(), ()>>).await;
+    let answer = retry.run_async(pending::<Result<(), ()>>).await;
     assert_eq!(answer, Err(Error::DeadlineExceeded));
     assert_eq!(
         kept.all(),

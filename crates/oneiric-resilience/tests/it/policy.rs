@@ -45,7 +45,7 @@ pub(crate) fn breaker(failures: u32) -> Option<BreakerConfig> {
 }
 
 /// So many tokens, and one more each ten seconds.
-pub(crate) fn rate(capacity: u32) -> Option<TokenBucketConfig> {
+pub(crate) fn bucket(capacity: u32) -> Option<TokenBucketConfig> {
     Some(TokenBucketConfig {
         capacity,
         refill_per_sec: 0.1,

@@ -54,7 +54,7 @@ fn a_call_that_works_is_made_once_and_nobody_is_told() {
     let told = Cell::new(0);
     let retry = retry(steady()).hook(|_: &RetryEvent<'_, ()>| told.set(told.get() + 1));
     let mut calls = 0;
-    let answer = retry.run_sync(|| {
+    let answer = retry.run(|| {
         calls += 1;
         Ok(7)
     });
@@ -66,7 +66,7 @@ fn a_thread_waits_between_attempts_and_gets_the_last_error() {
     let clock = ManualClock::new();
     let mut waits = vec![];
     let mut calls = 0;
-    let answer: Result<(), _> = retry(steady()).run_sync_with(
+    let answer: Result<(), _> = retry(steady()).run_with(
         clock.clone(),
         |wait| {
             waits.push(wait);
@@ -92,7 +92,7 @@ fn a_thread_begins_no_wait_beyond_the_time_for_all() {
     let sleep = |wait| clock.advance(wait);
     let mut calls = 0;
     let answer: Result<(), _> =
-        retry(config).run_sync_with(clock.clone(), sleep, SeededJitter::new(1), || {
+        retry(config).run_with(clock.clone(), sleep, SeededJitter::new(1), || {
             calls += 1;
             Err(calls)
         });
@@ -101,7 +101,7 @@ fn a_thread_begins_no_wait_beyond_the_time_for_all() {
 
 #[test]
 fn p58_no_wait_is_no_call_of_the_timer() {
-    let answer: Result<(), _> = retry(at_once()).run_sync_with(
+    let answer: Result<(), _> = retry(at_once()).run_with(
         ManualClock::new(),
         |wait| panic!("was to wait for {wait:?}"),
         SeededJitter::new(1),
@@ -122,8 +122,8 @@ fn values_can_be_failures_and_the_last_one_is_given() {
         _ => Outcome::Success,
     });
     let call = || Ok(statuses.borrow_mut().pop().unwrap());
-    assert_eq!(retry.run_sync(call), Ok(503));
-    assert_eq!(retry.run_sync(call), Ok(200));
+    assert_eq!(retry.run(call), Ok(503));
+    assert_eq!(retry.run(call), Ok(200));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn p42_what_would_fail_again_is_not_tried_again() {
     });
     let call = |status| {
         calls.set(0);
-        let answer = retry.run_sync(|| {
+        let answer = retry.run(|| {
             calls.set(calls.get() + 1);
             Err(status)
         });
@@ -158,7 +158,7 @@ fn a_hook_sees_each_attempt_but_a_first_good_one() {
     });
     let zero = RetryStep::Wait(Duration::ZERO);
     let mut answers = vec![Ok(()), Err("two"), Err("one")];
-    assert_eq!(retry.run_sync(|| answers.pop().unwrap()), Ok(()));
+    assert_eq!(retry.run(|| answers.pop().unwrap()), Ok(()));
     let expected = [
         (1, Some("one"), zero),
         (2, Some("two"), zero),
@@ -167,7 +167,7 @@ fn a_hook_sees_each_attempt_but_a_first_good_one() {
     assert_eq!(told.take(), expected);
 
     let permanent = retry.classify(|_: &Result<(), _>| Outcome::Permanent);
-    assert_eq!(permanent.run_sync(|| Err("no")), Err(Error::Inner("no")));
+    assert_eq!(permanent.run(|| Err("no")), Err(Error::Inner("no")));
     let expected = [(1, Some("no"), RetryStep::GiveUp(GiveUp::Permanent))];
     assert_eq!(told.take(), expected);
 }
@@ -178,7 +178,7 @@ fn with_a_dead_backend_retries_stay_within_the_budget_however_many_call() {
     let retry = retry(at_once()).with_budget(budget);
     let calls = Cell::new(0);
     let call = |works: bool| {
-        let answer = retry.run_sync(|| {
+        let answer = retry.run(|| {
             calls.set(calls.get() + 1);
             if works { Ok(()) } else { Err(()) }
         });
@@ -208,11 +208,11 @@ fn each_success_pays_its_share_into_the_budget_whichever_attempt_it_was() {
     let run = |mut answers: Vec<Result<(), ()>>| {
         let call = || ready(answers.pop().unwrap());
         let jitter = SeededJitter::new(1);
-        let mut run = pin!(retry.run_with(clock.clone(), |_| ready(()), jitter, call));
+        let mut run = pin!(retry.run_async_with(clock.clone(), |_| ready(()), jitter, call));
         while poll(run.as_mut()).is_pending() {}
     };
     run(vec![Ok(())]);
-    assert_eq!(retry.run_sync(|| Ok::<_, ()>(())), Ok(()));
+    assert_eq!(retry.run(|| Ok::<_, ()>(())), Ok(()));
     assert_eq!(budget.available(), 1);
     run(vec![Ok(()), Err(())]);
     assert_eq!(budget.available(), 0);
@@ -237,7 +237,7 @@ fn any_runtime_will_do_that_can_wait() {
         calls += 1;
         ready(Err::<(), _>(calls))
     };
-    let run = pin!(retry.run_with(clock.clone(), sleep, SeededJitter::new(1), call));
+    let run = pin!(retry.run_async_with(clock.clone(), sleep, SeededJitter::new(1), call));
     assert_eq!(poll(run), Poll::Ready(Err(Error::Inner(3))));
 }
 
@@ -258,7 +258,7 @@ fn a_limit_counts_from_the_begin_of_an_attempt_and_its_timer_is_made_late() {
         clock.advance(SECOND * 2);
         std::future::pending::<Result<(), ()>>()
     };
-    let mut run = pin!(retry.run_with(clock.clone(), sleep, SeededJitter::new(1), call));
+    let mut run = pin!(retry.run_async_with(clock.clone(), sleep, SeededJitter::new(1), call));
     assert!(poll(run.as_mut()).is_pending());
     assert!(poll(run.as_mut()).is_pending());
     assert_eq!(asked.take(), [SECOND * 3]);
@@ -280,7 +280,7 @@ fn no_attempt_is_begun_when_a_wait_took_all_the_time() {
         calls.set(calls.get() + 1);
         ready(Err::<(), _>("refused"))
     };
-    let run = pin!(retry.run_with(clock.clone(), oversleep, SeededJitter::new(1), call));
+    let run = pin!(retry.run_async_with(clock.clone(), oversleep, SeededJitter::new(1), call));
     assert_eq!(poll(run), Poll::Ready(Err(Error::DeadlineExceeded)));
     assert_eq!(calls.get(), 1);
 }
@@ -289,7 +289,7 @@ fn no_attempt_is_begun_when_a_wait_took_all_the_time() {
 fn a_run_that_has_ended_makes_no_call_again() {
     let calls = Cell::new(0);
     let retry = retry(steady());
-    let mut run = pin!(retry.run_with(
+    let mut run = pin!(retry.run_async_with(
         ManualClock::new(),
         |_| ready(()),
         SeededJitter::new(1),
@@ -374,7 +374,7 @@ mod tokio_timers {
         let begin = Instant::now();
         let mut begun = vec![];
         let answer: Result<(), _> = retry(steady())
-            .run(|| {
+            .run_async(|| {
                 begun.push(begin.elapsed().as_secs());
                 let at = begun.len();
                 async move { Err(at) }
@@ -394,10 +394,10 @@ mod tokio_timers {
             },
         });
         let mut answers = vec![Ok(7), Err(30)];
-        let answer = retry.run(|| ready(answers.pop().unwrap())).await;
+        let answer = retry.run_async(|| ready(answers.pop().unwrap())).await;
         assert_eq!(answer, Ok(7));
         assert_eq!(begin.elapsed(), SECOND * 31);
-        let answer = retry.run(|| ready(Err(61))).await;
+        let answer = retry.run_async(|| ready(Err(61))).await;
         assert_eq!(answer, Err(Error::Inner(61)));
         assert_eq!(begin.elapsed(), SECOND * 31);
     }
@@ -413,7 +413,7 @@ mod tokio_timers {
         });
         let mut calls = 0;
         let answer = retry
-            .run(|| {
+            .run_async(|| {
                 calls += 1;
                 let hangs = calls == 1;
                 async move {
@@ -426,7 +426,7 @@ mod tokio_timers {
             .await;
         assert_eq!((answer, begin.elapsed()), (Ok(7), SECOND * 3));
 
-        let answer = retry.run(pending::<Result<(), ()>>).await;
+        let answer = retry.run_async(pending::<Result<(), ()>>).await;
         assert_eq!(answer, Err(Error::TimedOut { limit }));
         assert_eq!(begin.elapsed(), SECOND * 8);
     }
@@ -441,7 +441,7 @@ mod tokio_timers {
             ..steady()
         })
         .hook(|event: &RetryEvent<'_, ()>| told.borrow_mut().push(event.step));
-        let answer = retry.run(pending::<Result<(), ()>>).await;
+        let answer = retry.run_async(pending::<Result<(), ()>>).await;
         assert_eq!(answer, Err(Error::DeadlineExceeded));
         assert_eq!(begin.elapsed(), SECOND * 4);
         let give_up = RetryStep::GiveUp(GiveUp::OutOfTime);
@@ -455,7 +455,7 @@ mod tokio_timers {
             total_limit: Some(SECOND * 2),
             ..steady()
         });
-        let answer = retry.run(|| ready(Err::<(), _>("refused"))).await;
+        let answer = retry.run_async(|| ready(Err::<(), _>("refused"))).await;
         assert_eq!(answer, Err(Error::Inner("refused")));
         assert_eq!(begin.elapsed(), SECOND);
     }
@@ -465,17 +465,19 @@ mod tokio_timers {
         let begin = Instant::now();
         let deadline = Deadline::within(SECOND * 2);
         let retry = retry(steady());
-        let refused = retry.run(|| ready(Err::<(), _>("refused")));
+        let refused = retry.run_async(|| ready(Err::<(), _>("refused")));
         let answer = deadline.scope(refused).await;
         assert_eq!(answer, Ok(Err(Error::Inner("refused"))), "gave up before");
         assert_eq!(begin.elapsed(), SECOND);
 
-        let answer = deadline.scope(retry.run(pending::<Result<(), ()>>)).await;
+        let answer = deadline
+            .scope(retry.run_async(pending::<Result<(), ()>>))
+            .await;
         assert!(matches!(answer, Ok(Err(Error::DeadlineExceeded)) | Err(_)));
         assert_eq!(begin.elapsed(), SECOND * 2);
 
         let mut calls = 0;
-        let late = retry.run(|| {
+        let late = retry.run_async(|| {
             calls += 1;
             ready(Ok::<(), ()>(()))
         });
@@ -498,9 +500,9 @@ mod tokio_timers {
             let left = Deadline::current().map(Deadline::remaining);
             seen.borrow_mut().push((begin.elapsed(), left));
             // Makes three attempts, the last at 2 s: the wait for a fourth would last too long.
-            inner.run(|| ready(Err::<(), _>("refused"))).await
+            inner.run_async(|| ready(Err::<(), _>("refused"))).await
         };
-        let answer = retry.run(attempt).await;
+        let answer = retry.run_async(attempt).await;
         assert_eq!(answer, Err(Error::Inner(Error::Inner("refused"))));
         let all_of_it = (Duration::ZERO, Some(SECOND * 3));
         // After 2 s and a wait of one; after another 2 s and one there is a second left of the seven.
@@ -523,7 +525,9 @@ mod tokio_timers {
         let there = Arc::new(Semaphore::new(0));
         let other = Arc::clone(&there);
         tokio::spawn(async move { other.add_permits(1) });
-        let answer = retry.run(|| ready(there.try_acquire().map(drop))).await;
+        let answer = retry
+            .run_async(|| ready(there.try_acquire().map(drop)))
+            .await;
         assert_eq!(answer, Ok(()));
         assert_eq!(begin.elapsed(), Duration::ZERO);
     }
@@ -545,7 +549,7 @@ mod tokio_timers {
                 Poll::<Result<(), ()>>::Pending
             })
         };
-        let (answer, ()) = tokio::join!(retry.run(busy), tokio::time::advance(SECOND * 2));
+        let (answer, ()) = tokio::join!(retry.run_async(busy), tokio::time::advance(SECOND * 2));
         assert_eq!(answer, Err(Error::TimedOut { limit: SECOND }));
     }
 
@@ -561,7 +565,7 @@ mod tokio_timers {
         };
         for (dropped_at, left) in [(500, 3), (1_500, 3), (2_500, 2), (3_500, 1)] {
             let limit = Duration::from_millis(dropped_at);
-            let cut = tokio::time::timeout(limit, retry.run(failing)).await;
+            let cut = tokio::time::timeout(limit, retry.run_async(failing)).await;
             assert!(cut.is_err());
             assert_eq!(budget.available(), left, "dropped at {dropped_at} ms");
         }
@@ -581,7 +585,7 @@ mod tokio_timers {
             let took = Duration::from_millis(random.u64(0..2_000));
             let mut calls = 0;
             let limit = Duration::from_millis(random.u64(1..10_000));
-            let run = retry.run(|| {
+            let run = retry.run_async(|| {
                 calls += 1;
                 async move {
                     sleep(took).await;
@@ -603,7 +607,7 @@ mod tokio_timers {
             tasks.spawn(async move {
                 let mut left = task % 5;
                 retry
-                    .run(|| {
+                    .run_async(|| {
                         let fails = left > 0;
                         left -= i32::from(fails);
                         async move {

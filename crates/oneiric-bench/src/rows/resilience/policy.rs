@@ -51,7 +51,7 @@ fn gates() -> PolicyConfig {
 /// With more tokens than can be taken.
 fn rate(config: PolicyConfig) -> PolicyConfig {
     PolicyConfig {
-        rate: Some(TokenBucketConfig {
+        bucket: Some(TokenBucketConfig {
             capacity: 1_000_000_000,
             refill_per_sec: 1e9,
             max_waiters: 0,

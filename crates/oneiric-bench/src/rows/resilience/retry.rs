@@ -70,7 +70,7 @@ pub(in crate::rows) fn row() -> Result<Row, Box<dyn Error>> {
             let retry = ours(more)?;
             Ok(awaited(move || {
                 let retry = retry.clone();
-                async move || retry.run(call).await
+                async move || retry.run_async(call).await
             }))
         })
     };
@@ -97,11 +97,11 @@ pub(in crate::rows) fn row() -> Result<Row, Box<dyn Error>> {
             control::increments()?,
             Contestant::control("control: the call itself", bare),
             Contestant::peer("backon, jitter", peer_jitter),
-            Contestant::ours("`Retry::run`, jitter", run(|_| ())?).goal(goal()),
+            Contestant::ours("`Retry::run_async`, jitter", run(|_| ())?).goal(goal()),
             Contestant::ours("the same with a budget", run(budget)?),
             Contestant::ours("the same with both time limits", run(limits)?),
             Contestant::peer("backon, no jitter", peer),
-            Contestant::ours("`Retry::run`, no jitter", run(no_jitter)?).goal(goal()),
+            Contestant::ours("`Retry::run_async`, no jitter", run(no_jitter)?).goal(goal()),
         ]),
     })
 }
@@ -112,7 +112,7 @@ pub(in crate::rows) fn sync_row() -> Result<Row, Box<dyn Error>> {
         Ok(repeated(move || {
             let retry = retry.clone();
             move || {
-                let _answer = black_box(black_box(&retry).run_sync(blocking_call));
+                let _answer = black_box(black_box(&retry).run(blocking_call));
             }
         }))
     })?;
@@ -131,7 +131,7 @@ pub(in crate::rows) fn sync_row() -> Result<Row, Box<dyn Error>> {
         contest: Contest::Operations(vec![
             control::increments()?,
             Contestant::peer("backon, no jitter", peer),
-            Contestant::ours("`Retry::run_sync`", ours),
+            Contestant::ours("`Retry::run`", ours),
         ]),
     })
 }
@@ -145,9 +145,9 @@ mod tests {
         let retry = ours(|_| ()).unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            assert_eq!(retry.run(call).await, Ok(7));
+            assert_eq!(retry.run_async(call).await, Ok(7));
             assert_eq!(call.retry(BACKON_JITTER).await, Ok(7));
         });
-        assert_eq!(retry.run_sync(blocking_call), Ok(7));
+        assert_eq!(retry.run(blocking_call), Ok(7));
     }
 }

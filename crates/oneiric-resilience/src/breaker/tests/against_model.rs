@@ -64,10 +64,10 @@ fn window() -> impl Strategy<Value = BreakerWindow> {
 prop_compose! {
     fn config()(
         window in window(),
-        failure_rate in 1.0..=100.0_f64,
+        failure_percent in 1.0..=100.0_f64,
         min_calls in 1..12_u32,
         slow_call in prop::option::of((1..60_u32).prop_map(|ms| ms * MS)),
-        slow_rate in 1.0..=100.0_f64,
+        slow_percent in 1.0..=100.0_f64,
         open in 0..1_000_u32,
         probes in 1..6_u32,
         half_open_max in 1..1_000_u32,
@@ -75,7 +75,7 @@ prop_compose! {
     ) -> BreakerConfig {
         BreakerConfig {
             window,
-            failure_rate,
+            failure_percent,
             min_calls: match window {
                 BreakerWindow::Calls(calls) => min_calls.min(calls),
                 _ => min_calls,
@@ -84,7 +84,7 @@ prop_compose! {
                 BreakerWindow::Consecutive(_) => None,
                 _ => slow_call,
             },
-            slow_rate,
+            slow_percent,
             open: BackoffConfig {
                 jitter: BackoffJitter::None,
                 ..BackoffConfig::exponential(open * MS, open * 5 * MS)

@@ -170,8 +170,8 @@ impl Model {
         };
         (call.failed || call.slow)
             && window.calls >= u64::from(self.config.min_calls)
-            && (too_many(window.failures, self.config.failure_rate)
-                || too_many(window.slow, self.config.slow_rate))
+            && (too_many(window.failures, self.config.failure_percent)
+                || too_many(window.slow, self.config.slow_percent))
     }
 
     fn judge_probes(&mut self, asked: Option<Duration>) {
@@ -180,9 +180,9 @@ impl Model {
         let to_come = probes - ended.calls;
         let failures = match self.config.window {
             BreakerWindow::Consecutive(_) => 1,
-            _ => fewest(probes, self.config.failure_rate),
+            _ => fewest(probes, self.config.failure_percent),
         };
-        let slow = fewest(probes, self.config.slow_rate);
+        let slow = fewest(probes, self.config.slow_percent);
         let timed = self.config.slow_call.is_some();
         if asked.is_some() || ended.failures >= failures || timed && ended.slow >= slow {
             self.open(asked);

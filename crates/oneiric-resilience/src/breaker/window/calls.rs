@@ -64,20 +64,20 @@ impl Calls {
 
     fn verdict(&self, stripes: &Striped<Stripe>) -> Option<BreakerReason> {
         let Bounds {
-            failure_rate,
-            slow_rate,
+            failure_percent,
+            slow_percent,
             min_calls,
         } = self.bounds;
         let (floor, calls) = self.span(stripes);
         let too_many = |track: &Track, percent| track.has(fewest(calls, percent), floor);
         if calls < min_calls {
             None
-        } else if too_many(&self.failures, failure_rate) {
+        } else if too_many(&self.failures, failure_percent) {
             Some(BreakerReason::FailureRate)
         } else if self
             .slow
             .as_ref()
-            .is_some_and(|slow| too_many(slow, slow_rate))
+            .is_some_and(|slow| too_many(slow, slow_percent))
         {
             Some(BreakerReason::SlowRate)
         } else {

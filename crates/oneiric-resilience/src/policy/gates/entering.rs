@@ -25,7 +25,7 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     enum Waiting<C: Clock> {
         Nowhere,
-        Rate { #[pin] take: Take<C> },
+        Bucket { #[pin] take: Take<C> },
         Bulkhead { #[pin] enter: EnterBefore<C> },
     }
 }
@@ -37,7 +37,7 @@ impl<C: Clock> Waiting<C> {
         let until = by.map_or(until, |by| until.min(by)).or_earlier();
         match gate {
             Gate::Breaker(_) => Self::Nowhere,
-            Gate::Rate(bucket, _) => Self::Rate {
+            Gate::Bucket(bucket, _) => Self::Bucket {
                 take: bucket.take_before(1, until),
             },
             Gate::Bulkhead(bulkhead, _) => Self::Bulkhead {
@@ -76,7 +76,7 @@ impl<C: Clock> Entering<C> {
                     }
                     passed => passed,
                 },
-                WaitingProjection::Rate { take } => ready!(take.poll(cx)).map(|()| Pass::Rate),
+                WaitingProjection::Bucket { take } => ready!(take.poll(cx)).map(|()| Pass::Bucket),
                 WaitingProjection::Bulkhead { enter } => ready!(enter.poll(cx)).map(Pass::Bulkhead),
             };
             this.waiting.set(Waiting::Nowhere);

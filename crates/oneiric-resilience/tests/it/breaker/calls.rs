@@ -161,7 +161,7 @@ fn slow_calls(window: BreakerWindow) -> BreakerConfig {
         window,
         min_calls: 4,
         slow_call: Some(SECOND),
-        slow_rate: 50.0,
+        slow_percent: 50.0,
         ..BreakerConfig::default()
     }
 }
@@ -263,7 +263,7 @@ fn many_threads_lose_no_call() {
         });
         let snapshot = breaker.snapshot();
         assert_eq!((snapshot.calls, snapshot.failures), (8 * CALLS, 4 * CALLS));
-        assert_eq!(snapshot.failure_rate, Some(50.0));
+        assert_eq!(snapshot.failure_percent, Some(50.0));
     }
 }
 

@@ -29,10 +29,10 @@ fn all_that_is_wrong_is_told_at_once() {
             length: Duration::ZERO,
             buckets: 0,
         },
-        failure_rate: f64::NAN,
+        failure_percent: f64::NAN,
         min_calls: 0,
         slow_call: Some(Duration::ZERO),
-        slow_rate: 100.1,
+        slow_percent: 100.1,
         open: oneiric_resilience::BackoffConfig {
             min: 48 * 3_600 * SECOND,
             ..Default::default()
@@ -46,9 +46,9 @@ fn all_that_is_wrong_is_told_at_once() {
         message,
         "these breaker settings cannot work: `window.time.length` is 0ns, allowed is 100 ms to 1 h; \
          `window.time.buckets` is 0, allowed is 1 to 100; \
-         `failure_rate` is NaN, allowed is more than 0, at most 100; \
+         `failure_percent` is NaN, allowed is more than 0, at most 100; \
          `min_calls` is 0, allowed is 1 to 1,000,000; \
-         `slow_rate` is 100.1, allowed is more than 0, at most 100; \
+         `slow_percent` is 100.1, allowed is more than 0, at most 100; \
          `slow_call` is 0ns, allowed is 1 ms to 1 day; \
          `open.min` is 172800s, allowed is 0 to 1 day; \
          `probes` is 0, allowed is 1 to 1,000; \
@@ -69,15 +69,19 @@ fn shares_are_more_than_nothing_and_at_most_all() {
         f64::NAN,
     ] {
         let config = BreakerConfig {
-            failure_rate: rate,
-            slow_rate: rate,
+            failure_percent: rate,
+            slow_percent: rate,
             ..BreakerConfig::default()
         };
-        assert_eq!(fields(config), ["failure_rate", "slow_rate"], "{rate}");
+        assert_eq!(
+            fields(config),
+            ["failure_percent", "slow_percent"],
+            "{rate}"
+        );
     }
     let config = BreakerConfig {
-        failure_rate: f64::MIN_POSITIVE,
-        slow_rate: 100.0,
+        failure_percent: f64::MIN_POSITIVE,
+        slow_percent: 100.0,
         ..BreakerConfig::default()
     };
     assert!(Breaker::new(config).is_ok());
@@ -151,16 +155,16 @@ mod from_a_file {
     #[test]
     fn every_setting_has_its_unit_in_its_name() {
         let config = read(
-            "window = { calls = 50 }\nfailure_rate = 40.0\nmin_calls = 5\nslow_call_ms = 1500\n\
-             slow_rate = 80.0\nopen = { strategy = \"constant\", min_ms = 2000 }\nprobes = 2\n\
+            "window = { calls = 50 }\nfailure_percent = 40.0\nmin_calls = 5\nslow_call_ms = 1500\n\
+             slow_percent = 80.0\nopen = { strategy = \"constant\", min_ms = 2000 }\nprobes = 2\n\
              half_open_max_ms = 4000\nmax_retry_after_ms = 8000\n",
         );
         let expected = BreakerConfig {
             window: BreakerWindow::Calls(50),
-            failure_rate: 40.0,
+            failure_percent: 40.0,
             min_calls: 5,
             slow_call: Some(SECOND * 3 / 2),
-            slow_rate: 80.0,
+            slow_percent: 80.0,
             open: BackoffConfig {
                 strategy: oneiric_resilience::BackoffStrategy::Constant,
                 min: 2 * SECOND,
@@ -214,7 +218,7 @@ mod from_a_file {
             serde_json::to_value(snapshot).unwrap(),
             serde_json::json!({
                 "state": "open", "since_ns": 1_000_000_000, "open_until_ns": 2_000_000_000,
-                "calls": 0, "failures": 0, "slow": 0, "failure_rate": null, "slow_rate": null,
+                "calls": 0, "failures": 0, "slow": 0, "failure_percent": null, "slow_percent": null,
                 "rejected": 0, "opened": 1, "generation": 1,
             })
         );

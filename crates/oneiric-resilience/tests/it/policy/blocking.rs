@@ -8,7 +8,7 @@ use oneiric_resilience::{
     Stage,
 };
 
-use super::{breaker, bulkhead, ms, nothing, rate, retry};
+use super::{breaker, bucket, bulkhead, ms, nothing, retry};
 
 /// Tries again without waiting.
 fn at_once(attempts: u32) -> Option<RetryConfig> {
@@ -22,8 +22,8 @@ fn at_once(attempts: u32) -> Option<RetryConfig> {
 fn limits_that_do_not_hold_on_a_thread_are_refused_and_not_ignored() {
     let invalid = Policy::new(PolicyConfig {
         deadline: Some(ms(1)),
-        rate: rate(1),
-        rate_wait: ms(2),
+        bucket: bucket(1),
+        bucket_wait: ms(2),
         bulkhead: bulkhead(1),
         bulkhead_wait: ms(3),
         attempt_limit: Some(ms(4)),
@@ -38,7 +38,7 @@ fn limits_that_do_not_hold_on_a_thread_are_refused_and_not_ignored() {
         "these blocking policy settings cannot work: \
          `deadline` is 1ms, allowed is none, as a thread that runs cannot be told to stop; \
          `attempt_limit` is 4ms, allowed is none, as a thread that runs cannot be told to stop; \
-         `rate_wait` is 2ms, allowed is 0, as gates keep no thread waiting; \
+         `bucket_wait` is 2ms, allowed is 0, as gates keep no thread waiting; \
          `bulkhead_wait` is 3ms, allowed is 0, as gates keep no thread waiting"
     );
 }
@@ -50,7 +50,7 @@ fn retry_breaker_rate_and_bulkhead_hold() {
         PolicyConfig {
             retry: at_once(3),
             breaker: breaker(3),
-            rate: rate(4),
+            bucket: bucket(4),
             bulkhead: bulkhead(1),
             ..nothing()
         },
@@ -66,7 +66,7 @@ fn retry_breaker_rate_and_bulkhead_hold() {
     assert_eq!(answer, Ok(7));
     assert_eq!(inside, [1, 1, 1]);
     assert_eq!(policy.bulkhead().unwrap().in_flight(), 0);
-    assert_eq!(policy.rate().unwrap().available(), 1);
+    assert_eq!(policy.bucket().unwrap().available(), 1);
     let refused = |answer: Result<i32, Error<&str>>| match answer {
         Err(Error::Rejected(rejected)) => rejected.rejection(),
         other => panic!("{other:?}"),

@@ -15,10 +15,10 @@ use tokio::time::{advance, sleep, timeout};
 use super::{breaker, bulkhead, ms, nothing, policy, retry};
 
 const ORDERS: [[Stage; 4]; 4] = [
-    [Stage::Retry, Stage::Breaker, Stage::Rate, Stage::Bulkhead],
-    [Stage::Breaker, Stage::Rate, Stage::Bulkhead, Stage::Retry],
-    [Stage::Bulkhead, Stage::Retry, Stage::Rate, Stage::Breaker],
-    [Stage::Rate, Stage::Breaker, Stage::Retry, Stage::Bulkhead],
+    [Stage::Retry, Stage::Breaker, Stage::Bucket, Stage::Bulkhead],
+    [Stage::Breaker, Stage::Bucket, Stage::Bulkhead, Stage::Retry],
+    [Stage::Bulkhead, Stage::Retry, Stage::Bucket, Stage::Breaker],
+    [Stage::Bucket, Stage::Breaker, Stage::Retry, Stage::Bulkhead],
 ];
 
 /// Waits at each gate, in the call, and between attempts: at each millisecond of it a call is given up.
@@ -39,12 +39,12 @@ async fn p57_a_call_that_is_given_up_at_any_await_leaves_nothing_behind_and_coun
                     min_calls: 100,
                     ..BreakerConfig::default()
                 }),
-                rate: Some(TokenBucketConfig {
+                bucket: Some(TokenBucketConfig {
                     capacity: 1,
                     refill_per_sec: 5.0,
                     max_waiters: 10,
                 }),
-                rate_wait: Duration::from_secs(5),
+                bucket_wait: Duration::from_secs(5),
                 bulkhead: bulkhead(1),
                 bulkhead_wait: Duration::from_secs(5),
                 order: Some(order.to_vec()),
@@ -54,7 +54,7 @@ async fn p57_a_call_that_is_given_up_at_any_await_leaves_nothing_behind_and_coun
                 .budget(&budget)
                 .build()
                 .unwrap();
-            policy.rate().unwrap().try_take(1).unwrap();
+            policy.bucket().unwrap().try_take(1).unwrap();
             let full = policy.bulkhead().unwrap().try_enter_owned().unwrap();
             tokio::spawn(async move {
                 sleep(ms(300)).await;
@@ -76,8 +76,8 @@ async fn p57_a_call_that_is_given_up_at_any_await_leaves_nothing_behind_and_coun
                 (0, 0),
                 "{given_up}"
             );
-            let rate = policy.rate().unwrap().snapshot();
-            assert_eq!((rate.waiting, rate.reserved), (0, 0), "{given_up}");
+            let bucket = policy.bucket().unwrap().snapshot();
+            assert_eq!((bucket.waiting, bucket.reserved), (0, 0), "{given_up}");
             let breaker_inside = order.iter().position(|stage| *stage == Stage::Breaker)
                 > order.iter().position(|stage| *stage == Stage::Retry);
             let counted = if breaker_inside {
@@ -156,7 +156,7 @@ async fn a_call_that_goes_because_something_else_panics_counts_for_nobody() {
         let policy = policy(PolicyConfig {
             retry: retry(2),
             breaker: breaker(1),
-            rate: super::rate(10),
+            bucket: super::bucket(10),
             bulkhead: bulkhead(1),
             order: Some(order.to_vec()),
             ..nothing()

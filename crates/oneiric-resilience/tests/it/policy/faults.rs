@@ -7,7 +7,7 @@ use oneiric_resilience::{
     RetryBudget, RetryBudgetConfig, RetryConfig, Stage, TokenBucket, TokenBucketConfig,
 };
 
-use super::{breaker, bulkhead, ms, nothing, rate, retry};
+use super::{breaker, bucket, bulkhead, ms, nothing, retry};
 
 fn paths(invalid: &InvalidConfig) -> Vec<String> {
     let faults = invalid.faults().iter();
@@ -28,8 +28,8 @@ fn everything_that_is_wrong_is_told_at_once_by_its_path() {
             ..retry(1).unwrap()
         }),
         breaker: breaker(0),
-        rate: rate(0),
-        rate_wait: Duration::from_secs(86_401),
+        bucket: bucket(0),
+        bucket_wait: Duration::from_secs(86_401),
         bulkhead: Some(BulkheadConfig {
             limit: 0,
             max_waiters: 0,
@@ -51,8 +51,8 @@ fn everything_that_is_wrong_is_told_at_once_by_its_path() {
             "retry.budget.ratio",
             "retry.attempt_limit",
             "breaker.window.consecutive",
-            "rate.capacity",
-            "rate_wait",
+            "bucket.capacity",
+            "bucket_wait",
             "bulkhead.limit",
             "bulkhead_wait",
             "attempt_limit",
@@ -69,7 +69,7 @@ fn everything_that_is_wrong_is_told_at_once_by_its_path() {
 fn what_belongs_to_a_stage_that_is_not_there_is_a_fault() {
     let invalid = Policy::new(PolicyConfig {
         retry_rejected: true,
-        rate_wait: ms(1),
+        bucket_wait: ms(1),
         bulkhead_wait: ms(1),
         order: Some(vec![Stage::Breaker]),
         ..nothing()
@@ -79,7 +79,7 @@ fn what_belongs_to_a_stage_that_is_not_there_is_a_fault() {
         invalid.to_string(),
         "these policy settings cannot work: \
          `retry_rejected` is true, allowed is false where there is no `retry`; \
-         `rate_wait` is 1ms, allowed is 0 where there is no `rate`; \
+         `bucket_wait` is 1ms, allowed is 0 where there is no `bucket`; \
          `bulkhead_wait` is 1ms, allowed is 0 where there is no `bulkhead`; \
          `order[0]` is breaker, allowed is one of the stages that are set: none"
     );
@@ -93,21 +93,21 @@ fn a_part_that_is_handed_in_must_not_be_set_as_well() {
             ..RetryConfig::default()
         }),
         breaker: breaker(1),
-        rate: rate(1),
+        bucket: bucket(1),
         bulkhead: bulkhead(1),
         ..nothing()
     };
     let budget = RetryBudget::new(RetryBudgetConfig::default()).unwrap();
     let invalid = Policy::builder(settings)
         .breaker(&Breaker::new(breaker(1).unwrap()).unwrap())
-        .rate(&TokenBucket::new(TokenBucketConfig::default()).unwrap())
+        .bucket(&TokenBucket::new(TokenBucketConfig::default()).unwrap())
         .bulkhead(&Bulkhead::new(BulkheadConfig::default()).unwrap())
         .budget(&budget)
         .build()
         .unwrap_err();
     assert_eq!(
         paths(&invalid),
-        ["breaker", "rate", "bulkhead", "retry.budget"]
+        ["breaker", "bucket", "bulkhead", "retry.budget"]
     );
 
     let invalid = Policy::builder(nothing())
@@ -123,27 +123,27 @@ fn parts_that_are_handed_in_are_shared_and_count_as_set() {
     let bucket = TokenBucket::new(TokenBucketConfig::default()).unwrap();
     let rooms = Bulkhead::new(BulkheadConfig::default()).unwrap();
     let policy = Policy::builder(PolicyConfig {
-        rate_wait: ms(1),
+        bucket_wait: ms(1),
         bulkhead_wait: ms(1),
-        order: Some(vec![Stage::Bulkhead, Stage::Rate, Stage::Breaker]),
+        order: Some(vec![Stage::Bulkhead, Stage::Bucket, Stage::Breaker]),
         ..nothing()
     })
     .name("payments")
     .breaker(&shared)
-    .rate(&bucket)
+    .bucket(&bucket)
     .bulkhead(&rooms)
     .build()
     .unwrap();
     assert_eq!(policy.name(), "payments");
     assert_eq!(
         policy.order(),
-        [Stage::Bulkhead, Stage::Rate, Stage::Breaker]
+        [Stage::Bulkhead, Stage::Bucket, Stage::Breaker]
     );
     shared.control().force_open();
     assert_eq!(policy.breaker().unwrap().state(), shared.state());
     bucket.try_take(30).unwrap();
-    assert_eq!(policy.rate().unwrap().snapshot().capacity, 100);
-    assert!(policy.rate().unwrap().available() < 100);
+    assert_eq!(policy.bucket().unwrap().snapshot().capacity, 100);
+    assert!(policy.bucket().unwrap().available() < 100);
     let _inside = rooms.try_enter().unwrap();
     assert_eq!(policy.bulkhead().unwrap().in_flight(), 1);
     assert!(policy.retry().is_none());

@@ -12,7 +12,7 @@ use oneiric_resilience::{
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-use super::{Called, answers, breaker, bulkhead, ms, nothing, policy, rate, retry};
+use super::{Called, answers, breaker, bucket, bulkhead, ms, nothing, policy, retry};
 
 fn rejection<T: std::fmt::Debug, E: std::fmt::Debug>(answer: Result<T, Error<E>>) -> Rejection {
     match answer {
@@ -80,18 +80,18 @@ async fn a_breaker_outside_of_the_retry_counts_calls_and_inside_attempts() {
 #[tokio::test(start_paused = true)]
 async fn a_rate_outside_of_the_retry_spends_a_token_a_call_and_inside_one_an_attempt() {
     for (order, left) in [
-        (vec![Stage::Rate, Stage::Retry], 9),
-        (vec![Stage::Retry, Stage::Rate], 7),
+        (vec![Stage::Bucket, Stage::Retry], 9),
+        (vec![Stage::Retry, Stage::Bucket], 7),
     ] {
         let policy = policy(PolicyConfig {
             retry: retry(3),
-            rate: rate(10),
+            bucket: bucket(10),
             order: Some(order),
             ..nothing()
         });
         let answer = policy.call(answers(&[Err("no")], &Called::default())).await;
         assert_eq!(answer, Err(Error::Inner("no")));
-        assert_eq!(policy.rate().unwrap().available(), left);
+        assert_eq!(policy.bucket().unwrap().available(), left);
     }
 }
 
@@ -280,21 +280,23 @@ async fn no_wait_is_begun_that_would_end_after_the_deadline_whosever_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_at_a_gate_beyond_the_deadline() {
-    for stage in [Stage::Rate, Stage::Bulkhead] {
-        let is_rate = stage == Stage::Rate;
+    for stage in [Stage::Bucket, Stage::Bulkhead] {
+        let is_bucket = stage == Stage::Bucket;
         let wait = ms(20_000);
         let policy = policy(PolicyConfig {
             deadline: Some(ms(500)),
-            rate: rate(1).filter(|_| is_rate),
-            rate_wait: if is_rate { wait } else { ms(0) },
-            bulkhead: bulkhead(1).filter(|_| !is_rate),
-            bulkhead_wait: if is_rate { ms(0) } else { wait },
+            bucket: bucket(1).filter(|_| is_bucket),
+            bucket_wait: if is_bucket { wait } else { ms(0) },
+            bulkhead: bulkhead(1).filter(|_| !is_bucket),
+            bulkhead_wait: if is_bucket { ms(0) } else { wait },
             ..nothing()
         });
         let inside = policy
             .bulkhead()
             .map(|bulkhead| bulkhead.try_enter().unwrap());
-        policy.rate().inspect(|bucket| bucket.try_take(1).unwrap());
+        policy
+            .bucket()
+            .inspect(|bucket| bucket.try_take(1).unwrap());
         let start = Instant::now();
         let answer = policy.call(|| async { Ok::<_, ()>(()) }).await;
         assert_eq!(rejection(answer), Rejection::DeadlineTooNear);

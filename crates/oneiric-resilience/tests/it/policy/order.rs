@@ -8,7 +8,7 @@ use oneiric_resilience::{
 };
 use proptest::prelude::*;
 
-use super::{breaker, bulkhead, ms, nothing, policy, rate, retry};
+use super::{breaker, bucket, bulkhead, ms, nothing, policy, retry};
 
 /// What a model's call ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Model {
         match stage {
             Stage::Retry => self.retry(at),
             Stage::Breaker => self.breaker(at),
-            Stage::Rate => {
+            Stage::Bucket => {
                 if self.tokens == 0 {
                     return End::Rejected(stage);
                 }
@@ -97,7 +97,7 @@ impl Model {
 
 /// The order of the movable stages among themselves, and which stages there are at all.
 fn orders() -> impl Strategy<Value = Vec<Stage>> {
-    let movable = [Stage::Retry, Stage::Breaker, Stage::Rate, Stage::Bulkhead];
+    let movable = [Stage::Retry, Stage::Breaker, Stage::Bucket, Stage::Bulkhead];
     let some = proptest::sample::subsequence(movable.to_vec(), 0..=4).prop_shuffle();
     (some, any::<bool>(), any::<bool>()).prop_map(|(middle, deadline, attempt)| {
         let first = deadline.then_some(Stage::Deadline);
@@ -119,7 +119,7 @@ fn check(model: &mut Model, calls: usize) {
         }),
         retry_rejected: has(Stage::Retry) && model.retry_rejected,
         breaker: breaker(model.trips_after).filter(|_| has(Stage::Breaker)),
-        rate: rate(model.tokens.max(1)).filter(|_| has(Stage::Rate)),
+        bucket: bucket(model.tokens.max(1)).filter(|_| has(Stage::Bucket)),
         bulkhead: bulkhead(1).filter(|_| has(Stage::Bulkhead)),
         attempt_limit: has(Stage::Attempt).then_some(ms(1_000)),
         order: Some(order.clone()),
@@ -127,7 +127,9 @@ fn check(model: &mut Model, calls: usize) {
     });
     assert_eq!(policy.order(), order);
     if model.tokens == 0 {
-        policy.rate().inspect(|bucket| bucket.try_take(1).unwrap());
+        policy
+            .bucket()
+            .inspect(|bucket| bucket.try_take(1).unwrap());
     }
     let inside = policy.bulkhead().filter(|_| model.full);
     let _inside = inside.map(|bulkhead| bulkhead.try_enter().unwrap());
@@ -150,7 +152,7 @@ fn check(model: &mut Model, calls: usize) {
             Err(Error::Inner(())) => End::Answer(false),
             Err(Error::Rejected(rejected)) => End::Rejected(match rejected.rejection() {
                 Rejection::BreakerOpen => Stage::Breaker,
-                Rejection::RateLimited => Stage::Rate,
+                Rejection::RateLimited => Stage::Bucket,
                 _ => Stage::Bulkhead,
             }),
             Err(other) => panic!("{other:?}"),
@@ -158,7 +160,7 @@ fn check(model: &mut Model, calls: usize) {
         assert_eq!(end, model.call(0));
         assert_eq!(made.get(), model.made);
         assert_eq!(*seen.borrow(), model.seen);
-        if let Some(bucket) = policy.rate() {
+        if let Some(bucket) = policy.bucket() {
             assert_eq!(bucket.available(), model.tokens);
         }
         if let Some(breaker) = policy.breaker() {

@@ -12,13 +12,13 @@ const TOML: &str = r#"
 deadline_ms = 2_000
 retry = { attempts = 4, backoff = { min_ms = 50, max_ms = 1_000 }, budget = { ratio = 0.2 } }
 retry_rejected = true
-breaker = { window = { calls = 50 }, failure_rate = 25.0 }
-rate = { capacity = 10, refill_per_sec = 5.0 }
-rate_wait_ms = 20
+breaker = { window = { calls = 50 }, failure_percent = 25.0 }
+bucket = { capacity = 10, refill_per_sec = 5.0 }
+bucket_wait_ms = 20
 bulkhead = { limit = 8, adaptive = { max = 16 } }
 bulkhead_wait_ms = 30
 attempt_limit_ms = 500
-order = ["deadline", "rate", "retry", "bulkhead", "breaker", "attempt"]
+order = ["deadline", "bucket", "retry", "bulkhead", "breaker", "attempt"]
 "#;
 
 fn full() -> PolicyConfig {
@@ -38,15 +38,15 @@ fn full() -> PolicyConfig {
         retry_rejected: true,
         breaker: Some(BreakerConfig {
             window: BreakerWindow::Calls(50),
-            failure_rate: 25.0,
+            failure_percent: 25.0,
             ..BreakerConfig::default()
         }),
-        rate: Some(TokenBucketConfig {
+        bucket: Some(TokenBucketConfig {
             capacity: 10,
             refill_per_sec: 5.0,
             ..TokenBucketConfig::default()
         }),
-        rate_wait: ms(20),
+        bucket_wait: ms(20),
         bulkhead: Some(BulkheadConfig {
             limit: 8,
             adaptive: Some(AimdConfig {
@@ -59,7 +59,7 @@ fn full() -> PolicyConfig {
         attempt_limit: Some(ms(500)),
         order: Some(vec![
             Stage::Deadline,
-            Stage::Rate,
+            Stage::Bucket,
             Stage::Retry,
             Stage::Bulkhead,
             Stage::Breaker,
@@ -74,7 +74,7 @@ fn every_key_is_read_from_toml_and_json_and_written_as_it_is_read() {
     assert_eq!(read, full());
     let written = serde_json::to_value(full()).unwrap();
     assert_eq!(written["retry"]["backoff"]["min_ms"], json!(50));
-    assert_eq!(written["order"][1], json!("rate"));
+    assert_eq!(written["order"][1], json!("bucket"));
     assert_eq!(
         serde_json::from_value::<PolicyConfig>(written).unwrap(),
         full()
@@ -99,7 +99,7 @@ fn unknown_keys_and_stages_are_refused_however_deep() {
         ("retry = { tries = 1 }", "tries"),
         ("retry = { backoff = { minimum = 1 } }", "minimum"),
         ("breaker = { rate = 1.0 }", "rate"),
-        ("rate = { burst = 1 }", "burst"),
+        ("bucket = { burst = 1 }", "burst"),
         ("bulkhead = { adaptive = { most = 1 } }", "most"),
         ("order = [\"cache\"]", "cache"),
     ] {
@@ -115,11 +115,11 @@ fn what_is_read_is_what_the_policy_does_and_shows() {
     assert_eq!(
         snapshot["order"],
         json!([
-            "deadline", "rate", "retry", "bulkhead", "breaker", "attempt"
+            "deadline", "bucket", "retry", "bulkhead", "breaker", "attempt"
         ])
     );
     assert_eq!(snapshot["breaker"]["state"], json!("closed"));
-    assert_eq!(snapshot["rate"]["available"], json!(10));
+    assert_eq!(snapshot["bucket"]["available"], json!(10));
     assert_eq!(snapshot["bulkhead"]["limit"], json!(8));
     assert_eq!(snapshot["retry_tokens"], json!(100));
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::foreign::Bomb;
 
-use super::{Called, answers, breaker, bulkhead, ms, nothing, policy, rate, retry};
+use super::{Called, answers, breaker, bucket, bulkhead, ms, nothing, policy, retry};
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_of_no_stages_makes_the_call_and_is_all_transparent() {
@@ -145,7 +145,7 @@ async fn the_breaker_opens_with_the_error_that_trips_it_and_rejects_from_then_on
 #[tokio::test(start_paused = true)]
 async fn the_rate_refuses_at_once_or_after_the_wait_that_was_allowed() {
     let config = PolicyConfig {
-        rate: rate(1),
+        bucket: bucket(1),
         ..nothing()
     };
     let at_once = policy(config.clone());
@@ -158,7 +158,7 @@ async fn the_rate_refuses_at_once_or_after_the_wait_that_was_allowed() {
     assert_eq!(called.0.get(), 1);
 
     let waits = policy(PolicyConfig {
-        rate_wait: ms(12_000),
+        bucket_wait: ms(12_000),
         ..config
     });
     let start = Instant::now();
@@ -249,7 +249,7 @@ async fn the_fallback_answers_for_what_it_was_chosen_for() {
     };
     let guarded = breaking.with_fallback(Fallback::new(second));
     let answer = guarded
-        .call_async(answers(&[Ok(7)], &Called::default()))
+        .call_with_async_substitute(answers(&[Ok(7)], &Called::default()))
         .await;
     assert_eq!(answer, Ok(5));
     assert_eq!(
@@ -265,7 +265,7 @@ async fn those_who_watch_are_told_of_everything_but_success_and_cannot_break_it(
     let policy = Policy::builder(PolicyConfig {
         deadline: Some(ms(1_000)),
         retry: retry(2),
-        rate: rate(3),
+        bucket: bucket(3),
         attempt_limit: Some(ms(300)),
         ..nothing()
     })
@@ -303,7 +303,7 @@ async fn those_who_watch_are_told_of_everything_but_success_and_cannot_break_it(
     let [PolicyEvent::Rejected { stage, rejected }] = events[..] else {
         panic!("{events:?}");
     };
-    assert_eq!(stage, Stage::Rate);
+    assert_eq!(stage, Stage::Bucket);
     assert_eq!(rejected.code(), "resilience.rate_limited");
 }
 
@@ -314,8 +314,8 @@ async fn a_call_can_be_sent_to_another_task() {
         deadline: Some(Duration::from_secs(1)),
         retry: retry(2),
         breaker: breaker(1),
-        rate: rate(1),
-        rate_wait: ms(1),
+        bucket: bucket(1),
+        bucket_wait: ms(1),
         bulkhead: bulkhead(1),
         bulkhead_wait: ms(1),
         attempt_limit: Some(ms(100)),

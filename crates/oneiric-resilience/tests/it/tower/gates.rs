@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use oneiric_resilience::layers::{
-    BreakerLayer, BulkheadLayer, Gated, InnerLayer, PolicyLayer, RateLayer, WithInner,
+    BreakerLayer, BucketLayer, BulkheadLayer, Gated, InnerLayer, PolicyLayer, WithInner,
 };
 use oneiric_resilience::{
     BackoffConfig, BackoffJitter, Breaker, BreakerConfig, BreakerState, BreakerWindow, Bulkhead,
@@ -80,7 +80,7 @@ fn behind_bulkhead(bulkhead: &Bulkhead<TokioClock>, mock: &Mock) -> Guarded {
 
 fn behind_bucket(bucket: &TokenBucket<TokioClock>, mock: &Mock) -> Guarded {
     ServiceBuilder::new()
-        .layer(RateLayer::new(bucket.clone()))
+        .layer(BucketLayer::new(bucket.clone()))
         .layer(InnerLayer)
         .service(mock.clone())
 }
@@ -533,7 +533,7 @@ async fn tokens_are_refused_where_nobody_may_wait() {
     let full = service.oneshot(2).await;
     assert_eq!(rejection(full), Some(Rejection::QueueFull));
     let shedding = ServiceBuilder::new()
-        .layer(RateLayer::new(bucket).shed())
+        .layer(BucketLayer::new(bucket).shed())
         .layer(InnerLayer)
         .service(mock);
     let refused = shedding.oneshot(3).await.unwrap_err();
@@ -545,7 +545,7 @@ async fn tokens_are_refused_where_nobody_may_wait() {
 async fn a_token_may_be_waited_for_within_bounds() {
     let (bucket, mock) = (bucket(1, 10), Mock::new());
     let service = ServiceBuilder::new()
-        .layer(RateLayer::new(bucket.clone()).max_wait(SECOND / 2))
+        .layer(BucketLayer::new(bucket.clone()).max_wait(SECOND / 2))
         .layer(InnerLayer)
         .service(mock);
     assert_eq!(service.clone().oneshot(1).await, Ok(1));
@@ -558,7 +558,7 @@ async fn a_token_may_be_waited_for_within_bounds() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_asked_again_keeps_no_token_from_others_once_its_time_is_over() {
     let service = ServiceBuilder::new()
-        .layer(RateLayer::new(bucket(1, 10)).max_wait(2 * SECOND))
+        .layer(BucketLayer::new(bucket(1, 10)).max_wait(2 * SECOND))
         .layer(InnerLayer)
         .service(Mock::new());
     assert_eq!(service.clone().oneshot(1).await, Ok(1));

@@ -47,7 +47,7 @@ fn breaker(failures: u32) -> BreakerConfig {
     }
 }
 
-fn rate(capacity: u32) -> TokenBucketConfig {
+fn bucket(capacity: u32) -> TokenBucketConfig {
     TokenBucketConfig {
         capacity,
         refill_per_sec: 0.5,
@@ -65,17 +65,17 @@ fn bulkhead(limit: u32) -> BulkheadConfig {
 
 /// Every stage, or most of them; gates on both sides of the retry.
 fn any_config() -> impl Strategy<Value = PolicyConfig> {
-    use Stage::{Breaker, Bulkhead, Rate, Retry};
+    use Stage::{Breaker, Bucket, Bulkhead, Retry};
     let orders = prop::sample::select(vec![
-        [Retry, Breaker, Rate, Bulkhead],
-        [Retry, Bulkhead, Breaker, Rate],
-        [Breaker, Retry, Rate, Bulkhead],
-        [Breaker, Rate, Retry, Bulkhead],
-        [Bulkhead, Retry, Breaker, Rate],
-        [Breaker, Rate, Bulkhead, Retry],
-        [Rate, Bulkhead, Breaker, Retry],
-        [Rate, Breaker, Retry, Bulkhead],
-        [Retry, Rate, Breaker, Bulkhead],
+        [Retry, Breaker, Bucket, Bulkhead],
+        [Retry, Bulkhead, Breaker, Bucket],
+        [Breaker, Retry, Bucket, Bulkhead],
+        [Breaker, Bucket, Retry, Bulkhead],
+        [Bulkhead, Retry, Breaker, Bucket],
+        [Breaker, Bucket, Bulkhead, Retry],
+        [Bucket, Bulkhead, Breaker, Retry],
+        [Bucket, Breaker, Retry, Bulkhead],
+        [Retry, Bucket, Breaker, Bulkhead],
     ]);
     let limits = (
         proptest::option::of(3_500..9_000_u64),
@@ -106,7 +106,7 @@ fn any_config() -> impl Strategy<Value = PolicyConfig> {
             }),
             retry_rejected,
             breaker: Some(breaker(failures)),
-            rate: Some(rate(capacity)),
+            bucket: Some(bucket(capacity)),
             bulkhead: Some(bulkhead(1)),
             order: Some(all),
             ..PolicyConfig::default()
@@ -153,7 +153,7 @@ async fn play(
         let took = began.elapsed();
         seen.push(format!(
             "{answer:?} in {took:?}, {calls} calls, {running} run; {told:?}; {:?}, {:?}, {:?}, {:?}",
-            snapshot.breaker, snapshot.bulkhead, snapshot.rate, snapshot.retry_tokens,
+            snapshot.breaker, snapshot.bulkhead, snapshot.bucket, snapshot.retry_tokens,
         ));
     }
     assert_eq!(mock.violations(), 0);
@@ -183,8 +183,8 @@ fn all() -> PolicyConfig {
         deadline: Some(60 * SECOND),
         retry: Some(retry(3)),
         breaker: Some(breaker(3)),
-        rate: Some(rate(9)),
-        rate_wait: 9 * SECOND,
+        bucket: Some(bucket(9)),
+        bucket_wait: 9 * SECOND,
         bulkhead: Some(bulkhead(1)),
         bulkhead_wait: 9 * SECOND,
         attempt_limit: Some(SECOND),
@@ -198,7 +198,7 @@ async fn turns_are_waited_for_before_the_call_on_both_sides_of_the_retry() {
         Stage::Deadline,
         Stage::Retry,
         Stage::Breaker,
-        Stage::Rate,
+        Stage::Bucket,
         Stage::Bulkhead,
         Stage::Attempt,
     ];
@@ -210,7 +210,7 @@ async fn turns_are_waited_for_before_the_call_on_both_sides_of_the_retry() {
             ..all()
         });
         let seats = policy.bulkhead().unwrap().clone();
-        let tokens = policy.rate().unwrap().clone();
+        let tokens = policy.bucket().unwrap().clone();
         let mock = Mock::new();
         let mut service = ServiceBuilder::new()
             .layer(PolicyLayer::new(policy))
@@ -449,13 +449,13 @@ async fn a_token_outside_of_a_breaker_is_taken_for_a_call_that_it_refuses() {
     let order = |order: [Stage; 3]| PolicyConfig {
         retry: Some(retry(1)),
         breaker: Some(breaker(1)),
-        rate: Some(rate(3)),
+        bucket: Some(bucket(3)),
         order: Some(order.to_vec()),
         ..PolicyConfig::default()
     };
     for config in [
-        order([Stage::Rate, Stage::Breaker, Stage::Retry]),
-        order([Stage::Retry, Stage::Rate, Stage::Breaker]),
+        order([Stage::Bucket, Stage::Breaker, Stage::Retry]),
+        order([Stage::Retry, Stage::Bucket, Stage::Breaker]),
     ] {
         let (policy, _) = policy(config);
         let service = ServiceBuilder::new()
@@ -465,7 +465,7 @@ async fn a_token_outside_of_a_breaker_is_taken_for_a_call_that_it_refuses() {
         for left in [1, 0] {
             let refused = service.clone().oneshot(2).await.unwrap_err();
             assert_eq!(refused.code(), Some(Rejection::BreakerOpen.code()));
-            assert_eq!(policy.rate().unwrap().available(), left);
+            assert_eq!(policy.bucket().unwrap().available(), left);
         }
         let refused = service.oneshot(2).await.unwrap_err();
         assert_eq!(refused.code(), Some(Rejection::RateLimited.code()));

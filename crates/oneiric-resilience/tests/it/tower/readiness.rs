@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use oneiric_resilience::layers::{
-    BreakerLayer, BulkheadLayer, InnerLayer, RateLayer, RetryLayer, TimeoutLayer,
+    BreakerLayer, BucketLayer, BulkheadLayer, InnerLayer, RetryLayer, TimeoutLayer,
 };
 use oneiric_resilience::{Breaker, BreakerState, Bulkhead, Error, TokenBucket, TokioClock};
 use proptest::prelude::*;
@@ -208,7 +208,7 @@ proptest! {
             let world = World::new();
             let service = ServiceBuilder::new()
                 .layer(BreakerLayer::new(world.breaker.clone()))
-                .layer(RateLayer::new(world.tokens.clone()))
+                .layer(BucketLayer::new(world.tokens.clone()))
                 .layer(BulkheadLayer::new(world.seats.clone()))
                 .layer(TimeoutLayer::new(Duration::from_millis(300)))
                 .layer(InnerLayer)
@@ -226,7 +226,7 @@ proptest! {
             let service = ServiceBuilder::new()
                 .layer(BulkheadLayer::new(world.seats.clone()))
                 .layer(RetryLayer::new(retry(3)).retry_rejected())
-                .layer(RateLayer::new(world.tokens.clone()).max_wait(Duration::from_millis(700)))
+                .layer(BucketLayer::new(world.tokens.clone()).max_wait(Duration::from_millis(700)))
                 .layer(BreakerLayer::new(world.breaker.clone()))
                 .layer(InnerLayer)
                 .service(world.mock.clone());
@@ -239,7 +239,7 @@ proptest! {
         paused().block_on(async {
             let world = World::new();
             let service = ServiceBuilder::new()
-                .layer(RateLayer::new(world.tokens.clone()))
+                .layer(BucketLayer::new(world.tokens.clone()))
                 .layer(BulkheadLayer::new(world.seats.clone()))
                 .layer(InnerLayer)
                 .service(world.mock.clone());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use oneiric_resilience::layers::{BulkheadLayer, InnerLayer, RateLayer, RetryLayer};
+use oneiric_resilience::layers::{BucketLayer, BulkheadLayer, InnerLayer, RetryLayer};
 use oneiric_resilience::{
     BackoffConfig, BackoffJitter, Deadline, Error, GiveUp, Outcome, Rejection, Retry, RetryBudget,
     RetryBudgetConfig, RetryConfig, RetryEvent, RetryStep,
@@ -221,7 +221,7 @@ async fn rejections_are_repeated_only_if_asked_for() {
     let stack = |layer: RetryLayer| {
         ServiceBuilder::new()
             .layer(layer)
-            .layer(RateLayer::new(bucket.clone()).shed())
+            .layer(BucketLayer::new(bucket.clone()).shed())
             .layer(InnerLayer)
             .service(mock.clone())
     };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use oneiric_resilience::layers::{
-    AsyncFallbackLayer, BreakerLayer, BulkheadLayer, DeadlineLayer, FallbackLayer, InnerLayer,
-    PolicyLayer, RateLayer, RetryLayer, TimeoutLayer,
+    AsyncFallbackLayer, BreakerLayer, BucketLayer, BulkheadLayer, DeadlineLayer, FallbackLayer,
+    InnerLayer, PolicyLayer, RetryLayer, TimeoutLayer,
 };
 use oneiric_resilience::{
     BackoffConfig, BreakerState, BulkheadConfig, Deadline, Error, Fallback, OnlyRejected, Policy,
@@ -28,7 +28,7 @@ async fn all_of_them_have_one_error_that_is_not_nested() {
         .layer(DeadlineLayer::new(SECOND))
         .layer(RetryLayer::new(retry(1)))
         .layer(BreakerLayer::new(breaker()))
-        .layer(RateLayer::new(bucket(9, 9)))
+        .layer(BucketLayer::new(bucket(9, 9)))
         .layer(BulkheadLayer::new(bulkhead(1, 9)))
         .layer(TimeoutLayer::new(SECOND))
         .layer(InnerLayer)
@@ -43,7 +43,7 @@ async fn a_rejection_further_inside_is_no_failure_of_the_called_one() {
     let (breaker, bucket, mock) = (breaker(), bucket(1, 0), Mock::new());
     let service = ServiceBuilder::new()
         .layer(BreakerLayer::new(breaker.clone()))
-        .layer(RateLayer::new(bucket).shed())
+        .layer(BucketLayer::new(bucket).shed())
         .layer(InnerLayer)
         .service(mock);
     assert_eq!(service.clone().oneshot(1).await, Ok(1));
@@ -175,7 +175,7 @@ async fn under_load_limits_hold_and_everybody_is_served() {
     }
     let service = ServiceBuilder::new()
         .layer(BreakerLayer::new(breaker.clone()))
-        .layer(RateLayer::new(tokens))
+        .layer(BucketLayer::new(tokens))
         .layer(BulkheadLayer::new(seats.clone()))
         .layer(InnerLayer)
         .service(mock.clone());

@@ -17,7 +17,7 @@ use crate::{Clock, ErrIsFailure, SystemClock, TokenBucket};
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use oneiric_resilience::layers::{InnerLayer, RateLayer};
+/// use oneiric_resilience::layers::{InnerLayer, BucketLayer};
 /// use oneiric_resilience::{Error, Rejection, TokenBucket, TokenBucketConfig};
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -27,7 +27,7 @@ use crate::{Clock, ErrIsFailure, SystemClock, TokenBucket};
 ///     ..TokenBucketConfig::default()
 /// })?;
 /// let mut client = ServiceBuilder::new()
-///     .layer(RateLayer::new(bucket).shed())
+///     .layer(BucketLayer::new(bucket).shed())
 ///     .layer(InnerLayer)
 ///     .service(service_fn(async |n: u32| Ok::<_, std::io::Error>(n + 1)));
 /// assert_eq!(client.ready().await?.call(1).await?, 2);
@@ -39,12 +39,12 @@ use crate::{Clock, ErrIsFailure, SystemClock, TokenBucket};
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct RateLayer<C: Clock = SystemClock> {
+pub struct BucketLayer<C: Clock = SystemClock> {
     bucket: TokenBucket<C>,
     wait: Duration,
 }
 
-impl<C: Clock> RateLayer<C> {
+impl<C: Clock> BucketLayer<C> {
     /// Behind this bucket, which may stand elsewhere too. Services wait for their token as long as
     /// it takes.
     pub const fn new(bucket: TokenBucket<C>) -> Self {
@@ -70,11 +70,11 @@ impl<C: Clock> RateLayer<C> {
     }
 }
 
-impl<S, C: Clock> Layer<S> for RateLayer<C> {
+impl<S, C: Clock> Layer<S> for BucketLayer<C> {
     type Service = Gated<S, ErrIsFailure, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let gate = Gate::Rate(self.bucket.clone(), self.wait);
+        let gate = Gate::Bucket(self.bucket.clone(), self.wait);
         Gated::behind(gate, inner, ErrIsFailure)
     }
 }
