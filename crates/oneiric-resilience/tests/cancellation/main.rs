@@ -2,8 +2,8 @@
 //! that all permits are back, every task has ended, every clean-up that was due was done once, and no
 //! byte is left. A program of its own, because its allocator counts.
 //!
-//! A round is a thousand cancellations. `ONEIRIC_SOAK_ROUNDS` asks for more, `ONEIRIC_SOAK_SEED` for
-//! the same ones again.
+//! A round is a thousand cancellations; ten rounds are made. `ONEIRIC_SOAK_ROUNDS` asks for more,
+//! `ONEIRIC_SOAK_SEED` for the same ones again.
 
 #![cfg(feature = "tokio")]
 #![expect(
@@ -37,7 +37,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn rounds() -> u64 {
-    number("ONEIRIC_SOAK_ROUNDS").unwrap_or(1)
+    number("ONEIRIC_SOAK_ROUNDS").unwrap_or(10)
 }
 
 fn seed() -> u64 {

@@ -99,6 +99,18 @@ fn read(directory: &str, name: &str) -> String {
     std::fs::read_to_string(Path::new(directory).join(name)).unwrap()
 }
 
+/// Every file of source, however deep it lies.
+fn sources(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let texts = entries.map(|entry| entry.unwrap().path()).map(|path| {
+        if path.is_dir() {
+            return sources(&path);
+        }
+        vec![std::fs::read_to_string(path).unwrap()]
+    });
+    texts.flatten().collect()
+}
+
 #[test]
 fn the_breaker_example_is_as_shown() {
     check("breaker", || examples::breaker::main().unwrap());
@@ -175,18 +187,13 @@ fn every_section_that_the_code_cites_is_there() {
         .lines()
         .filter_map(|line| line.strip_prefix("## "))
         .collect();
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
-    let cited: BTreeSet<String> = names(source)
-        .into_iter()
-        .filter(|name| name.ends_with(".rs"))
-        .flat_map(|name| {
-            let text = read(source, &name);
+    let cited: BTreeSet<String> = sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")))
+        .iter()
+        .flat_map(|text| {
             let cited = text.split(CITED).skip(1);
-            cited
-                .filter_map(|rest| rest.split('"').next())
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            cited.filter_map(|rest| rest.split('"').next())
         })
+        .map(str::to_owned)
         .collect();
     assert!(cited.len() > 10, "{cited:?}");
     for section in &cited {
