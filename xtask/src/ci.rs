@@ -59,8 +59,13 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "alone",
-        about: "each library is clean by itself, without, with default and with all features",
+        about: "each library is clean by itself: without features, with each of them, with all",
         run: alone,
+    },
+    Step {
+        name: "bare",
+        about: "what a library can do without its features passes its tests without them",
+        run: bare,
     },
     Step {
         name: "loom",
@@ -206,7 +211,7 @@ fn alone(workspace: &Workspace) -> Result<Verdict, Failure> {
                 "-p",
                 &package.name,
             ];
-            args.extend(*features);
+            args.extend(features.iter().map(String::as_str));
             println!("{} {}", package.name, features.join(" "));
             args.extend(["--", "-D", "warnings"]);
             if cargo(workspace, &args).is_err() {
@@ -229,18 +234,55 @@ fn is_published_library(package: &Package) -> bool {
     in_crates && package.is_library() && package.name != BENCH
 }
 
-/// The sets of features to build a crate with, without repeating one that is the same.
-fn feature_sets(package: &Package) -> &'static [&'static [&'static str]] {
-    let has_default = package
-        .features
-        .get("default")
-        .is_some_and(|on| !on.is_empty());
-    let has_others = package.features.keys().any(|feature| feature != "default");
-    match (has_default, has_others) {
-        (true, _) => &[&["--no-default-features"], &[], &["--all-features"]],
-        (false, true) => &[&[], &["--all-features"]],
-        (false, false) => &[&[]],
+/// The sets of features to build a crate with, without repeating one that is the same: what a program that
+/// takes only one of them gets is built nowhere else.
+fn feature_sets(package: &Package) -> Vec<Vec<String>> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let none = words(&["--no-default-features"]);
+    let single = single_features(package);
+    let mut sets: Vec<Vec<String>> = vec![none];
+    if has_default(package) {
+        sets.push(Vec::new());
     }
+    if single.len() > 1 {
+        sets.extend(
+            single
+                .iter()
+                .map(|name| words(&["--no-default-features", "--features", name])),
+        );
+    }
+    if !single.is_empty() {
+        sets.push(words(&["--all-features"]));
+    }
+    sets
+}
+
+/// The features that switch something on by themselves, and do not only name others.
+fn single_features(package: &Package) -> Vec<&str> {
+    let names_others =
+        |on: &[String]| on.len() > 1 && on.iter().all(|other| package.features.contains_key(other));
+    package
+        .features
+        .iter()
+        .filter(|(name, on)| *name != "default" && !names_others(on))
+        .map(|(name, _)| name.as_str())
+        .collect()
+}
+
+fn has_default(package: &Package) -> bool {
+    let on = package.features.get("default");
+    on.is_some_and(|on| !on.is_empty())
+}
+
+/// The tests run with every feature on, and there code that stands in for a missing one is not compiled.
+fn bare(workspace: &Workspace) -> Result<Verdict, Failure> {
+    let mut args = vec!["test", "--locked", "--no-default-features"];
+    for package in &workspace.packages {
+        if is_published_library(package) && !has_default(package) && !package.features.is_empty() {
+            args.extend(["-p", &package.name]);
+        }
+    }
+    cargo(workspace, &args)
 }
 
 fn loom(workspace: &Workspace) -> Result<Verdict, Failure> {
@@ -346,16 +388,30 @@ mod tests {
     }
 
     #[test]
-    fn the_same_set_of_features_is_not_built_twice() {
-        let sets = |features| feature_sets(&package(features, "lib", "/w/crates/x/Cargo.toml"));
-        assert_eq!(sets(serde_json::json!({})).len(), 1);
+    fn a_crate_is_built_with_none_with_each_and_with_all_of_its_features() {
+        let sets = |features| -> Vec<String> {
+            let package = package(features, "lib", "/w/crates/x/Cargo.toml");
+            let sets = feature_sets(&package);
+            sets.iter()
+                .map(|set| set.join(" ").replace("--no-default-features", "none"))
+                .collect()
+        };
+        assert_eq!(sets(serde_json::json!({})), ["none"]);
         assert_eq!(
-            sets(serde_json::json!({"default": [], "http": []})).len(),
-            2
+            sets(serde_json::json!({"default": [], "http": ["dep:http"]})),
+            ["none", "--all-features"]
         );
         assert_eq!(
-            sets(serde_json::json!({"default": ["http"], "http": []})).len(),
-            3
+            sets(serde_json::json!({
+                "default": ["http"], "full": ["http", "log"], "http": ["dep:http"], "log": [],
+            })),
+            [
+                "none",
+                "",
+                "none --features http",
+                "none --features log",
+                "--all-features"
+            ]
         );
     }
 

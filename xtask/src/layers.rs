@@ -11,11 +11,12 @@
 
 use crate::Failure;
 use crate::files;
-use crate::workspace::{Package, Workspace};
+use crate::workspace::{BENCH, Package, Workspace};
 
 pub(crate) const HELP: &str = "\
 Checks every dependency between the workspace's crates, and on heavy third parties, against the
-tables in xtask/src/layers.rs; and that every crate takes the workspace's lints.
+tables in xtask/src/layers.rs; that every crate takes the workspace's lints; and that a plain
+`cargo build` takes every crate but the benchmarks.
 
 Usage: cargo xtask layers
 
@@ -230,6 +231,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure>
             ));
         }
     }
+    faults.extend(default_member_faults(workspace));
     if !faults.is_empty() {
         return Err(Failure::failed(faults.join("\nerror: ")));
     }
@@ -257,6 +259,21 @@ fn check(packages: &[Package]) -> Vec<String> {
         }
     }
     faults
+}
+
+/// What a plain `cargo build` takes is everything but the benchmarks: those bring the peers that they
+/// compare with, and nobody else should have to build them. Cargo has no word for "all but".
+fn default_member_faults(workspace: &Workspace) -> Vec<String> {
+    let taken = |package: &&Package| workspace.workspace_default_members.contains(&package.id);
+    let wrong = workspace
+        .packages
+        .iter()
+        .filter(|package| taken(package) == (package.name == BENCH));
+    let told = wrong.map(|package| match package.name.as_str() {
+        BENCH => format!("{BENCH} is among `default-members` (Cargo.toml): nobody else needs it"),
+        name => format!("{name} is missing from `default-members` (Cargo.toml)"),
+    });
+    told.collect()
 }
 
 fn row(name: &str) -> Option<Uses> {

@@ -26,10 +26,15 @@ pub(crate) struct Workspace {
     #[serde(rename = "workspace_root")]
     pub(crate) root: PathBuf,
     pub(crate) packages: Vec<Package>,
+    /// The ids of those that a plain `cargo build` takes.
+    #[serde(default)]
+    pub(crate) workspace_default_members: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
+    #[serde(default)]
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
@@ -61,7 +66,8 @@ impl Workspace {
     pub(crate) fn load() -> Result<Self, Failure> {
         let output = Command::new(cargo_program())
             .args(["metadata", "--no-deps", "--format-version", "1"])
-            .current_dir(own_folder())
+            // Asked from the folder of a member, it would call that one the default.
+            .current_dir(Path::new(&own_folder()).join(".."))
             .output()
             .map_err(|error| Failure::failed(format!("cannot start cargo: {error}")))?;
         if !output.status.success() {

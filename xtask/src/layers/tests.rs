@@ -31,6 +31,27 @@ fn the_workspace_keeps_its_layers() {
 }
 
 #[test]
+fn all_but_the_benchmarks_are_built_by_default() {
+    let workspace = |default: &[&str]| {
+        let package = |name| serde_json::json!({"id": name, "name": name, "manifest_path": "Cargo.toml", "dependencies": []});
+        let json = serde_json::json!({
+            "workspace_root": ".",
+            "packages": [package("xtask"), package("oneiric-bench")],
+            "workspace_default_members": default,
+        });
+        serde_json::from_value::<Workspace>(json).expect("the shape of cargo metadata")
+    };
+    assert!(default_member_faults(&workspace(&["xtask"])).is_empty());
+    let faults = default_member_faults(&workspace(&["oneiric-bench"]));
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].starts_with("xtask is missing"), "{faults:?}");
+    assert!(
+        faults[1].starts_with("oneiric-bench is among"),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn a_forbidden_edge_is_named_with_what_is_allowed() {
     let faults = check(&packages(&[
         ("oneiric-core", &["oneiric-lifecycle"]),
