@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::invalid::{Checks, DAY};
+use crate::invalid::{Checks, DAY, Shown as _};
 use crate::{InvalidConfig, Jitter};
 
 /// How the longest wait grows from one to the next.
@@ -48,10 +48,10 @@ pub enum BackoffJitter {
 pub struct BackoffConfig {
     /// How the longest wait grows.
     pub strategy: BackoffStrategy,
-    /// The first of the longest waits, at most a day; zero is no wait at all, for ever.
+    /// The first of the longest waits, at most 24 h; zero is no wait at all, for ever.
     #[cfg_attr(feature = "serde", serde(rename = "min_ms", with = "crate::millis"))]
     pub min: Duration,
-    /// What no wait is longer than: at least `min`, at most a day. Does not matter to a constant one.
+    /// What no wait is longer than: at least `min`, at most 24 h. Does not matter to a constant one.
     #[cfg_attr(feature = "serde", serde(rename = "max_ms", with = "crate::millis"))]
     pub max: Duration,
     /// What an exponential wait is multiplied by each time, 1 to 100. Does not matter to others.
@@ -107,18 +107,13 @@ impl BackoffConfig {
     /// `resilience.invalid_config` with everything that cannot work.
     pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
         let mut checks = Checks::of("backoff");
-        checks.within("min", self.min, ..=DAY, "0 to 1 day");
-        match self.strategy {
-            BackoffStrategy::Constant => {}
-            _ if self.min > DAY => {}
-            _ => {
-                let allowed = "`min` to 1 day";
-                checks.within("max", self.max, self.min..=DAY, allowed);
-            }
+        checks.within("min_ms", self.min, Duration::ZERO..=DAY);
+        if self.strategy != BackoffStrategy::Constant && self.min <= DAY {
+            let holds = (self.min..=DAY).contains(&self.max);
+            let allowed = format!("`min_ms` to {}", DAY.shown());
+            checks.that(holds, "max_ms", self.max.shown(), allowed);
         }
-        checks
-            .within("factor", self.factor, 1.0..=100.0, "1 to 100")
-            .done()
+        checks.within("factor", self.factor, 1.0..=100.0).done()
     }
 }
 

@@ -55,9 +55,9 @@ impl RetryBudgetConfig {
             min_per_sec,
         } = *self;
         Checks::of("retry budget")
-            .within("capacity", capacity, 1..=1_000_000, "1 to 1000000")
-            .within("ratio", ratio, 0.0..=1.0, "0 to 1")
-            .within("min_per_sec", min_per_sec, 0.0..=1e6, "0 to 1000000")
+            .within("capacity", capacity, 1..=1_000_000)
+            .within("ratio", ratio, 0.0..=1.0)
+            .within("min_per_sec", min_per_sec, 0.0..=1e6)
             .done()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::RangeBounds;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Settings that are not usable, with everything that is wrong with them.
@@ -42,11 +42,12 @@ impl fmt::Display for InvalidConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// The setting, by its path: `backoff.factor`.
+    /// The setting, by its path as in a settings file, where durations end in `_ms`: `backoff.min_ms`. What
+    /// does not come from settings has the name of the builder's method.
     pub field: Cow<'static, str>,
-    /// What it is.
+    /// What it is; durations with their unit.
     pub value: String,
-    /// What it may be, in words, with all bounds.
+    /// What it may be, in words, with all bounds. Other settings are named as in a file here too.
     pub allowed: Cow<'static, str>,
 }
 
@@ -77,17 +78,28 @@ impl Checks {
         }
     }
 
-    /// The value lies in the range, which `allowed` says in words. What cannot be compared (not a
-    /// number) lies in none.
-    pub(crate) fn within<V: PartialOrd + fmt::Debug>(
+    /// The value lies in the range. What cannot be compared (not a number) lies in none.
+    pub(crate) fn within<V: Shown>(
         &mut self,
         field: &'static str,
         value: V,
-        range: impl RangeBounds<V>,
-        allowed: &'static str,
+        range: RangeInclusive<V>,
     ) -> &mut Self {
+        let (least, most) = (range.start().shown(), range.end().shown());
         let holds = range.contains(&value);
-        self.that(holds, field, format_args!("{value:?}"), allowed)
+        self.that(holds, field, value.shown(), format!("{least} to {most}"))
+    }
+
+    /// The value is more than nothing, and at most this.
+    pub(crate) fn more_than_none<V: Shown + Default>(
+        &mut self,
+        field: &'static str,
+        value: V,
+        most: V,
+    ) -> &mut Self {
+        let holds = value > V::default() && value <= most;
+        let allowed = format!("more than 0, at most {}", most.shown());
+        self.that(holds, field, value.shown(), allowed)
     }
 
     /// Something holds, which `allowed` says in words.
@@ -133,6 +145,40 @@ impl Checks {
     }
 }
 
+/// A value of a setting, as it is told of.
+pub(crate) trait Shown: PartialOrd {
+    /// One spelling for what is told, whether it is a value or a bound.
+    fn shown(&self) -> String;
+}
+
+impl Shown for u32 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Shown for f64 {
+    fn shown(&self) -> String {
+        // With an exponent where there would be a row of zeros.
+        let text = format!("{self:?}");
+        text.strip_suffix(".0").unwrap_or(&text).to_owned()
+    }
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        let (secs, nanos) = (self.as_secs(), self.subsec_nanos());
+        match (secs, nanos) {
+            (0, 0) => "0".to_owned(),
+            (_, 0) if secs % 3_600 == 0 => format!("{} h", secs / 3_600),
+            (_, 0) => format!("{secs} s"),
+            (..) if nanos % 1_000_000 == 0 => format!("{} ms", self.as_millis()),
+            // No file says so.
+            (..) => format!("{self:?}"),
+        }
+    }
+}
+
 /// A day: longer than any wait that a program should be left alone with.
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
@@ -143,29 +189,49 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_told_at_once_with_what_is_allowed() {
         let inner = Checks::of("backoff")
-            .within("factor", f64::NAN, 1.0..=10.0, "1 to 10")
+            .within("factor", f64::NAN, 1.0..=10.0)
+            .more_than_none("ratio", f64::INFINITY, 0.5)
             .done();
         let invalid = Checks::of("retry")
-            .within("attempts", 0, 1..=100, "1 to 100")
-            .within("jitter", 1, 1..=1, "1")
+            .within("attempts", 0, 1..=100)
+            .within("jitter", 1, 1..=1)
+            .more_than_none("limit_ms", Duration::ZERO, DAY)
             .part("backoff", inner)
             .done()
             .unwrap_err();
         assert_eq!(invalid.code(), "resilience.invalid_config");
-        assert_eq!(invalid.faults().len(), 2);
+        assert_eq!(invalid.faults().len(), 4);
         assert_eq!(
             invalid.to_string(),
             "these retry settings cannot work: `attempts` is 0, allowed is 1 to 100; \
-             `backoff.factor` is NaN, allowed is 1 to 10"
+             `limit_ms` is 0, allowed is more than 0, at most 24 h; \
+             `backoff.factor` is NaN, allowed is 1 to 10; \
+             `backoff.ratio` is inf, allowed is more than 0, at most 0.5"
         );
+    }
+
+    #[test]
+    fn values_and_bounds_are_spelt_alike_and_can_be_read() {
+        assert_eq!(1_000_000_u32.shown(), "1000000");
+        let numbers = [0.0, -1.0, 0.25, 1e9, 1e300, f64::NAN];
+        let shown = numbers.map(|number| number.shown());
+        assert_eq!(shown, ["0", "-1", "0.25", "1000000000", "1e300", "NaN"]);
+        let nanos = [
+            0,
+            1_500,
+            1_000_000,
+            1_500_000_000,
+            90_000_000_000,
+            172_800_000_000_000,
+        ];
+        let shown = nanos.map(|nanos| Duration::from_nanos(nanos).shown());
+        assert_eq!(shown, ["0", "1.5µs", "1 ms", "1500 ms", "90 s", "48 h"]);
     }
 
     #[test]
     fn nothing_wrong_is_nothing_said() {
         assert_eq!(
-            Checks::of("retry")
-                .within("attempts", 3, 1.., "1 or more")
-                .done(),
+            Checks::of("retry").within("attempts", 3, 1..=5).done(),
             Ok(())
         );
     }

@@ -144,14 +144,14 @@ fn bounds_are_inclusive_and_everything_outside_is_told() {
         assert_eq!(told(BackoffConfig { factor, ..second() }), "factor");
     }
     let min = Duration::from_secs(5) + Duration::from_nanos(1);
-    assert_eq!(told(BackoffConfig { min, ..second() }), "max");
-    assert_eq!(told(BackoffConfig::constant(over)), "min");
-    assert_eq!(told(BackoffConfig::exponential(over, over)), "min");
+    assert_eq!(told(BackoffConfig { min, ..second() }), "max_ms");
+    assert_eq!(told(BackoffConfig::constant(over)), "min_ms");
+    assert_eq!(told(BackoffConfig::exponential(over, over)), "min_ms");
     let all_wrong = BackoffConfig {
         factor: 0.5,
         ..BackoffConfig::exponential(Duration::ZERO, over)
     };
-    assert_eq!(told(all_wrong), "max factor");
+    assert_eq!(told(all_wrong), "max_ms factor");
 }
 
 /// Numbers that a jitter should answer, and some that it should not.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::invalid::{Checks, DAY};
+use crate::invalid::{Checks, DAY, Shown as _};
 use crate::{BackoffConfig, InvalidConfig};
 
 /// Which calls a breaker judges by.
@@ -52,7 +52,7 @@ pub struct BreakerConfig {
     /// Fewer calls than these in the window say nothing: 1 to as many as there can be in the window, at most
     /// 1,000,000. Does not matter in the consecutive mode.
     pub min_calls: u32,
-    /// A call that takes longer is slow, 1 ms to 1 day; `None`: no call is. With it each call reads the
+    /// A call that takes longer is slow, 1 ms to 24 h; `None`: no call is. With it each call reads the
     /// clock twice, which otherwise hardly any does. Not in the consecutive mode.
     #[cfg_attr(
         feature = "serde",
@@ -66,13 +66,13 @@ pub struct BreakerConfig {
     pub open: BackoffConfig,
     /// So many calls are let through to find out whether it may close, 1 to 1,000.
     pub probes: u32,
-    /// If that is not known after so long, because probes hang, it opens again: 1 ms to 1 day.
+    /// If that is not known after so long, because probes hang, it opens again: 1 ms to 24 h.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "half_open_max_ms", with = "crate::millis")
     )]
     pub half_open_max: Duration,
-    /// The longest that an [`Overloaded`](crate::Outcome::Overloaded) outcome can keep it open, at most a day.
+    /// The longest that an [`Overloaded`](crate::Outcome::Overloaded) outcome can keep it open, at most 24 h.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "max_retry_after_ms", with = "crate::millis")
@@ -114,61 +114,51 @@ impl BreakerConfig {
         let mut checks = Checks::of("breaker");
         match self.window {
             BreakerWindow::Calls(calls) => {
-                checks.within("window.calls", calls, 1..=MOST, "1 to 1,000,000");
+                checks.within("window.calls", calls, 1..=MOST);
             }
             BreakerWindow::Time { length, buckets } => {
-                let hour = Duration::from_secs(3_600);
-                let lengths = Duration::from_millis(100)..=hour;
+                let lengths = Duration::from_millis(100)..=Duration::from_secs(3_600);
                 checks
-                    .within("window.time.length", length, lengths, "100 ms to 1 h")
-                    .within("window.time.buckets", buckets, 1..=100, "1 to 100");
+                    .within("window.time.length_ms", length, lengths)
+                    .within("window.time.buckets", buckets, 1..=100);
             }
             BreakerWindow::Consecutive(failures) => {
-                checks.within("window.consecutive", failures, 1..=MOST, "1 to 1,000,000");
+                checks.within("window.consecutive", failures, 1..=MOST);
             }
         }
-        rate(&mut checks, "failure_percent", self.failure_percent);
+        checks.more_than_none("failure_percent", self.failure_percent, 100.0);
         self.check_min_calls(&mut checks);
         self.check_slow_calls(&mut checks);
+        let half_open = MILLISECOND..=DAY;
+        let longest = Duration::ZERO..=DAY;
         checks
             .part("open", self.open.checked())
-            .within("probes", self.probes, 1..=1_000, "1 to 1,000")
-            .within(
-                "half_open_max",
-                self.half_open_max,
-                MILLISECOND..=DAY,
-                "1 ms to 1 day",
-            )
-            .within(
-                "max_retry_after",
-                self.max_retry_after,
-                ..=DAY,
-                "0 to 1 day",
-            )
+            .within("probes", self.probes, 1..=1_000)
+            .within("half_open_max_ms", self.half_open_max, half_open)
+            .within("max_retry_after_ms", self.max_retry_after, longest)
             .done()
     }
 
     fn check_min_calls(&self, checks: &mut Checks) {
-        let (most, allowed) = match self.window {
-            BreakerWindow::Calls(calls) => (calls, "1 to `window.calls`"),
-            BreakerWindow::Time { .. } => (MOST, "1 to 1,000,000"),
-            BreakerWindow::Consecutive(_) => return,
-        };
-        checks.within("min_calls", self.min_calls, 1..=most, allowed);
+        match self.window {
+            BreakerWindow::Calls(calls) => {
+                let holds = (1..=calls).contains(&self.min_calls);
+                checks.that(holds, "min_calls", self.min_calls, "1 to `window.calls`");
+            }
+            BreakerWindow::Time { .. } => {
+                checks.within("min_calls", self.min_calls, 1..=MOST);
+            }
+            BreakerWindow::Consecutive(_) => {}
+        }
     }
 
     fn check_slow_calls(&self, checks: &mut Checks) {
-        rate(checks, "slow_percent", self.slow_percent);
+        checks.more_than_none("slow_percent", self.slow_percent, 100.0);
         let Some(slow) = self.slow_call else { return };
         if matches!(self.window, BreakerWindow::Consecutive(_)) {
             let allowed = "none in the consecutive mode";
-            checks.that(false, "slow_call", format_args!("{slow:?}"), allowed);
+            checks.that(false, "slow_call_ms", slow.shown(), allowed);
         }
-        checks.within("slow_call", slow, MILLISECOND..=DAY, "1 ms to 1 day");
+        checks.within("slow_call_ms", slow, MILLISECOND..=DAY);
     }
-}
-
-fn rate(checks: &mut Checks, field: &'static str, percent: f64) {
-    let holds = percent > 0.0 && percent <= 100.0;
-    checks.that(holds, field, percent, "more than 0, at most 100");
 }

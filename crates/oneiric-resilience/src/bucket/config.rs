@@ -1,8 +1,6 @@
 //! The settings of a token bucket, and what they may be.
 
-use std::ops::Bound;
-
-use crate::invalid::{Checks, InvalidConfig};
+use crate::invalid::{Checks, InvalidConfig, Shown as _};
 
 /// What a bucket may hold at most; what counts its tokens stays far from its own limits.
 const MOST_TOKENS: u32 = 1_000_000_000;
@@ -50,12 +48,7 @@ impl TokenBucketConfig {
         let mut checks = Checks::of("token bucket");
         self.check(&mut checks);
         checks
-            .within(
-                "max_waiters",
-                self.max_waiters,
-                0..=MOST_WAITERS,
-                "0 to 1,000,000 callers",
-            )
+            .within("max_waiters", self.max_waiters, 0..=MOST_WAITERS)
             .done()
     }
 
@@ -66,26 +59,15 @@ impl TokenBucketConfig {
             refill_per_sec,
             ..
         } = *self;
-        let rates = (Bound::Excluded(0.0), Bound::Included(FASTEST));
         let days = f64::from(capacity) / refill_per_sec / 86_400.0;
         checks
-            .within(
-                "capacity",
-                capacity,
-                1..=MOST_TOKENS,
-                "1 to 1,000,000,000 tokens",
-            )
-            .within(
-                "refill_per_sec",
-                refill_per_sec,
-                rates,
-                "more than 0, at most 1,000,000,000 tokens a second",
-            );
+            .within("capacity", capacity, 1..=MOST_TOKENS)
+            .more_than_none("refill_per_sec", refill_per_sec, FASTEST);
         if refill_per_sec > 0.0 {
             checks.that(
                 days <= LONGEST_FILL_DAYS,
                 "refill_per_sec",
-                refill_per_sec,
+                refill_per_sec.shown(),
                 "so many tokens a second that an empty bucket is full within 366 days",
             );
         }
@@ -114,9 +96,9 @@ mod tests {
         assert_eq!(
             faults(bad),
             [
-                "`capacity` is 0, allowed is 1 to 1,000,000,000 tokens",
-                "`refill_per_sec` is NaN, allowed is more than 0, at most 1,000,000,000 tokens a second",
-                "`max_waiters` is 1000001, allowed is 0 to 1,000,000 callers",
+                "`capacity` is 0, allowed is 1 to 1000000000",
+                "`refill_per_sec` is NaN, allowed is more than 0, at most 1000000000",
+                "`max_waiters` is 1000001, allowed is 0 to 1000000",
             ]
         );
     }

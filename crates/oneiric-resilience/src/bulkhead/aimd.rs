@@ -30,11 +30,11 @@ pub struct AimdConfig {
     /// The limit never rises above this. `min` to 1,000,000.
     pub max: u32,
     /// By how much the limit rises while as many successes come in as it allows calls at once, if at
-    /// least half of it is used. Above 0, up to 1,000.
+    /// least half of it is used. More than 0, at most 1,000.
     pub increase: f64,
     /// What share of the limit an overload takes away, percent. 1 to 99.
     pub decrease_percent: f64,
-    /// A success that took longer is a sign of overload too. 1 ms to a day.
+    /// A success that took longer is a sign of overload too. 1 ms to 24 h.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "latency_above_ms", with = "crate::millis::optional")
@@ -66,18 +66,18 @@ impl AimdConfig {
         } = *self;
         let mut checks = Checks::of("adaptive limit");
         checks
-            .within("min", min, 1..=MOST, "1 to 1,000,000")
-            .within("max", max, min.max(1)..=MOST, "`min` to 1,000,000")
-            .within(
-                "increase",
-                increase,
-                f64::MIN_POSITIVE..=1e3,
-                "above 0, up to 1,000",
+            .within("min", min, 1..=MOST)
+            .that(
+                (min.max(1)..=MOST).contains(&max),
+                "max",
+                max,
+                format!("`min` to {MOST}"),
             )
-            .within("decrease_percent", decrease_percent, 1.0..=99.0, "1 to 99");
+            .more_than_none("increase", increase, 1e3)
+            .within("decrease_percent", decrease_percent, 1.0..=99.0);
         if let Some(latency) = latency_above {
             let bounds = Duration::from_millis(1)..=DAY;
-            checks.within("latency_above_ms", latency, bounds, "1 ms to 24 h");
+            checks.within("latency_above_ms", latency, bounds);
         }
         checks.done()
     }

@@ -3,7 +3,7 @@
 
 use super::Policy;
 use super::gates::Lent;
-use crate::invalid::Checks;
+use crate::invalid::{Checks, Shown as _};
 use crate::{Classify, Clock, ErrIsFailure, Error, InvalidConfig, Moment, Outcome, SystemClock};
 
 /// A [`Policy`] for calls on a blocking thread. From [`Policy::blocking`].
@@ -26,23 +26,18 @@ impl<K, C: Clock> Policy<K, C> {
         let mut checks = Checks::of("blocking policy");
         let none = "none, as a thread that runs cannot be told to stop";
         for (field, limit) in [
-            ("deadline", parts.deadline),
-            ("attempt_limit", parts.attempt_limit),
+            ("deadline_ms", parts.deadline),
+            ("attempt_limit_ms", parts.attempt_limit),
         ] {
             if let Some(limit) = limit {
-                checks.that(false, field, format_args!("{limit:?}"), none);
+                checks.that(false, field, limit.shown(), none);
             }
         }
         for gate in parts.outer.iter().chain(parts.inner.iter()) {
             let wait = gate.wait();
-            let field = format!("{}_wait", gate.stage());
-            let value = format_args!("{wait:?}");
-            checks.that(
-                wait.is_zero(),
-                field,
-                value,
-                "0, as gates keep no thread waiting",
-            );
+            let field = format!("{}_wait_ms", gate.stage());
+            let allowed = "0, as gates keep no thread waiting";
+            checks.that(wait.is_zero(), field, wait.shown(), allowed);
         }
         checks.done()?;
         Ok(BlockingPolicy { policy: self })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::order::{self, Stage};
-use crate::invalid::{Checks, DAY};
+use crate::invalid::{Checks, DAY, Shown as _};
 use crate::{BreakerConfig, BulkheadConfig, RetryConfig, TokenBucketConfig};
 
 /// Which stages a policy has, and how each is set. What is left out is not there.
@@ -22,7 +22,7 @@ use crate::{BreakerConfig, BulkheadConfig, RetryConfig, TokenBucketConfig};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct PolicyConfig {
-    /// How long a call may take in all, with its waits and attempts: more than 0, at most a day.
+    /// How long a call may take in all, with its waits and attempts: more than 0, at most 24 h.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -45,7 +45,7 @@ pub struct PolicyConfig {
     /// How many calls a second are made.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bucket: Option<TokenBucketConfig>,
-    /// How long a call may wait for its token, at most a day; zero is not at all.
+    /// How long a call may wait for its token, at most 24 h; zero is not at all.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "bucket_wait_ms", with = "crate::millis")
@@ -54,13 +54,13 @@ pub struct PolicyConfig {
     /// How many calls are made at once.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bulkhead: Option<BulkheadConfig>,
-    /// How long a call may wait for its turn, at most a day; zero is not at all.
+    /// How long a call may wait for its turn, at most 24 h; zero is not at all.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "bulkhead_wait_ms", with = "crate::millis")
     )]
     pub bulkhead_wait: Duration,
-    /// How long one attempt may take once it has its turn: more than 0, at most a day. It is cut off
+    /// How long one attempt may take once it has its turn: more than 0, at most 24 h. It is cut off
     /// then, and counts as a failure that may pass.
     #[cfg_attr(
         feature = "serde",
@@ -82,13 +82,12 @@ impl PolicyConfig {
     /// Tells everything that cannot work, given the stages that there are: those that are set here, and
     /// those that were handed in.
     pub(super) fn check(&self, checks: &mut Checks, present: &[Stage]) {
-        limit(checks, "deadline", self.deadline);
+        limit(checks, "deadline_ms", self.deadline);
         if let Some(retry) = &self.retry {
             checks.part("retry", retry.checked());
             if let Some(limit) = retry.attempt_limit {
-                let allowed = "none, as a policy has `attempt_limit` for it";
-                let value = format_args!("{limit:?}");
-                checks.that(false, "retry.attempt_limit", value, allowed);
+                let allowed = "none, as a policy has `attempt_limit_ms` for it";
+                checks.that(false, "retry.attempt_limit_ms", limit.shown(), allowed);
             }
         }
         let retries = present.contains(&Stage::Retry);
@@ -118,7 +117,7 @@ impl PolicyConfig {
             present,
             waiters,
         );
-        limit(checks, "attempt_limit", self.attempt_limit);
+        limit(checks, "attempt_limit_ms", self.attempt_limit);
         if let Some(order) = &self.order {
             order::check(checks, order, present);
         }
@@ -128,8 +127,7 @@ impl PolicyConfig {
 /// A time limit that is there is more than nothing: with no time, nothing would ever be called.
 fn limit(checks: &mut Checks, field: &'static str, limit: Option<Duration>) {
     if let Some(limit) = limit {
-        let bounds = Duration::from_nanos(1)..=DAY;
-        checks.within(field, limit, bounds, "more than 0, to 1 day");
+        checks.more_than_none(field, limit, DAY);
     }
 }
 
@@ -145,7 +143,7 @@ fn wait(
         return;
     }
     let allowed = if wait > DAY {
-        "0 to 1 day".to_owned()
+        format!("0 to {}", DAY.shown())
     } else if !present.contains(&stage) {
         format!("0 where there is no `{stage}`")
     } else if max_waiters == Some(0) {
@@ -153,10 +151,5 @@ fn wait(
     } else {
         return;
     };
-    checks.that(
-        false,
-        format!("{stage}_wait"),
-        format_args!("{wait:?}"),
-        allowed,
-    );
+    checks.that(false, format!("{stage}_wait_ms"), wait.shown(), allowed);
 }

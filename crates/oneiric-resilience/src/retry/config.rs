@@ -18,14 +18,14 @@ pub struct RetryConfig {
     pub attempts: u32,
     /// The waits between attempts.
     pub backoff: BackoffConfig,
-    /// How long all attempts and waits may take together, at most a day. A wait that would last beyond
+    /// How long all attempts and waits may take together, at most 24 h. A wait that would last beyond
     /// is not begun. An attempt that would is cut off, but on a blocking thread, where nothing can be.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "total_limit_ms", with = "crate::millis::optional")
     )]
     pub total_limit: Option<Duration>,
-    /// How long one attempt may take, at most a day; then it is cut off and counts as a failure that may
+    /// How long one attempt may take, at most 24 h; then it is cut off and counts as a failure that may
     /// pass. Does not matter on a blocking thread.
     #[cfg_attr(
         feature = "serde",
@@ -33,7 +33,7 @@ pub struct RetryConfig {
     )]
     pub attempt_limit: Option<Duration>,
     /// The longest wait that the called one may ask for ([`Outcome::Overloaded`](crate::Outcome)), at
-    /// most a day. Who asks for more is not tried again.
+    /// most 24 h. Who asks for more is not tried again.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "max_retry_after_ms", with = "crate::millis")
@@ -61,36 +61,26 @@ impl RetryConfig {
     /// # Errors
     /// `resilience.invalid_config` with everything that cannot work.
     pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
-        let limit = |limit: Option<Duration>| limit.unwrap_or(DAY);
-        let shortest = Duration::from_nanos(1);
-        let allowed = "more than 0, to 1 day";
-        Checks::of("retry")
-            .within("attempts", self.attempts, 1.., "1 or more")
-            .part("backoff", self.backoff.checked())
-            .within(
-                "total_limit",
-                limit(self.total_limit),
-                shortest..=DAY,
-                allowed,
-            )
-            .within(
-                "attempt_limit",
-                limit(self.attempt_limit),
-                shortest..=DAY,
-                allowed,
-            )
-            .within(
-                "max_retry_after",
-                self.max_retry_after,
-                ..=DAY,
-                "0 to 1 day",
-            )
-            .part(
-                "budget",
-                self.budget
-                    .as_ref()
-                    .map_or(Ok(()), RetryBudgetConfig::checked),
-            )
-            .done()
+        let mut checks = Checks::of("retry");
+        checks
+            .that(self.attempts >= 1, "attempts", self.attempts, "1 or more")
+            .part("backoff", self.backoff.checked());
+        for (field, limit) in [
+            ("total_limit_ms", self.total_limit),
+            ("attempt_limit_ms", self.attempt_limit),
+        ] {
+            if let Some(limit) = limit {
+                checks.more_than_none(field, limit, DAY);
+            }
+        }
+        checks.within(
+            "max_retry_after_ms",
+            self.max_retry_after,
+            Duration::ZERO..=DAY,
+        );
+        if let Some(budget) = &self.budget {
+            checks.part("budget", budget.checked());
+        }
+        checks.done()
     }
 }

@@ -14,6 +14,8 @@ mod cleanup;
 mod deadline;
 #[cfg(feature = "tokio")]
 mod docs;
+#[cfg(feature = "serde")]
+mod faults;
 #[cfg_attr(
     not(feature = "tokio"),
     expect(dead_code, reason = "mostly for those who wait")

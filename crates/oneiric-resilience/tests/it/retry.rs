@@ -324,10 +324,10 @@ fn settings_that_cannot_work_are_told_all_at_once() {
     let fields: Vec<_> = invalid.faults().iter().map(|fault| &*fault.field).collect();
     let expected = [
         "attempts",
-        "backoff.min",
-        "total_limit",
-        "attempt_limit",
-        "max_retry_after",
+        "backoff.min_ms",
+        "total_limit_ms",
+        "attempt_limit_ms",
+        "max_retry_after_ms",
         "budget.capacity",
     ];
     assert_eq!(fields, expected);

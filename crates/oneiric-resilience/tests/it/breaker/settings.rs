@@ -44,16 +44,16 @@ fn all_that_is_wrong_is_told_at_once() {
     let message = refused(config).to_string();
     assert_eq!(
         message,
-        "these breaker settings cannot work: `window.time.length` is 0ns, allowed is 100 ms to 1 h; \
+        "these breaker settings cannot work: `window.time.length_ms` is 0, allowed is 100 ms to 1 h; \
          `window.time.buckets` is 0, allowed is 1 to 100; \
          `failure_percent` is NaN, allowed is more than 0, at most 100; \
-         `min_calls` is 0, allowed is 1 to 1,000,000; \
+         `min_calls` is 0, allowed is 1 to 1000000; \
          `slow_percent` is 100.1, allowed is more than 0, at most 100; \
-         `slow_call` is 0ns, allowed is 1 ms to 1 day; \
-         `open.min` is 172800s, allowed is 0 to 1 day; \
-         `probes` is 0, allowed is 1 to 1,000; \
-         `half_open_max` is 0ns, allowed is 1 ms to 1 day; \
-         `max_retry_after` is 18446744073709551615.999999999s, allowed is 0 to 1 day"
+         `slow_call_ms` is 0, allowed is 1 ms to 24 h; \
+         `open.min_ms` is 48 h, allowed is 0 to 24 h; \
+         `probes` is 0, allowed is 1 to 1000; \
+         `half_open_max_ms` is 0, allowed is 1 ms to 24 h; \
+         `max_retry_after_ms` is 18446744073709551615.999999999s, allowed is 0 to 24 h"
     );
 }
 
@@ -108,7 +108,7 @@ fn a_window_that_can_never_hold_enough_is_refused() {
         length: 3_601 * SECOND,
         buckets: 101,
     };
-    let both = ["window.time.length", "window.time.buckets"];
+    let both = ["window.time.length_ms", "window.time.buckets"];
     assert_eq!(fields(config(too_long, 1)), both);
 }
 
@@ -121,7 +121,7 @@ fn slow_calls_cannot_be_counted_in_a_row() {
     };
     assert_eq!(
         refused(config).to_string(),
-        "these breaker settings cannot work: `slow_call` is 1s, allowed is none in the consecutive mode"
+        "these breaker settings cannot work: `slow_call_ms` is 1 s, allowed is none in the consecutive mode"
     );
 }
 

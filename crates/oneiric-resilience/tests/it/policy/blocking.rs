@@ -36,10 +36,10 @@ fn limits_that_do_not_hold_on_a_thread_are_refused_and_not_ignored() {
     assert_eq!(
         invalid.to_string(),
         "these blocking policy settings cannot work: \
-         `deadline` is 1ms, allowed is none, as a thread that runs cannot be told to stop; \
-         `attempt_limit` is 4ms, allowed is none, as a thread that runs cannot be told to stop; \
-         `bucket_wait` is 2ms, allowed is 0, as gates keep no thread waiting; \
-         `bulkhead_wait` is 3ms, allowed is 0, as gates keep no thread waiting"
+         `deadline_ms` is 1 ms, allowed is none, as a thread that runs cannot be told to stop; \
+         `attempt_limit_ms` is 4 ms, allowed is none, as a thread that runs cannot be told to stop; \
+         `bucket_wait_ms` is 2 ms, allowed is 0, as gates keep no thread waiting; \
+         `bulkhead_wait_ms` is 3 ms, allowed is 0, as gates keep no thread waiting"
     );
 }
 

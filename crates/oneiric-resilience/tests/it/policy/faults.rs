@@ -45,23 +45,23 @@ fn everything_that_is_wrong_is_told_at_once_by_its_path() {
     assert_eq!(
         paths(&invalid),
         [
-            "deadline",
+            "deadline_ms",
             "retry.attempts",
             "retry.backoff.factor",
             "retry.budget.ratio",
-            "retry.attempt_limit",
+            "retry.attempt_limit_ms",
             "breaker.window.consecutive",
             "bucket.capacity",
-            "bucket_wait",
+            "bucket_wait_ms",
             "bulkhead.limit",
-            "bulkhead_wait",
-            "attempt_limit",
+            "bulkhead_wait_ms",
+            "attempt_limit_ms",
         ]
     );
     assert!(
         invalid
             .to_string()
-            .starts_with("these policy settings cannot work: `deadline` is 0")
+            .starts_with("these policy settings cannot work: `deadline_ms` is 0")
     );
 }
 
@@ -79,8 +79,8 @@ fn what_belongs_to_a_stage_that_is_not_there_is_a_fault() {
         invalid.to_string(),
         "these policy settings cannot work: \
          `retry_rejected` is true, allowed is false where there is no `retry`; \
-         `bucket_wait` is 1ms, allowed is 0 where there is no `bucket`; \
-         `bulkhead_wait` is 1ms, allowed is 0 where there is no `bulkhead`; \
+         `bucket_wait_ms` is 1 ms, allowed is 0 where there is no `bucket`; \
+         `bulkhead_wait_ms` is 1 ms, allowed is 0 where there is no `bulkhead`; \
          `order[0]` is breaker, allowed is one of the stages that are set: none"
     );
 }
