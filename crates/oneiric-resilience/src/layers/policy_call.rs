@@ -305,16 +305,9 @@ where
             }
             let now = this.clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
             let told = parts.to_retry(&result, outcome);
-            // Without a request there is no other attempt, however many there might be.
-            let limit = parts
-                .retry
-                .as_ref()
-                .map_or(1, |retry| retry.config().attempts);
-            let may_follow = attempts.ended_attempts() + 1 < limit;
-            let told = match this.next.spare {
-                None if may_follow && told.may_retry() => Outcome::Permanent,
-                _ => told,
-            };
+            if this.next.spare.is_none() {
+                attempts.not_repeatable();
+            }
             parts.next(attempts, now, told)
         });
         let Some(wait) = wait else {

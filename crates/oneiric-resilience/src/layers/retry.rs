@@ -116,7 +116,8 @@ impl<S, K: Clone, H: Clone, D: Clone> Layer<S> for RetryLayer<K, H, D> {
 
 /// Copies a request for an attempt that may follow. Closures `Fn(&R) -> Option<R>` do.
 pub trait CopyRequest<R> {
-    /// The same request once more; nothing if it cannot or must not be repeated.
+    /// The same request once more; nothing if it cannot or must not be repeated. What might be tried again
+    /// is then given up as [`GiveUp::NotRepeatable`](crate::GiveUp::NotRepeatable).
     fn copy(&self, request: &R) -> Option<R>;
 }
 

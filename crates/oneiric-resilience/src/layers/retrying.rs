@@ -225,14 +225,11 @@ where
         let step = if let Err(Error::DeadlineExceeded) = result {
             this.attempts.cut_off()
         } else {
-            // Without a request there is no other attempt, however many there might be.
-            let may_follow = this.attempts.ended_attempts() + 1 < retry.config().attempts;
-            let says = match this.next.spare {
-                None if may_follow && outcome.may_retry() => Outcome::Permanent,
-                _ => outcome,
-            };
+            if this.next.spare.is_none() {
+                this.attempts.not_repeatable();
+            }
             this.attempts
-                .ended(this.time.now(), says, &mut ThreadJitter)
+                .ended(this.time.now(), outcome, &mut ThreadJitter)
         };
         retry.tell(this.attempts, outcome, &result, step);
         let RetryStep::Wait(wait) = step else {

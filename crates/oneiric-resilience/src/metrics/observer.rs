@@ -22,7 +22,7 @@ pub struct MetricsObserver {
     metrics: ResilienceMetrics,
     name: SharedString,
     rejections: Few<Rejection, 8>,
-    given_up: Few<GiveUp, 5>,
+    given_up: Few<GiveUp, 6>,
     timed_out: Counter,
     out_of_time: Counter,
     retries: Counter,
@@ -43,8 +43,9 @@ const REJECTIONS: [Rejection; 8] = [
     Rejection::DeadlineTooNear,
 ];
 
-const GIVE_UPS: [GiveUp; 5] = [
+const GIVE_UPS: [GiveUp; 6] = [
     GiveUp::Permanent,
+    GiveUp::NotRepeatable,
     GiveUp::Attempts,
     GiveUp::OutOfTime,
     GiveUp::RetryAfter,
@@ -165,11 +166,12 @@ mod tests {
         assert_eq!(REJECTIONS.map(place), [0, 1, 2, 3, 4, 5, 6, 7]);
         let place = |why: GiveUp| match why {
             GiveUp::Permanent => 0,
-            GiveUp::Attempts => 1,
-            GiveUp::OutOfTime => 2,
-            GiveUp::RetryAfter => 3,
-            GiveUp::Budget => 4,
+            GiveUp::NotRepeatable => 1,
+            GiveUp::Attempts => 2,
+            GiveUp::OutOfTime => 3,
+            GiveUp::RetryAfter => 4,
+            GiveUp::Budget => 5,
         };
-        assert_eq!(GIVE_UPS.map(place), [0, 1, 2, 3, 4]);
+        assert_eq!(GIVE_UPS.map(place), [0, 1, 2, 3, 4, 5]);
     }
 }

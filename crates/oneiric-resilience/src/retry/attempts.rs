@@ -1,6 +1,7 @@
 //! The decision after each attempt, without any waiting: told what time it is and how the attempt ended,
 //! it says what is next. All ways to run a retry ask this one.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub enum RetryStep {
 pub enum GiveUp {
     /// It would fail again.
     Permanent,
+    /// Its request cannot be sent again.
+    NotRepeatable,
     /// It was tried as often as may be.
     Attempts,
     /// The time would be over before the next attempt.
@@ -42,11 +45,18 @@ impl GiveUp {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Permanent => "permanent",
+            Self::NotRepeatable => "not_repeatable",
             Self::Attempts => "attempts",
             Self::OutOfTime => "out_of_time",
             Self::RetryAfter => "retry_after",
             Self::Budget => "budget",
         }
+    }
+}
+
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -110,6 +120,8 @@ impl Plan {
 pub struct Attempts<'a> {
     plan: Held<'a>,
     ended: u32,
+    /// Whether there can be another, as far as the request goes.
+    repeatable: bool,
     /// When all must be over.
     end: Option<Moment>,
     /// What the next wait is measured by.
@@ -153,6 +165,7 @@ impl<'a> Attempts<'a> {
             end: plan.config.total_limit.map(|limit| now.after(limit)),
             plan,
             ended: 0,
+            repeatable: true,
             last_wait: None,
             owed: None,
         }
@@ -177,6 +190,13 @@ impl<'a> Attempts<'a> {
     #[inline]
     pub fn begin(&mut self) {
         self.owed = None;
+    }
+
+    /// The request of the attempt that runs is the last there is, so whatever might be tried again is given
+    /// up.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn not_repeatable(&mut self) {
+        self.repeatable = false;
     }
 
     /// Decides what is next after an attempt that ended at `now`.
@@ -224,6 +244,9 @@ impl<'a> Attempts<'a> {
         } = self.plan.config;
         if self.ended >= attempts {
             return RetryStep::GiveUp(GiveUp::Attempts);
+        }
+        if !self.repeatable {
+            return RetryStep::GiveUp(GiveUp::NotRepeatable);
         }
         if asked > max_retry_after {
             return RetryStep::GiveUp(GiveUp::RetryAfter);

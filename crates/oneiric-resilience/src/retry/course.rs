@@ -257,7 +257,12 @@ impl<T, E> Ended<T, E> {
             } else {
                 Error::TimedOut { limit: limit.after }
             }),
-            outcome: Outcome::Failure,
+            // Whose time for all is over says nothing of the called one.
+            outcome: if limit.of_all {
+                Outcome::Ignored
+            } else {
+                Outcome::Failure
+            },
             out_of_time: limit.of_all,
         }
     }

@@ -440,12 +440,13 @@ mod tokio_timers {
             total_limit: Some(SECOND * 4),
             ..steady()
         })
-        .hook(|event: &RetryEvent<'_, ()>| told.borrow_mut().push(event.step));
+        .hook(|event: &RetryEvent<'_, ()>| told.borrow_mut().push((event.outcome, event.step)));
         let answer = retry.run_async(pending::<Result<(), ()>>).await;
         assert_eq!(answer, Err(Error::DeadlineExceeded));
         assert_eq!(begin.elapsed(), SECOND * 4);
-        let give_up = RetryStep::GiveUp(GiveUp::OutOfTime);
-        assert_eq!(told.take(), [RetryStep::Wait(SECOND), give_up]);
+        let again = (Outcome::Failure, RetryStep::Wait(SECOND));
+        let give_up = (Outcome::Ignored, RetryStep::GiveUp(GiveUp::OutOfTime));
+        assert_eq!(told.take(), [again, give_up]);
     }
 
     #[tokio::test(start_paused = true)]

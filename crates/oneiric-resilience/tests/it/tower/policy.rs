@@ -8,8 +8,8 @@ use std::time::Duration;
 use oneiric_resilience::layers::PolicyLayer;
 use oneiric_resilience::{
     BackoffConfig, BreakerConfig, BreakerState, BreakerWindow, BulkheadConfig, Deadline,
-    ErrIsFailure, Error, Outcome, Policy, PolicyConfig, PolicyEvent, Rejection, RetryBudgetConfig,
-    RetryConfig, Stage, TokenBucketConfig, TokioClock,
+    ErrIsFailure, Error, GiveUp, Outcome, Policy, PolicyConfig, PolicyEvent, Rejection,
+    RetryBudgetConfig, RetryConfig, Stage, TokenBucketConfig, TokioClock,
 };
 use proptest::prelude::*;
 use tokio::time::{Instant, advance};
@@ -500,7 +500,8 @@ async fn requests_and_responses_are_judged_as_they_are_told() {
         retry: Some(retry(2)),
         ..PolicyConfig::default()
     };
-    let policy = Policy::new(config).unwrap().classify(odd_fails);
+    let (policy, told) = policy(config);
+    let policy = policy.classify(odd_fails);
     let mock = Mock::new();
     let below_ten = |request: &u32| (*request < 10).then_some(*request);
     let service = ServiceBuilder::new()
@@ -510,6 +511,13 @@ async fn requests_and_responses_are_judged_as_they_are_told() {
         assert_eq!(service.clone().oneshot(request).await, Ok(request));
     }
     assert_eq!(mock.calls(), [2, 3, 3, 13]);
+    let gave_up = |attempts, why| PolicyEvent::GaveUp { attempts, why };
+    let last = told.lock().unwrap().split_off(1);
+    let expected = [
+        gave_up(2, GiveUp::Attempts),
+        gave_up(1, GiveUp::NotRepeatable),
+    ];
+    assert_eq!(last, expected);
     assert_eq!(service.policy().order(), [Stage::Retry]);
     assert!(format!("{service:?}").contains("WithPolicy"));
     assert_eq!(service.get_ref().violations(), 0);

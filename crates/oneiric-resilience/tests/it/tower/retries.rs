@@ -128,7 +128,7 @@ async fn what_cannot_be_copied_is_not_repeated() {
     );
     assert_eq!(
         *told.lock().unwrap(),
-        [RetryStep::GiveUp(GiveUp::Permanent)]
+        [RetryStep::GiveUp(GiveUp::NotRepeatable)]
     );
     assert!(service.oneshot(2).await.is_err());
     assert_eq!(mock.calls(), [1, 2, 2]);
