@@ -152,12 +152,6 @@ impl ResilienceMetrics {
         drop(gone);
     }
 
-    /// The page `docs/reference/resilience-metrics.md`.
-    #[must_use]
-    pub fn reference() -> String {
-        table::reference()
-    }
-
     fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Part>>> {
         self.shared
             .parts
@@ -178,12 +172,12 @@ impl ResilienceMetrics {
     }
 
     fn counter(&self, metric: Metric, labels: Vec<Label>) -> Counter {
-        let key = Key::from_parts(metric.about().name, labels);
+        let key = key(metric, labels);
         self.shared.recorder.register_counter(&key, &METADATA)
     }
 
     fn gauge(&self, metric: Metric, labels: Vec<Label>) -> Gauge {
-        let key = Key::from_parts(metric.about().name, labels);
+        let key = key(metric, labels);
         self.shared.recorder.register_gauge(&key, &METADATA)
     }
 }
@@ -194,6 +188,18 @@ fn take_gone(parts: &mut Vec<Arc<dyn Part>>) -> Vec<Arc<dyn Part>> {
     let (there, gone) = all.partition(|part| part.is_there());
     *parts = there;
     gone
+}
+
+/// A metric with values for the labels that the table says it has.
+fn key(metric: Metric, labels: Vec<Label>) -> Key {
+    let about = metric.about();
+    debug_assert!(
+        labels
+            .iter()
+            .map(Label::key)
+            .eq(about.labels.iter().copied())
+    );
+    Key::from_parts(about.name, labels)
 }
 
 fn label(name: &SharedString) -> Label {

@@ -58,7 +58,7 @@ pub(super) fn bucket<C: Clock>(
         let now = bucket.snapshot();
         capacity.set(f64::from(now.capacity));
         available.set(f64::from(now.available));
-        waiting.set(approximate(u64::try_from(now.waiting).unwrap_or(u64::MAX)));
+        waiting.set(f64::from(now.waiting));
     })
 }
 
@@ -71,7 +71,7 @@ pub(super) fn keyed<K: ?Sized + 'static, C: Clock>(
     let limit = metrics.gauge(Metric::KeyedBucketKeysLimit, vec![label(name)]);
     watched(keyed.weakly(), move |keyed| {
         keys.set(approximate(u64::try_from(keyed.len()).unwrap_or(u64::MAX)));
-        limit.set(approximate(keyed.max_keys()));
+        limit.set(f64::from(keyed.config().max_keys));
     })
 }
 

@@ -47,7 +47,8 @@ pub(super) struct About {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) unit: Unit,
-    labels: &'static [&'static str],
+    /// The keys of its labels, in their order.
+    pub(super) labels: &'static [&'static str],
     pub(super) says: &'static str,
 }
 
@@ -187,7 +188,7 @@ impl Metric {
                 "oneiric_resilience_retries_given_up_total",
                 Counter,
                 &["name", "reason"],
-                "Calls that failed and were not tried again, by reason: permanent, attempts, out_of_time, retry_after (a longer wait was asked for than is allowed), budget.",
+                "Calls that failed and were not tried again, by reason: permanent, not_repeatable (the request cannot be sent again), attempts, out_of_time, retry_after (a longer wait was asked for than is allowed), budget.",
             ),
             Self::RejectionsTotal => (
                 "oneiric_resilience_rejections_total",
@@ -224,70 +225,8 @@ impl Metric {
     }
 }
 
-const HEAD: &str = "\
-# Metrics of the resilience patterns
-
-<!-- Made from the table in crates/oneiric-resilience/src/metrics/table.rs, and compared with it by a test. -->
-
-What a program gets that uses `oneiric-resilience` with the feature `metrics` and makes a `ResilienceMetrics`:
-through the facade `metrics`, in whichever recorder it hands in. `name` is what the program calls a part; all
-other labels are words of which there are few. What happens seldom is counted when it happens, by an observer
-(`ResilienceMetrics::observer`); the rest is copied from the parts by `ResilienceMetrics::publish`, which is called
-before a scrape. Nothing is counted for a call that goes well, which costs the same as without metrics.
-
-A part is published as long as the program has it; of one that is gone the recorder keeps the last values, until it
-forgets them. Of two parts with the same name, gauges say what the one says that came last.
-
-Those marked `event` come from observers; the others from `publish`.
-
-| name | kind | from | labels | what it says |
-|---|---|---|---|---|
-";
-
-/// The page `docs/reference/resilience-metrics.md`.
-pub(super) fn reference() -> String {
-    let mut page = String::from(HEAD);
-    for metric in Metric::ALL {
-        let about = metric.about();
-        let kind = match about.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        let from = if metric.is_event() {
-            "event"
-        } else {
-            "publish"
-        };
-        let labels: Vec<String> = about
-            .labels
-            .iter()
-            .map(|label| format!("`{label}`"))
-            .collect();
-        page.push_str(&format!(
-            "| `{}` | {kind} | {from} | {} | {} |\n",
-            about.name,
-            labels.join(", "),
-            about.says
-        ));
-    }
-    page
-}
-
-impl Metric {
-    /// Whether it is counted when it happens, and not copied from a part.
-    const fn is_event(self) -> bool {
-        matches!(
-            self,
-            Self::BreakerTransitionsTotal
-                | Self::RetriesTotal
-                | Self::RetriesGivenUpTotal
-                | Self::RejectionsTotal
-                | Self::TimedOutTotal
-                | Self::DeadlineExceededTotal
-                | Self::FallbacksTotal
-        )
-    }
-}
+#[cfg(all(test, not(oneiric_loom)))]
+mod page;
 
 #[cfg(all(test, not(oneiric_loom)))]
 mod tests {
