@@ -197,7 +197,8 @@ impl<C: Clock> Breaker<C> {
         self.machine.refused()
     }
 
-    /// The same for who keeps this breaker until the call has ended: writes to no count of handles.
+    /// A [`permit`](Self::permit) for who keeps this breaker until the call has ended: writes to no count of
+    /// handles.
     ///
     /// # Errors
     /// As [`permit`](Self::permit).

@@ -114,9 +114,9 @@ pub struct TokenBucketSnapshot {
     /// Whole tokens that it holds.
     pub available: u32,
     /// Callers that wait for tokens.
-    pub waiting: usize,
+    pub waiting: u32,
     /// Reservations whose time has not come.
-    pub reserved: usize,
+    pub reserved: u32,
 }
 
 impl TokenBucket {
@@ -237,12 +237,13 @@ impl<C: Clock> TokenBucket<C> {
         let reading = shared.meter.read_locked(tick);
         line.settle(&reading);
         line.expire(tick);
+        let count = |places| u32::try_from(places).unwrap_or(u32::MAX);
         TokenBucketSnapshot {
             capacity: line.capacity,
             refill_per_sec: line.refill_per_sec,
             available: whole_tokens(&reading),
-            waiting: line.waiters.len(),
-            reserved: line.len() - line.waiters.len(),
+            waiting: count(line.waiters.len()),
+            reserved: count(line.len() - line.waiters.len()),
         }
     }
 }

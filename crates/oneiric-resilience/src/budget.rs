@@ -88,6 +88,7 @@ pub struct RetryBudget {
 
 #[derive(Debug)]
 struct Shared {
+    config: RetryBudgetConfig,
     /// In parts of a token, [`TOKEN`] of them each. A count and nothing else: no other memory is
     /// published by it, so no access to it need be ordered with any other.
     saved: AtomicU64,
@@ -118,6 +119,7 @@ impl RetryBudget {
         let full = u64::from(config.capacity) * TOKEN;
         Ok(Self {
             shared: Arc::new(Shared {
+                config,
                 saved: AtomicU64::new(full),
                 full,
                 per_success: parts(config.ratio),
@@ -130,6 +132,11 @@ impl RetryBudget {
     #[cfg(feature = "metrics")]
     pub(crate) fn weakly(&self) -> crate::metrics::Weakly<Self> {
         crate::metrics::Weakly::new(&self.shared, |shared| Self { shared })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &RetryBudgetConfig {
+        &self.shared.config
     }
 
     /// Tells of a success. Does not write while the budget is full.

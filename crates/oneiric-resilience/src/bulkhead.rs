@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::aimd::{Aimd, AimdConfig, Round};
+pub use self::aimd::AimdConfig;
 pub use self::config::BulkheadConfig;
 pub use self::enter::Enter;
 #[cfg(feature = "tokio")]

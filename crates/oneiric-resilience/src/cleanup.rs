@@ -191,6 +191,7 @@ where
 
 /// A call that failed, and how cleaning up after it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CleanedUp<E, C> {
     /// Why the call has no answer.
     pub error: Error<E>,

@@ -55,6 +55,12 @@ impl Rejection {
     }
 }
 
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
 /// A call that was not let through, and when it is worth asking again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
@@ -88,7 +94,7 @@ impl Rejected {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.rejection.text())?;
+        self.rejection.fmt(f)?;
         match self.retry_after {
             Some(wait) => write!(f, "; try again in {wait:?}"),
             None => Ok(()),

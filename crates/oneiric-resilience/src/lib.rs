@@ -57,7 +57,9 @@
 //!
 //! # Stability
 //!
-//! The public items are meant to stay, under semantic versioning; error codes never change. Which numbers to
+//! The public items are meant to stay, under semantic versioning; error codes never change. What may grow is
+//! `#[non_exhaustive]`; what a program has to handle whole ([`Outcome`], [`RetryStep`], [`BreakerState`],
+//! [`BreakerMode`]) is not, and does not grow; nor are settings, so that they can be written out. Which numbers to
 //! choose and why is in `docs/resilience`, what is promised exactly in `docs/spec/resilience.md`.
 
 mod backoff;
@@ -115,8 +117,7 @@ pub use budget::{RetryBudget, RetryBudgetConfig};
 #[cfg(feature = "tokio")]
 pub use bulkhead::EnterBefore;
 pub use bulkhead::{
-    Aimd, AimdConfig, Bulkhead, BulkheadConfig, BulkheadGuard, BulkheadPermit, BulkheadSnapshot,
-    Enter, Round,
+    AimdConfig, Bulkhead, BulkheadConfig, BulkheadGuard, BulkheadPermit, BulkheadSnapshot, Enter,
 };
 #[cfg(feature = "tokio")]
 pub use cleanup::{CleanedUp, Cleanup, CleanupError, timeout_with_cleanup};

@@ -34,9 +34,13 @@ use crate::{ErrIsFailure, Error, InvalidConfig, Moment, Outcome, RetryBudget};
 /// Source: docs/spec/resilience.md, "Retry".
 ///
 /// ```
-/// use oneiric_resilience::{Error, Retry, RetryConfig};
+/// use oneiric_resilience::{BackoffConfig, Error, Retry, RetryConfig};
+/// use std::time::Duration;
 ///
-/// let retry = Retry::new(RetryConfig::default())?;
+/// let retry = Retry::new(RetryConfig {
+///     backoff: BackoffConfig::constant(Duration::ZERO),
+///     ..RetryConfig::default()
+/// })?;
 /// let mut answers = [Err("reset"), Ok(7)].into_iter();
 /// let answer = retry.run(|| answers.next().unwrap_or(Err("no more")));
 /// assert_eq!(answer, Ok(7));

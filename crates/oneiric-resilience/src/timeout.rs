@@ -51,6 +51,7 @@ pub fn timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
 
 /// Why a future was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Elapsed {
     /// It took longer than it may.
     #[error("the call took longer than {limit:?}")]

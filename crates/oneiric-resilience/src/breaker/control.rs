@@ -25,6 +25,16 @@ pub enum BreakerMode {
 }
 
 impl BreakerMode {
+    /// As it stands in settings and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Disabled => "disabled",
+            Self::ForcedOpen => "forced_open",
+            Self::MetricsOnly => "metrics_only",
+        }
+    }
+
     /// The state in which it keeps a breaker.
     pub(super) const fn state(self) -> Option<BreakerState> {
         match self {
@@ -33,6 +43,12 @@ impl BreakerMode {
             Self::ForcedOpen => Some(BreakerState::ForcedOpen),
             Self::MetricsOnly => Some(BreakerState::MetricsOnly),
         }
+    }
+}
+
+impl fmt::Display for BreakerMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

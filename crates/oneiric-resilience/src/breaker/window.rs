@@ -92,8 +92,10 @@ impl Sums {
     }
 }
 
-/// The memory of one breaker. Boxed, because a good call only needs to know which it is. Each method is told the generation of the call it is about; what belongs
-/// to another than the current one leaves no trace.
+/// The memory of one breaker. Boxed, because a good call only needs to know which it is.
+///
+/// Each method is told the generation of the call it is about; what belongs to another than the current one
+/// leaves no trace.
 #[derive(Debug)]
 pub(super) enum Memory {
     Calls(Box<Calls>),

@@ -12,7 +12,7 @@ const LONGEST_FILL_DAYS: f64 = 366.0;
 const MOST_WAITERS: u32 = 1_000_000;
 
 /// The settings of a [`TokenBucket`](super::TokenBucket).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -86,6 +86,7 @@ impl<K: ?Sized, C: Clock> fmt::Debug for KeyedBuckets<K, C> {
 }
 
 struct Shared<C> {
+    config: KeyedBucketsConfig,
     terms: Terms,
     clock: C,
     /// The reading of the clock at tick 0.
@@ -132,6 +133,7 @@ impl<K: ?Sized, C: Clock> KeyedBuckets<K, C> {
             KeyOverflow::Share => Some(Rest::default()),
         };
         let shared = Shared {
+            config,
             terms: Terms::of(config.capacity, config.refill_per_sec),
             origin: clock.now().as_nanos(),
             clock,
@@ -191,10 +193,9 @@ impl<K: ?Sized, C: Clock> KeyedBuckets<K, C> {
         self.shared.table.len()
     }
 
-    /// How many keys may have a place.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn max_keys(&self) -> u64 {
-        self.shared.table.most()
+    /// The settings.
+    pub fn config(&self) -> &KeyedBucketsConfig {
+        &self.shared.config
     }
 
     /// These buckets, for who does not keep them.

@@ -364,8 +364,8 @@ impl Pair {
         if self.slow.bookings.is_empty() {
             assert_eq!(u64::from(snapshot.available), tokens);
         }
-        assert_eq!(snapshot.reserved, self.slow.bookings.len());
-        assert_eq!(snapshot.waiting, self.slow.waiters.len());
+        assert_eq!(snapshot.reserved as usize, self.slow.bookings.len());
+        assert_eq!(snapshot.waiting as usize, self.slow.waiters.len());
         let mut missing = 0;
         let mut level = self.slow.level;
         for &(id, tokens) in &self.slow.bookings {

@@ -85,11 +85,11 @@ impl AimdConfig {
 
 /// The time between two decreases of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Round(pub(super) u64);
+pub(super) struct Round(pub(super) u64);
 
 /// A limit that adapts, told of each call's end. It reads no clock.
-#[derive(Debug, Clone)]
-pub struct Aimd {
+#[derive(Debug)]
+pub(super) struct Aimd {
     config: AimdConfig,
     /// The whole part is the limit.
     limit: f64,
@@ -101,7 +101,7 @@ impl Aimd {
     ///
     /// # Errors
     /// `resilience.invalid_config` with every bound that is broken.
-    pub fn new(config: AimdConfig, initial: u32) -> Result<Self, InvalidConfig> {
+    pub(super) fn new(config: AimdConfig, initial: u32) -> Result<Self, InvalidConfig> {
         config.checked()?;
         Ok(Self {
             limit: f64::from(initial.clamp(config.min, config.max)),
@@ -116,22 +116,17 @@ impl Aimd {
         clippy::cast_sign_loss,
         reason = "it lies between the bounds, which are such numbers"
     )]
-    pub fn limit(&self) -> u32 {
+    pub(super) fn limit(&self) -> u32 {
         self.limit as u32
     }
 
     /// The round in which a call begins that begins now.
-    pub const fn round(&self) -> Round {
+    pub(super) const fn round(&self) -> Round {
         self.round
     }
 
-    /// Whether the latency of a call makes a difference.
-    pub const fn wants_latency(&self) -> bool {
-        self.config.latency_above.is_some()
-    }
-
     /// Goes on from another limit, or from the bound that is nearer.
-    pub fn set_limit(&mut self, limit: u32) {
+    pub(super) fn set_limit(&mut self, limit: u32) {
         self.limit = f64::from(limit.clamp(self.config.min, self.config.max));
     }
 
@@ -140,7 +135,7 @@ impl Aimd {
     ///
     /// [`Outcome::Failure`] and [`Outcome::Overloaded`] are signs of overload, and so is a success that
     /// took too long. [`Outcome::Permanent`] and [`Outcome::Ignored`] say nothing about load.
-    pub fn record(
+    pub(super) fn record(
         &mut self,
         round: Round,
         in_flight: u32,
@@ -253,7 +248,6 @@ mod tests {
             ..AimdConfig::default()
         };
         let mut aimd = aimd(config, 10);
-        assert!(aimd.wants_latency());
         aimd.record(aimd.round(), 10, Outcome::Success, Some(most));
         assert_eq!(aimd.limit(), 10);
         let slow = most + Duration::from_nanos(1);

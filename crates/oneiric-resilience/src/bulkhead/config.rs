@@ -8,7 +8,7 @@ use crate::invalid::{Checks, InvalidConfig};
 ///
 /// The limit worth starting with is Little's law: calls a second times seconds a call, when the
 /// called one is well; and some room above that.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

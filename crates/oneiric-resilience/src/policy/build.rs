@@ -98,16 +98,14 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         self.check(&present)?;
         let order = self.config.order.clone().unwrap_or(present);
         let mut breaker = self.made_breaker()?;
-        let mut bucket = match (&self.bucket, &self.config.bucket) {
+        let mut bucket = match (&self.bucket, self.config.bucket) {
             (Some(bucket), _) => Some(bucket.clone()),
-            (None, Some(config)) => {
-                Some(TokenBucket::with_clock(config.clone(), self.clock.clone())?)
-            }
+            (None, Some(config)) => Some(TokenBucket::with_clock(config, self.clock.clone())?),
             (None, None) => None,
         };
-        let mut bulkhead = match (&self.bulkhead, &self.config.bulkhead) {
+        let mut bulkhead = match (&self.bulkhead, self.config.bulkhead) {
             (Some(bulkhead), _) => Some(bulkhead.clone()),
-            (None, Some(config)) => Some(Bulkhead::with_clock(config.clone(), self.clock.clone())?),
+            (None, Some(config)) => Some(Bulkhead::with_clock(config, self.clock.clone())?),
             (None, None) => None,
         };
         let mut gate = |stage: &Stage| match stage {

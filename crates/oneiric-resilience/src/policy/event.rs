@@ -24,7 +24,8 @@ pub enum PolicyEvent {
         /// The time limit.
         limit: Duration,
     },
-    /// The policy's time was over before an attempt was.
+    /// The time was over before an attempt was, or before it began: the policy's, or that of a deadline around
+    /// the caller.
     DeadlineExceeded,
     /// An attempt failed, and the call is tried again.
     Retrying {

@@ -5,12 +5,8 @@ use std::fmt;
 
 use super::Policy;
 use super::order::Stage;
-#[cfg(feature = "tokio")]
-use crate::{
-    Classify, Error,
-    fallback::{Fallback, FallbackHook, FallbackWhen, Substitute},
-};
-use crate::{Clock, ErrIsFailure, SystemClock};
+use crate::fallback::{Fallback, FallbackHook, FallbackWhen, Substitute};
+use crate::{Classify, Clock, ErrIsFailure, Error, SystemClock};
 
 /// A [`Policy`] with a [`Fallback`](crate::Fallback) around it. From [`Policy::with_fallback`].
 #[derive(Clone)]
@@ -42,6 +38,9 @@ impl<S, W, H, K, C: Clock> PolicyWithFallback<Fallback<S, W, H>, K, C> {
     ///
     /// # Errors
     /// Those of [`Policy::call`] that are not answered for, or the substitute's.
+    ///
+    /// # Panics
+    /// As [`Policy::call`].
     pub async fn call<T, E, Fut>(&self, call: impl FnMut() -> Fut) -> Result<T, Error<E>>
     where
         K: Classify<T, E>,
@@ -60,6 +59,9 @@ impl<S, W, H, K, C: Clock> PolicyWithFallback<Fallback<S, W, H>, K, C> {
     ///
     /// # Errors
     /// As [`call`](Self::call).
+    ///
+    /// # Panics
+    /// As [`Policy::call`].
     pub async fn call_with_async_substitute<T, E, Fut, Sub>(
         &self,
         call: impl FnMut() -> Fut,

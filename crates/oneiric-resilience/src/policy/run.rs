@@ -49,13 +49,15 @@ impl<K, C: Clock> Policy<K, C> {
     /// ```
     ///
     /// Cancel-safe as far as the call is: dropped at any time, it drops the attempt that runs, leaves the
-    /// queue it waits in, and gives back what it holds; nobody counts it. Needs a tokio runtime with
-    /// timers, if it ever has to wait or time is limited.
+    /// queue it waits in, and gives back what it holds; nobody counts it.
     ///
     /// # Errors
     /// What the last attempt said, as [`Error::Inner`]; `resilience.timed_out` if that was cut off;
     /// the code of the [`Rejection`](crate::Rejection), if a gate did not let the call or its last attempt
     /// through; `resilience.deadline_exceeded` if the time for all was over.
+    ///
+    /// # Panics
+    /// When it has to wait outside of a tokio runtime, or in one without timers.
     pub async fn call<T, E, F, Fut>(&self, mut call: F) -> Result<T, Error<E>>
     where
         K: Classify<T, E>,

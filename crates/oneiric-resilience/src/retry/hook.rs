@@ -6,6 +6,7 @@ use super::attempts::RetryStep;
 use crate::{Error, Outcome};
 
 /// What a retry decided after an attempt.
+#[non_exhaustive]
 pub struct RetryEvent<'a, E> {
     /// Which attempt ended; the first is 1.
     pub attempt: u32,

@@ -18,7 +18,7 @@ impl<C, H> Retry<C, H> {
     /// Makes the call, and again while it fails in a way that may pass; waits on tokio's timer.
     ///
     /// The result is that of the last attempt, whatever it was. Each attempt is a future of its own, made
-    /// by `call`. Needs a tokio runtime with a timer, if it ever waits or time is limited.
+    /// by `call`.
     ///
     /// The [`Deadline`](crate::Deadline) of a scope around it limits all attempts as the limit in the
     /// settings does; the earlier counts. Once it has passed no attempt is begun. What an attempt calls
@@ -30,6 +30,9 @@ impl<C, H> Retry<C, H> {
     /// # Errors
     /// What the last attempt said, as [`Error::Inner`]; `resilience.timed_out` if that was cut off at the
     /// limit of one attempt; `resilience.deadline_exceeded` if at the limit of all.
+    ///
+    /// # Panics
+    /// When it has to wait outside of a tokio runtime, or in one without timers.
     #[cfg(feature = "tokio")]
     #[inline]
     pub fn run_async<T, E, F, Fut>(&self, call: F) -> impl Future<Output = Result<T, Error<E>>>

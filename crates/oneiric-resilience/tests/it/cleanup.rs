@@ -66,22 +66,23 @@ async fn a_call_that_succeeds_is_not_undone() {
 #[tokio::test(start_paused = true)]
 async fn an_error_a_time_out_and_a_deadline_are_undone_before_they_are_told() {
     let cleaned = Cleaned::default();
-    let failed = |error| CleanedUp {
-        error,
-        cleanup: Ok(()),
+    let undone = |told: CleanedUp<_, _>| {
+        assert_eq!(told.cleanup, Ok(()));
+        told.error
     };
     let began = Instant::now();
 
     let (held, gone) = Held::new();
     let call = holding(held, ready(Err::<(), _>("no")));
     let told = timeout_with_cleanup(SECOND, call, cleaned.after(gone)).await;
-    assert_eq!(told, Err(failed(Error::Inner("no"))));
+    assert_eq!(told.map_err(undone), Err(Error::Inner("no")));
     assert_eq!((cleaned.times(), began.elapsed()), (1, 2 * SECOND));
 
     let (held, gone) = Held::new();
     let call = holding(held, pending::<Result<(), &str>>());
     let told = timeout_with_cleanup(SECOND, call, cleaned.after(gone)).await;
-    assert_eq!(told, Err(failed(Error::TimedOut { limit: SECOND })));
+    let limit = SECOND;
+    assert_eq!(told.map_err(undone), Err(Error::TimedOut { limit }));
     assert_eq!((cleaned.times(), began.elapsed()), (2, 5 * SECOND));
 
     // Its deadline ends the caller as well, and the clean-up runs all the same.
@@ -247,9 +248,9 @@ async fn a_panic_of_whoever_hears_the_report_hides_neither_error() {
     let cleanup = Cleanup::within(SECOND, async || Err("no")).report(|_| panic!("report"));
     let call = ready(Err::<(), _>("call"));
     let told = timeout_with_cleanup(SECOND, call, cleanup).await;
-    let error = Error::Inner("call");
-    let cleanup = Err(CleanupError::Failed("no"));
-    assert_eq!(told, Err(CleanedUp { error, cleanup }));
+    let CleanedUp { error, cleanup, .. } = told.unwrap_err();
+    assert_eq!(error, Error::Inner("call"));
+    assert_eq!(cleanup, Err(CleanupError::Failed("no")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,10 +263,10 @@ async fn a_clean_up_that_panics_as_it_is_dropped_hides_no_error() {
         });
         let call = ready(Err::<(), _>("call"));
         let told = timeout_with_cleanup(SECOND, call, cleanup).await;
-        let error = Error::Inner("call");
+        let CleanedUp { error, cleanup, .. } = told.unwrap_err();
+        assert_eq!(error, Error::Inner("call"));
         let message = "dropped".into();
-        let cleanup = Err(CleanupError::Panicked { message });
-        assert_eq!(told, Err(CleanedUp { error, cleanup }));
+        assert_eq!(cleanup, Err(CleanupError::Panicked { message }));
     }
 }
 

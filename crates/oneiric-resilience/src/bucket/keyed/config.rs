@@ -7,7 +7,7 @@ use crate::invalid::{Checks, InvalidConfig};
 const MOST_KEYS: u32 = 10_000_000;
 
 /// The settings of [`KeyedBuckets`](super::KeyedBuckets).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

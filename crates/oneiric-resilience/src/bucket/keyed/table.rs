@@ -116,12 +116,6 @@ impl Table {
         index(self.places.taken.load(Ordering::Acquire))
     }
 
-    /// The keys that may have a place.
-    #[cfg(feature = "metrics")]
-    pub(super) const fn most(&self) -> u64 {
-        self.places.most
-    }
-
     /// The two groups a key may be in; different ones, if there are two.
     #[inline]
     fn groups(&self, address: Address) -> [&Group; 2] {

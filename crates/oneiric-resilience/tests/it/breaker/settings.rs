@@ -127,7 +127,7 @@ fn slow_calls_cannot_be_counted_in_a_row() {
 
 #[cfg(feature = "serde")]
 mod from_a_file {
-    use oneiric_resilience::{BackoffConfig, BreakerState};
+    use oneiric_resilience::{BackoffConfig, BreakerMode, BreakerState};
 
     use super::*;
 
@@ -203,6 +203,19 @@ mod from_a_file {
             let written = serde_json::to_value(config).unwrap();
             let read: BreakerConfig = serde_json::from_value(written).unwrap();
             assert_eq!(read, config);
+        }
+    }
+
+    #[test]
+    fn a_mode_is_called_the_same_everywhere() {
+        for (mode, name) in [
+            (BreakerMode::Released, "released"),
+            (BreakerMode::Disabled, "disabled"),
+            (BreakerMode::ForcedOpen, "forced_open"),
+            (BreakerMode::MetricsOnly, "metrics_only"),
+        ] {
+            assert_eq!((mode.as_str(), &*mode.to_string()), (name, name));
+            assert_eq!(serde_json::json!(mode), serde_json::json!(name));
         }
     }
 
