@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -97,7 +96,7 @@ where
     pub(super) fn refused(refused: Refused, rule: Arc<Rule<K, C, D>>) -> Self {
         Self {
             step: Step::RefusedCall { refused },
-            outer: Held::default(),
+            outer: Held::at_rest(),
             next: Next {
                 spare: None,
                 service: None,
@@ -128,7 +127,7 @@ where
                 First::Refused(refused) => Step::RefusedAttempt { refused },
                 First::Made(call, held) => rule.begin(|| call, held, by),
             },
-            outer,
+            outer: outer.laid_down(),
             next,
             attempts: parts
                 .retry
@@ -157,7 +156,7 @@ impl<K, C: Clock, D> Rule<K, C, D> {
         Step::Calling {
             call: Bounded::until(until, call()),
             cut,
-            held,
+            held: held.laid_down(),
             began: parts.time_attempts.then(|| parts.clock.now()),
         }
     }
@@ -174,10 +173,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // Here if anything panics, so that it is seen as one.
-        let outer = mem::take(self.as_mut().project().outer);
+        let outer = self.as_mut().project().outer.take_up();
         match self.as_mut().advance(cx) {
             Poll::Pending => {
-                *self.project().outer = outer;
+                *self.project().outer = outer.laid_down();
                 Poll::Pending
             }
             Poll::Ready((result, outcome)) => {
@@ -220,9 +219,9 @@ where
                     began,
                 } => {
                     // Here if the call panics, so that it is seen as one.
-                    let holding = mem::take(held);
+                    let holding = held.take_up();
                     let Poll::Ready(ended) = call.poll(cx) else {
-                        *held = holding;
+                        *held = holding.laid_down();
                         return Poll::Pending;
                     };
                     let began = began.take();
@@ -264,9 +263,9 @@ where
                 }
                 StepNow::Readying { ready, held } => {
                     // Here if it panics, so that it is seen as one.
-                    let holding = mem::take(held);
+                    let holding = held.take_up();
                     let Poll::Ready(readied) = ready.poll(cx) else {
-                        *held = holding;
+                        *held = holding.laid_down();
                         return Poll::Pending;
                     };
                     match readied {

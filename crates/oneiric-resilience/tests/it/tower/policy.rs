@@ -423,6 +423,51 @@ async fn a_panic_counts_as_failure_on_both_sides_of_the_retry() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_goes_because_something_else_panics_is_not_counted() {
+    let inside = [Stage::Retry, Stage::Breaker];
+    let outside = [Stage::Breaker, Stage::Retry];
+    for (order, first, polls, again) in [
+        // Not begun, and running.
+        (inside, Answer::Hangs, 0, true),
+        (inside, Answer::Hangs, 1, true),
+        (outside, Answer::Hangs, 0, true),
+        (outside, Answer::Hangs, 1, true),
+        // Between two attempts, running again, and waiting for the service.
+        (outside, Answer::Bad, 1, true),
+        (outside, Answer::Bad, 2, true),
+        (inside, Answer::Bad, 2, true),
+        (outside, Answer::Bad, 2, false),
+        (inside, Answer::Bad, 2, false),
+    ] {
+        let (policy, _) = policy(PolicyConfig {
+            retry: Some(retry(2)),
+            breaker: Some(breaker(9)),
+            order: Some(order.to_vec()),
+            ..PolicyConfig::default()
+        });
+        let mock = Mock::new().answering([first, Answer::Hangs]);
+        let mut service = ServiceBuilder::new()
+            .layer(PolicyLayer::new(policy.clone()))
+            .service(mock.clone());
+        ready(&mut service).await.unwrap();
+        let mut call = Box::pin(service.call(1));
+        mock.set_ready(again);
+        for _ in 0..polls {
+            assert_eq!(poll(call.as_mut()), Poll::Pending);
+            advance(SECOND).await;
+        }
+        let panicked = catch_unwind(AssertUnwindSafe(move || {
+            let _goes = call;
+            panic!("elsewhere");
+        }));
+        assert!(panicked.is_err());
+        let failures = policy.breaker().unwrap().snapshot().failures;
+        let own = u64::from(first == Answer::Bad && order == inside);
+        assert_eq!(failures, own, "{order:?}, {first:?}, {polls}, {again}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_of_a_later_attempt_is_seen_outside_of_the_retry() {
     let (policy, _) = policy(PolicyConfig {
         retry: Some(retry(2)),
