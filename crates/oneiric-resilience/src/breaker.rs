@@ -8,7 +8,6 @@
 mod build;
 mod config;
 mod control;
-mod lent;
 mod machine;
 mod observe;
 mod permit;
@@ -36,9 +35,11 @@ use permit::Here;
 pub use build::BreakerBuilder;
 pub use config::{BreakerConfig, BreakerWindow};
 pub use control::{BreakerControl, BreakerMode};
-pub(crate) use lent::LentPermit;
 pub use observe::{BreakerObserver, BreakerReason, BreakerTransition};
 pub use permit::BreakerPermit;
+pub(crate) use permit::LentPermit;
+#[cfg(feature = "tower")]
+pub(crate) use permit::OwnPermit;
 pub use snapshot::BreakerSnapshot;
 pub use state::BreakerState;
 
@@ -190,11 +191,15 @@ impl<C: Clock> Breaker<C> {
         Ok(BreakerPermit::new(Arc::clone(&self.machine), ticket))
     }
 
-    /// What a call would be told now if it were not let through. Changes nothing and counts nothing.
+    /// A permit for who knows better than its thread whether it was its call that panicked.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
     #[cfg(feature = "tower")]
     #[inline]
-    pub(crate) fn refusal(&self) -> Option<Rejected> {
-        self.machine.refused()
+    pub(crate) fn own(&self) -> Result<OwnPermit<C>, Rejected> {
+        let ticket = self.machine.enter()?;
+        Ok(OwnPermit::new(Arc::clone(&self.machine), ticket))
     }
 
     /// A [`permit`](Self::permit) for who keeps this breaker until the call has ended: writes to no count of
@@ -206,6 +211,13 @@ impl<C: Clock> Breaker<C> {
     pub(crate) fn lend(&self) -> Result<LentPermit<'_, C>, Rejected> {
         let ticket = self.machine.enter()?;
         Ok(LentPermit::new(&self.machine, ticket))
+    }
+
+    /// What a call would be told now if it were not let through. Changes nothing and counts nothing.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<Rejected> {
+        self.machine.refused()
     }
 
     /// This breaker, for who does not keep it.

@@ -29,7 +29,7 @@ pub(super) struct Ticket {
 
 /// Aligned so that the count of handles, which lies before it, is on another line than the word.
 #[repr(align(128))]
-pub(super) struct Machine<C> {
+pub(crate) struct Machine<C> {
     word: AtomicU64,
     slow_call: Option<Duration>,
     stripes: Striped<Stripe>,

@@ -14,15 +14,19 @@
 
 #[cfg(feature = "tower")]
 mod entering;
-
 #[cfg(feature = "tower")]
-use std::mem;
+mod owned;
+
 use std::thread;
 use std::time::Duration;
 
 #[cfg(feature = "tower")]
 pub(crate) use self::entering::Entering;
+#[cfg(feature = "tower")]
+pub(crate) use self::owned::{Held, Pass};
 use super::order::Stage;
+#[cfg(feature = "tokio")]
+use crate::Deadline;
 use crate::breaker::LentPermit;
 use crate::{
     Breaker, Bulkhead, BulkheadGuard, BulkheadPermit, Clock, Outcome, Rejected, TokenBucket,
@@ -64,6 +68,14 @@ impl<C: Clock> Gate<C> {
                 entered.map(|guard| Passed::Bulkhead(Turn::Lent(guard)))
             }
         }
+    }
+
+    /// Until when a call may wait here that has to be done by then.
+    #[cfg(feature = "tokio")]
+    #[cold]
+    pub(super) fn until(&self, by: Option<Deadline>) -> Deadline {
+        let until = Deadline::within(self.wait());
+        by.map_or(until, |by| by.min(until)).or_earlier()
     }
 
     /// Says who did not let a call through.
@@ -159,7 +171,7 @@ pub(crate) enum Passed<B, K> {
 
 /// What a call holds that has passed gates.
 #[derive(Debug)]
-pub(crate) struct Passes<B: ToldTimed, K: Told> {
+pub(crate) struct Passes<B: Told, K: Told> {
     breaker: Option<B>,
     bulkhead: Option<K>,
     /// Whether the breaker was passed first, and so is told last.
@@ -172,7 +184,7 @@ pub(crate) struct Passes<B: ToldTimed, K: Told> {
 pub(super) type LentPass<'a, C> = Passed<LentPermit<'a, C>, Turn<'a, C>>;
 pub(super) type Lent<'a, C> = Passes<LentPermit<'a, C>, Turn<'a, C>>;
 
-impl<B: ToldTimed, K: Told> Default for Passes<B, K> {
+impl<B: Told, K: Told> Default for Passes<B, K> {
     #[inline]
     fn default() -> Self {
         Self {
@@ -184,7 +196,7 @@ impl<B: ToldTimed, K: Told> Default for Passes<B, K> {
     }
 }
 
-impl<B: ToldTimed, K: Told> Passes<B, K> {
+impl<B: Told, K: Told> Passes<B, K> {
     /// There is a place for each, as there is one gate of a kind.
     #[inline]
     pub(crate) fn push(&mut self, passed: Passed<B, K>) {
@@ -210,13 +222,13 @@ impl<B: ToldTimed, K: Told> Passes<B, K> {
         if !self.breaker_first
             && let Some(permit) = self.breaker.take()
         {
-            permit.told_after(outcome, took);
+            permit.told(outcome, took);
         }
         if let Some(turn) = self.bulkhead.take() {
-            turn.told(outcome);
+            turn.told(outcome, took);
         }
         if let Some(permit) = self.breaker.take() {
-            permit.told_after(outcome, took);
+            permit.told(outcome, took);
         }
     }
 
@@ -249,7 +261,7 @@ impl<B: ToldTimed, K: Told> Passes<B, K> {
     }
 }
 
-impl<B: ToldTimed, K: Told> Drop for Passes<B, K> {
+impl<B: Told, K: Told> Drop for Passes<B, K> {
     #[inline]
     fn drop(&mut self) {
         if self.breaker.is_some() || self.bulkhead.is_some() {
@@ -258,34 +270,16 @@ impl<B: ToldTimed, K: Told> Drop for Passes<B, K> {
     }
 }
 
-#[cfg(feature = "tower")]
-impl<B: ToldTimed, K: Told> Passes<B, K> {
-    /// Takes all of it out, for as long as the call runs.
-    #[inline]
-    pub(crate) fn take_up(&mut self) -> Self {
-        let mut running = mem::replace(self, Self::at_rest());
-        running.runs(true);
-        running
-    }
-}
-
-/// What is held and wants to know how the call ended.
+/// What is held, and wants to know how the call ended.
 pub(crate) trait Told {
-    fn told(self, outcome: Outcome);
+    /// And how long it took, where that is known better than from when the gate was passed.
+    fn told(self, outcome: Outcome, took: Option<Duration>);
 }
 
-/// What wants to know how long it took, too.
-pub(crate) trait ToldTimed {
-    fn told_after(self, outcome: Outcome, took: Option<Duration>);
-}
-
-impl<C: Clock> ToldTimed for LentPermit<'_, C> {
+impl<C: Clock> Told for LentPermit<'_, C> {
     #[inline]
-    fn told_after(self, outcome: Outcome, took: Option<Duration>) {
-        match took {
-            Some(took) => self.record_timed(outcome, took),
-            None => self.record(outcome),
-        }
+    fn told(mut self, outcome: Outcome, took: Option<Duration>) {
+        self.end(outcome, took);
     }
 }
 
@@ -302,54 +296,10 @@ pub(crate) enum Turn<'a, C: Clock> {
 
 impl<C: Clock> Told for Turn<'_, C> {
     #[inline]
-    fn told(self, outcome: Outcome) {
+    fn told(self, outcome: Outcome, _: Option<Duration>) {
         match self {
             Self::Lent(guard) => guard.record(outcome),
             Self::Own(permit) => permit.record(outcome),
-        }
-    }
-}
-
-#[cfg(feature = "tower")]
-pub(crate) use self::owned::{Held, Pass};
-
-/// What a call holds that outlives the service it was made through.
-#[cfg(feature = "tower")]
-mod owned {
-    use std::time::Duration;
-
-    use super::{Gate, Passed, Passes, Told, ToldTimed};
-    use crate::{BreakerPermit, BulkheadPermit, Clock, Outcome, Rejected};
-
-    pub(crate) type Pass<C> = Passed<BreakerPermit<C>, BulkheadPermit<C>>;
-    pub(crate) type Held<C> = Passes<BreakerPermit<C>, BulkheadPermit<C>>;
-
-    impl<C: Clock> Gate<C> {
-        /// Lets a call through or does not; never waits.
-        #[inline]
-        pub(crate) fn try_pass(&self) -> Result<Pass<C>, Rejected> {
-            match self {
-                Self::Breaker(breaker) => breaker.permit().map(Pass::Breaker),
-                Self::Bucket(bucket, _) => bucket.try_take(1).map(|()| Pass::Bucket),
-                Self::Bulkhead(bulkhead, _) => bulkhead.try_enter_owned().map(Pass::Bulkhead),
-            }
-        }
-    }
-
-    impl<C: Clock> ToldTimed for BreakerPermit<C> {
-        #[inline]
-        fn told_after(self, outcome: Outcome, took: Option<Duration>) {
-            match took {
-                Some(took) => self.record_timed(outcome, took),
-                None => self.record(outcome),
-            }
-        }
-    }
-
-    impl<C: Clock> Told for BulkheadPermit<C> {
-        #[inline]
-        fn told(self, outcome: Outcome) {
-            self.record(outcome);
         }
     }
 }

@@ -285,8 +285,7 @@ async fn wait<'a, C: Clock>(
         if gate.wait().is_zero() {
             return Err(gate.refused(rejected));
         }
-        let until = Deadline::within(gate.wait());
-        let until = by.map_or(until, |by| by.min(until)).or_earlier();
+        let until = gate.until(by);
         let passed = match gate {
             Gate::Breaker(_) => Err(rejected),
             Gate::Bucket(bucket, _) => bucket

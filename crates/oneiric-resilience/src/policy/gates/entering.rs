@@ -32,9 +32,7 @@ pin_project_lite::pin_project! {
 
 impl<C: Clock> Waiting<C> {
     #[cold]
-    fn at(gate: &Gate<C>, by: Option<Deadline>) -> Self {
-        let until = Deadline::within(gate.wait());
-        let until = by.map_or(until, |by| until.min(by)).or_earlier();
+    fn at(gate: &Gate<C>, until: Deadline) -> Self {
         match gate {
             Gate::Breaker(_) => Self::Nowhere,
             Gate::Bucket(bucket, _) => Self::Bucket {
@@ -71,7 +69,7 @@ impl<C: Clock> Entering<C> {
             let passed = match this.waiting.as_mut().project() {
                 WaitingProjection::Nowhere => match gate.try_pass() {
                     Err(_) if !gate.wait().is_zero() => {
-                        this.waiting.set(Waiting::at(gate, *this.by));
+                        this.waiting.set(Waiting::at(gate, gate.until(*this.by)));
                         continue;
                     }
                     passed => passed,
