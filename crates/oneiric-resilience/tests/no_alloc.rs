@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use oneiric_resilience::{
-    Breaker, BreakerConfig, BreakerState, BreakerWindow, Bulkhead, BulkheadConfig, ManualClock,
-    Policy, PolicyConfig, Retry, RetryBudgetConfig, RetryConfig, TokenBucketConfig,
+    Breaker, BreakerConfig, BreakerState, BreakerWindow, Bulkhead, BulkheadConfig, KeyOverflow,
+    KeyedBuckets, KeyedBucketsConfig, ManualClock, Policy, PolicyConfig, Retry, RetryBudgetConfig,
+    RetryConfig, TokenBucket, TokenBucketConfig,
 };
 
 fn limited() -> RetryConfig {
@@ -172,6 +173,62 @@ fn entering_a_bulkhead_and_being_refused_allocates_nothing() {
     };
     visit();
     assert_eq!(measure(visit).count_total, 0);
+}
+
+#[test]
+fn taking_from_a_bucket_and_being_refused_allocates_nothing() {
+    let clock = ManualClock::new();
+    let config = TokenBucketConfig {
+        capacity: 2,
+        refill_per_sec: 1.0,
+        ..TokenBucketConfig::default()
+    };
+    let bucket = TokenBucket::with_clock(config, clock.clone()).unwrap();
+    let take = || {
+        assert!(bucket.try_take(2).is_ok());
+        assert!(bucket.try_take(1).is_err());
+        assert!(bucket.try_take(3).is_err());
+        let mut take = pin!(bucket.take(1));
+        clock.advance(Duration::from_secs(1));
+        let polled = take.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Ok(())));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(bucket.snapshot().available, 2);
+    };
+    take();
+    assert_eq!(measure(take).count_total, 0);
+}
+
+#[test]
+fn buckets_by_key_allocate_nothing_after_they_were_made_nor_for_a_new_key() {
+    for overflow in [KeyOverflow::Refuse, KeyOverflow::Share] {
+        let clock = ManualClock::new();
+        let config = KeyedBucketsConfig {
+            capacity: 1,
+            refill_per_sec: 1.0,
+            max_keys: 100,
+            overflow,
+        };
+        let buckets = KeyedBuckets::<u32, _>::with_clock(config, clock.clone()).unwrap();
+        // Never the same keys, and more than there is place for.
+        let mut first = 0;
+        let mut come_and_go = || {
+            let keys = first..first + 200;
+            let taken = keys.clone().filter(|key| buckets.try_take(key, 1).is_ok());
+            assert!((100..=101).contains(&taken.count()));
+            assert_eq!(buckets.len(), 100);
+            assert!(keys.clone().all(|key| buckets.try_take(&key, 1).is_err()));
+            assert!(keys.clone().all(|key| buckets.try_take(&key, 2).is_err()));
+            clock.advance(Duration::from_secs(1));
+            assert_eq!(buckets.available(&first), 1);
+            first = keys.end;
+        };
+        come_and_go();
+        let counted = measure(&mut come_and_go).count_total;
+        assert_eq!(counted, 0, "{overflow:?}");
+        assert_eq!(measure(|| assert_eq!(buckets.sweep(), 100)).count_total, 0);
+        assert!(buckets.is_empty());
+    }
 }
 
 #[cfg(feature = "tower")]

@@ -99,4 +99,34 @@ mod tests {
              `max_keys` is 0, allowed is 1 to 10000000"
         );
     }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn settings_come_from_a_file() {
+        let text = "refill_per_sec = 0.5\nmax_keys = 3\noverflow = \"share\"";
+        let config: KeyedBucketsConfig = toml::from_str(text).unwrap();
+        let expected = KeyedBucketsConfig {
+            refill_per_sec: 0.5,
+            max_keys: 3,
+            overflow: KeyOverflow::Share,
+            ..KeyedBucketsConfig::default()
+        };
+        assert_eq!(config, expected);
+        let json = serde_json::to_string(&config).unwrap();
+        assert!(json.ends_with(r#""overflow":"share"}"#), "{json}");
+        let read: KeyedBucketsConfig = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, config);
+        let empty: KeyedBucketsConfig = toml::from_str("").unwrap();
+        assert_eq!(empty, KeyedBucketsConfig::default());
+        for bad in [
+            "overflow = \"Refuse\"",
+            "overflow = \"forget\"",
+            "max_waiters = 3",
+            "max_keys = -3",
+        ] {
+            assert!(toml::from_str::<KeyedBucketsConfig>(bad).is_err(), "{bad}");
+        }
+        let refuse: KeyedBucketsConfig = toml::from_str("overflow = \"refuse\"").unwrap();
+        assert_eq!(refuse.overflow, KeyOverflow::Refuse);
+    }
 }

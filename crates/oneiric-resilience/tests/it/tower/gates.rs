@@ -12,8 +12,8 @@ use oneiric_resilience::layers::{
 };
 use oneiric_resilience::{
     BackoffConfig, BackoffJitter, Breaker, BreakerConfig, BreakerState, BreakerWindow, Bulkhead,
-    BulkheadConfig, Deadline, ErrIsFailure, Error, Outcome, Policy, PolicyConfig, Rejection,
-    TokenBucket, TokenBucketConfig, TokioClock,
+    BulkheadConfig, Deadline, DeadlineExceeded, ErrIsFailure, Error, Outcome, Policy, PolicyConfig,
+    Rejection, TokenBucket, TokenBucketConfig, TokioClock,
 };
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -451,6 +451,24 @@ async fn a_wait_may_be_bounded() {
         patient.oneshot(2)
     );
     assert_eq!(answer, Ok(2));
+}
+
+/// A service is asked by whoever has it: that one gave up waiting says nothing about the next.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_of_one_who_asked_is_none_of_the_next_ones() {
+    let (bulkhead, mock) = (bulkhead(1, 10), Mock::new());
+    let held = bulkhead.try_enter_owned().unwrap();
+    let mut service = ServiceBuilder::new()
+        .layer(BulkheadLayer::new(bulkhead.clone()).max_wait(10 * SECOND))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    let hurried = Deadline::within(SECOND).scope(ready(&mut service)).await;
+    assert_eq!(hurried, Err(DeadlineExceeded));
+    assert_eq!(bulkhead.waiting(), 1, "it keeps its place");
+    assert!(ask(&mut service).is_pending());
+    drop(held);
+    ready(&mut service).await.unwrap();
+    assert_eq!(service.call(1).await, Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
