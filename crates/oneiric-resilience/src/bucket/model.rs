@@ -94,6 +94,30 @@ fn a_lowered_capacity_cuts_what_is_not_taken_before() {
     });
 }
 
+/// Who only looks exchanges nothing, so nothing but the order of what is read keeps old terms from a new word.
+#[test]
+fn what_is_told_during_a_change_is_of_before_or_after() {
+    let during = |look: fn(&TokenBucket<ManualClock>) -> Duration, answers: [u64; 2]| {
+        model(Some(3), move || {
+            let (_, bucket) = bucket(3, 1.0);
+            bucket.try_take(2).unwrap();
+            let bucket = Arc::new(bucket);
+            let other = Arc::clone(&bucket);
+            let thread = thread::spawn(move || look(&other));
+            bucket.set_rate(3, 0.5).unwrap();
+            let told = thread.join().unwrap();
+            assert!(answers.map(Duration::from_secs).contains(&told), "{told:?}");
+        });
+    };
+    // What it holds stays, and what comes back comes at half the rate.
+    during(
+        |bucket| Duration::from_secs(bucket.available().into()),
+        [1, 1],
+    );
+    let wait = |bucket: &TokenBucket<_>| bucket.try_take(2).unwrap_err().retry_after().unwrap();
+    during(wait, [1, 2]);
+}
+
 #[test]
 fn a_reservation_given_back_is_there_once() {
     model(Some(3), || {
