@@ -62,6 +62,7 @@
 //! [`BreakerMode`]) is not, and does not grow; nor are settings, so that they can be written out. Which numbers to
 //! choose and why is in `docs/resilience`, what is promised exactly in `docs/spec/resilience.md`.
 
+mod around;
 mod backoff;
 mod breaker;
 mod bucket;

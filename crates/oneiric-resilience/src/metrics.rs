@@ -10,7 +10,7 @@ mod part;
 mod publish;
 mod table;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::{fmt, mem};
 
 use ::metrics::{
@@ -21,6 +21,7 @@ pub use self::observer::MetricsObserver;
 use self::part::Part;
 pub(crate) use self::part::Weakly;
 use self::table::{Kind, Metric};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Breaker, Bulkhead, Clock, KeyedBuckets, Policy, RetryBudget, TokenBucket};
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
@@ -152,11 +153,8 @@ impl ResilienceMetrics {
         drop(gone);
     }
 
-    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Part>>> {
-        self.shared
-            .parts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn parts(&self) -> MutexGuard<'_, Vec<Arc<dyn Part>>> {
+        lock(&self.shared.parts)
     }
 
     fn add(&self, part: Arc<dyn Part>) {

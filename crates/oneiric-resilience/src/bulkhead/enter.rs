@@ -1,12 +1,19 @@
 //! Waiting for a turn.
 
+#[cfg(feature = "tokio")]
+mod before;
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
+pub use before::EnterBefore;
+
 use super::guard::{BulkheadPermit, Seat};
 use super::queue::{Fetched, Ticket};
+use crate::around::time_left;
 use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "tokio")]
 use crate::deadline::Deadline;
@@ -81,7 +88,7 @@ impl<C: Clock> Future for Enter<C> {
                     return Poll::Ready(Err(rejected));
                 }
             },
-            None => match shared.enter(context.waker(), || this.patience(), remaining) {
+            None => match shared.enter(context.waker(), || this.patience(), time_left) {
                 Ok(None) => {}
                 Ok(place) => {
                     this.ticket = place;
@@ -92,17 +99,6 @@ impl<C: Clock> Future for Enter<C> {
         }
         Poll::Ready(Ok(BulkheadPermit::new(this.seat.clone())))
     }
-}
-
-/// What is left of the time of the call around this one.
-#[cfg(feature = "tokio")]
-fn remaining() -> Option<Duration> {
-    Deadline::current().map(Deadline::remaining)
-}
-
-#[cfg(not(feature = "tokio"))]
-const fn remaining() -> Option<Duration> {
-    None
 }
 
 impl<C: Clock> Drop for Enter<C> {
@@ -120,60 +116,3 @@ impl<C: Clock> fmt::Debug for Enter<C> {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(feature = "tokio")]
-mod before {
-    use std::mem;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use super::Enter;
-    use crate::bulkhead::BulkheadPermit;
-    use crate::clock::{Clock, SystemClock};
-    use crate::deadline::{Deadline, DeadlineScope};
-    use crate::error::{Rejected, Rejection};
-
-    pin_project_lite::pin_project! {
-        /// Waits for a turn, but not longer than until a deadline: the answer of
-        /// [`Bulkhead::enter_before`](crate::Bulkhead::enter_before).
-        ///
-        /// Cancel-safe: see [`Enter`].
-        #[derive(Debug)]
-        #[must_use = "futures do nothing unless polled"]
-        pub struct EnterBefore<C: Clock = SystemClock> {
-            // Whether it was polled.
-            asked: bool,
-            #[pin]
-            scope: DeadlineScope<Enter<C>>,
-        }
-    }
-
-    impl<C: Clock> EnterBefore<C> {
-        pub(in crate::bulkhead) fn new(enter: Enter<C>, deadline: Deadline) -> Self {
-            Self {
-                asked: false,
-                scope: deadline.scope(enter.until(deadline)),
-            }
-        }
-    }
-
-    impl<C: Clock> Future for EnterBefore<C> {
-        type Output = Result<BulkheadPermit<C>, Rejected>;
-
-        fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-            let this = self.project();
-            // Only who has to wait needs time.
-            if !mem::replace(this.asked, true)
-                && let Some(permit) = this.scope.get_ref().and_then(Enter::try_now)
-            {
-                return Poll::Ready(Ok(permit));
-            }
-            this.scope.poll(context).map(|entered| {
-                entered.unwrap_or(Err(Rejected::new(Rejection::DeadlineTooNear, None)))
-            })
-        }
-    }
-}
-
-#[cfg(feature = "tokio")]
-pub use before::EnterBefore;

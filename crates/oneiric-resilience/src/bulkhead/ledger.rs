@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::task::Waker;
 
 use super::aimd::{Aimd, Round};
-use super::permits::{Permits, Stripe};
+use super::permits::{Permits, Stripe, narrow};
 use super::queue::{Fetched, Queue, Ticket};
 use crate::clock::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
@@ -102,11 +102,6 @@ impl Ledger {
             afterwards: Afterwards::default(),
         }
     }
-}
-
-/// All that is told was one of these before.
-fn narrow(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl State {

@@ -222,8 +222,8 @@ impl Permits {
     }
 }
 
-/// There are never more permits than this holds.
-fn narrow(permits: u64) -> u32 {
+/// All numbers of permits and of those who wait for one were one of these before.
+pub(super) fn narrow(permits: u64) -> u32 {
     u32::try_from(permits).unwrap_or(u32::MAX)
 }
 

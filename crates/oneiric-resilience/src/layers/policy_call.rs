@@ -3,7 +3,6 @@
 //! that was.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,7 +11,7 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::bounded::Bounded;
-use super::next::{NEXT, Next};
+use super::next::{NEXT, Next, Ready};
 use super::policy::Rule;
 use super::retry::{CloneRequest, CopyRequest};
 use crate::limited::Over;
@@ -252,9 +251,8 @@ where
                 StepNow::Entering { entering } => {
                     match ready!(entering.poll_enter(&parts.inner, cx)) {
                         Ok(held) => {
-                            let service = Some(this.next.service.take().expect(NEXT));
-                            let request = PhantomData;
-                            let ready = Bounded::until(*this.by, Ready { service, request });
+                            let service = this.next.service.take().expect(NEXT);
+                            let ready = Bounded::until(*this.by, Ready::new(service));
                             this.step.set(Step::Readying { ready, held });
                             continue;
                         }
@@ -348,24 +346,5 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PolicyFuture").finish_non_exhaustive()
-    }
-}
-
-/// Waits until a service is ready, and gives it back.
-struct Ready<S, R> {
-    service: Option<S>,
-    request: PhantomData<fn(R)>,
-}
-
-impl<S, R> Unpin for Ready<S, R> {}
-
-impl<S: Service<R>, R> Future for Ready<S, R> {
-    type Output = Result<S, S::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let service = &mut self.get_mut().service;
-        let ready = service.as_mut().expect("not polled again once it is ready");
-        ready!(ready.poll_ready(cx))?;
-        Poll::Ready(Ok(service.take().expect("it was there just now")))
     }
 }

@@ -11,6 +11,7 @@ use super::hook::RetryHook;
 use super::sleep::Sleep;
 #[cfg(feature = "tokio")]
 use crate::Deadline;
+use crate::around::time_left;
 use crate::{Clock, Error, Jitter, Moment, Outcome};
 
 /// A clock, or one that is made when it is first read.
@@ -130,7 +131,7 @@ impl<C, H, K: Time, S: Sleep, J: Jitter> Course<'_, C, H, K, S, J> {
         if self.attempts.is_some() {
             return self.begin_timed(None);
         }
-        let around = around();
+        let around = time_left();
         if around.is_none() && !self.retry.plan.is_timed() {
             return Ok(());
         }
@@ -290,16 +291,4 @@ impl Limit {
             of_all: true,
         }
     }
-}
-
-/// What is left until the deadline of the scope around this.
-#[cfg(feature = "tokio")]
-#[inline]
-fn around() -> Option<Duration> {
-    Deadline::current().map(Deadline::remaining)
-}
-
-#[cfg(not(feature = "tokio"))]
-const fn around() -> Option<Duration> {
-    None
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::caught::{Caught, Panic};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// A child of a [`scope`](crate::scope()). Awaiting it gives its value; if it fails, so does the scope,
 /// and with it whoever awaits. Dropping it leaves the child running.
@@ -106,7 +107,7 @@ enum State<T> {
 
 impl<T> Slot<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Whether the work may go on; if so, who polls it is remembered.

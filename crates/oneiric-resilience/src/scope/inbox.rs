@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::child::Failure;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// A child's work, whatever its value.
 pub(super) type BoxedChild<'env, E> =
@@ -30,7 +30,7 @@ impl<'env, E> Inbox<'env, E> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'env, E>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// A child for the scope, which is woken. Once closed, the child is dropped instead.

@@ -8,10 +8,8 @@
 //!
 //! Source: Azar, Broder, Karlin, Upfal, "Balanced allocations" (1999), for the two choices.
 
-use std::sync::PoisonError;
-
 use crate::bucket::gcra::Terms;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 use super::slot::{Asked, Closed, NOBODY, Slot};
 
@@ -183,8 +181,7 @@ impl Table {
         payment: Payment,
         clock: impl Fn() -> u64,
     ) -> Result<Asked, Full> {
-        let lock = &self.locks[index(address.hash) & (LOCKS - 1)];
-        let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _held = lock(&self.locks[index(address.hash) & (LOCKS - 1)]);
         // Read here: a place that was given away was full by then, and so is the bucket of whoever
         // had it, at any later tick.
         let tick = clock();
@@ -297,7 +294,7 @@ impl Places {
     }
 
     fn hand(&self) -> MutexGuard<'_, usize> {
-        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hand)
     }
 
     fn give_back(&self) {
