@@ -1,6 +1,11 @@
 //! Chance, where it is wanted: callers that failed together must not come back together. It is passed
 //! in, so that a test can say what it will be.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::sync::{Mutex, lock};
+
 /// Draws numbers from `[0, 1)`.
 pub trait Jitter {
     /// The next number, at least 0 and less than 1. What is outside counts as the nearest that is not.
@@ -43,6 +48,41 @@ impl SeededJitter {
 impl Jitter for SeededJitter {
     fn next_f64(&mut self) -> f64 {
         self.rng.f64()
+    }
+}
+
+/// What all clones of one part draw from: the thread's own chance, which costs nothing to share, or what was
+/// handed in, behind a lock that only drawing touches.
+#[derive(Clone, Default)]
+pub(crate) struct Chance(Option<Arc<Mutex<Box<dyn Jitter + Send>>>>);
+
+impl Chance {
+    pub(crate) fn new(jitter: impl Jitter + Send + 'static) -> Self {
+        Self(Some(Arc::new(Mutex::new(Box::new(jitter)))))
+    }
+}
+
+impl Jitter for &Chance {
+    fn next_f64(&mut self) -> f64 {
+        match &self.0 {
+            None => ThreadJitter.next_f64(),
+            Some(jitter) => lock(jitter).next_f64(),
+        }
+    }
+}
+
+impl Jitter for Chance {
+    fn next_f64(&mut self) -> f64 {
+        (&*self).next_f64()
+    }
+}
+
+impl fmt::Debug for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            None => "ThreadJitter",
+            Some(_) => "handed in",
+        })
     }
 }
 

@@ -21,7 +21,8 @@ pub use sleep::TokioSleep;
 
 use attempts::Plan;
 
-use crate::{ErrIsFailure, Error, InvalidConfig, Moment, Outcome, RetryBudget};
+use crate::jitter::Chance;
+use crate::{ErrIsFailure, Error, InvalidConfig, Jitter, Moment, Outcome, RetryBudget};
 
 /// Tries calls again while they fail in a way that may pass.
 ///
@@ -95,6 +96,26 @@ impl<C, H> Retry<C, H> {
     pub fn with_budget(mut self, budget: RetryBudget) -> Self {
         Arc::make_mut(&mut self.plan).budget = Some(budget);
         self
+    }
+
+    /// Draws the waits from this chance instead of the thread's; clones made from then on draw from the
+    /// same. So a test that hands in a [`SeededJitter`](crate::SeededJitter) knows all waits, whatever runs
+    /// the retry; but [`run_with`](Self::run_with), [`run_async_with`](Self::run_async_with) and
+    /// [`Attempts`] are told theirs. The chance lies behind a lock, which only a wait between attempts takes.
+    #[must_use]
+    pub fn jitter(mut self, jitter: impl Jitter + Send + 'static) -> Self {
+        self.draw_from(Chance::new(jitter));
+        self
+    }
+
+    pub(crate) fn draw_from(&mut self, chance: Chance) {
+        Arc::make_mut(&mut self.plan).chance = chance;
+    }
+
+    /// What the waits are drawn from.
+    #[inline]
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.plan.chance
     }
 
     /// The settings.

@@ -15,8 +15,7 @@ use super::retry::{CopyRequest, Rule};
 use crate::limited::Over;
 use crate::retry::Attempts;
 use crate::{
-    Classify, Clock as _, Deadline, Error, Moment, Outcome, RetryHook, RetryStep, ThreadJitter,
-    TokioClock,
+    Classify, Clock as _, Deadline, Error, Moment, Outcome, RetryHook, RetryStep, TokioClock,
 };
 
 pin_project_lite::pin_project! {
@@ -229,7 +228,7 @@ where
                 this.attempts.not_repeatable();
             }
             this.attempts
-                .ended(this.time.now(), outcome, &mut ThreadJitter)
+                .ended(this.time.now(), outcome, &mut retry.chance())
         };
         retry.tell(this.attempts, outcome, &result, step);
         let RetryStep::Wait(wait) = step else {

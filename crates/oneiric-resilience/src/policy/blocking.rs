@@ -1,6 +1,8 @@
 //! A call through a policy on a thread that waits. A thread cannot be told to stop, so no time limit
 //! holds there; a policy that has one is refused instead of being taken at half its word.
 
+use std::time::Duration;
+
 use super::Policy;
 use super::gates::Lent;
 use crate::invalid::{Checks, Shown as _};
@@ -8,7 +10,8 @@ use crate::{Classify, Clock, ErrIsFailure, Error, InvalidConfig, Moment, Outcome
 
 /// A [`Policy`] for calls on a blocking thread. From [`Policy::blocking`].
 ///
-/// Retry, breaker, bucket and bulkhead hold as they do otherwise; between attempts the thread sleeps. The
+/// Retry, breaker, bucket and bulkhead hold as they do otherwise; between attempts the thread sleeps, or waits
+/// as [`call_with`](Self::call_with) is told. The
 /// retry's own `total_limit` decides whether there is another attempt, but cuts none off.
 #[derive(Debug, Clone)]
 pub struct BlockingPolicy<K = ErrIsFailure, C: Clock = SystemClock> {
@@ -52,7 +55,52 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
     /// # Errors
     /// What the last attempt said, as [`Error::Inner`]; the code of the [`Rejection`](crate::Rejection),
     /// if a gate did not let the call or its last attempt through.
-    pub fn call<T, E>(&self, mut call: impl FnMut() -> Result<T, E>) -> Result<T, Error<E>>
+    pub fn call<T, E>(&self, call: impl FnMut() -> Result<T, E>) -> Result<T, Error<E>>
+    where
+        K: Classify<T, E>,
+    {
+        self.call_with(std::thread::sleep, call)
+    }
+
+    /// The same with a way to wait of the caller's, which must wait as the policy's clock goes. Is not told to
+    /// wait for no time at all.
+    ///
+    /// ```
+    /// use oneiric_resilience::{BackoffConfig, ManualClock, Policy, PolicyConfig, RetryConfig};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::new();
+    /// let minute = Duration::from_secs(60);
+    /// let config = PolicyConfig {
+    ///     retry: Some(RetryConfig {
+    ///         attempts: 10,
+    ///         backoff: BackoffConfig::constant(minute),
+    ///         total_limit: Some(4 * minute),
+    ///         ..RetryConfig::default()
+    ///     }),
+    ///     ..PolicyConfig::default()
+    /// };
+    /// let policy = Policy::with_clock(config, clock.clone())?.blocking()?;
+    /// let mut attempts = 0;
+    /// let answer = policy.call_with(
+    ///     |wait| clock.advance(wait),
+    ///     || {
+    ///         attempts += 1;
+    ///         Err::<(), _>("down")
+    ///     },
+    /// );
+    /// assert!(answer.is_err());
+    /// assert_eq!(attempts, 4);
+    /// # Ok::<(), oneiric_resilience::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn call_with<T, E>(
+        &self,
+        mut sleep: impl FnMut(Duration),
+        mut call: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
     where
         K: Classify<T, E>,
     {
@@ -61,7 +109,7 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
         let passed = parts.outer.pass(&mut outer, 0);
         passed.map_err(|stopped| parts.refused(stopped.refused()))?;
         outer.runs(true);
-        let (result, outcome) = self.attempts(&mut call);
+        let (result, outcome) = self.attempts(&mut sleep, &mut call);
         outer.record(outcome, None);
         result
     }
@@ -73,6 +121,7 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
 
     fn attempts<T, E>(
         &self,
+        sleep: &mut impl FnMut(Duration),
         call: &mut impl FnMut() -> Result<T, E>,
     ) -> (Result<T, Error<E>>, Outcome)
     where
@@ -93,7 +142,7 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
             };
             drop(result);
             if !wait.is_zero() {
-                std::thread::sleep(wait);
+                sleep(wait);
             }
             attempts.begin();
         }

@@ -10,9 +10,10 @@ use super::gates::{Gate, Gates};
 use super::order::Stage;
 use super::parts::Parts;
 use crate::invalid::Checks;
+use crate::jitter::Chance;
 use crate::{
-    Breaker, BreakerObserver, Bulkhead, Clock, ErrIsFailure, InvalidConfig, Retry, RetryBudget,
-    SystemClock, TokenBucket,
+    Breaker, BreakerObserver, Bulkhead, Clock, ErrIsFailure, InvalidConfig, Jitter, Retry,
+    RetryBudget, SystemClock, TokenBucket,
 };
 
 /// Builds a [`Policy`]: settings, and parts that are shared with others in place of settings of its own.
@@ -27,6 +28,8 @@ pub struct PolicyBuilder<C: Clock = SystemClock> {
     budget: Option<RetryBudget>,
     observers: Observers,
     breaker_observers: Vec<Arc<dyn BreakerObserver>>,
+    /// Of the retries, and of the breaker.
+    chances: (Chance, Chance),
 }
 
 impl<C: Clock + Clone> PolicyBuilder<C> {
@@ -41,6 +44,7 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
             budget: None,
             observers: Observers::default(),
             breaker_observers: Vec::new(),
+            chances: <(Chance, Chance)>::default(),
         }
     }
 
@@ -71,6 +75,15 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
     /// With this budget for its retries, which others may use too. In place of the settings' `retry.budget`.
     pub fn budget(mut self, budget: &RetryBudget) -> Self {
         self.budget = Some(budget.clone());
+        self
+    }
+
+    /// Draws the waits of the retries and the open times of its breaker from this chance instead of the
+    /// thread's: the retries from this one, the breaker that is made from the settings from a clone of it. So
+    /// how often the one draws does not change what the other waits. A breaker that is handed in keeps its
+    /// own.
+    pub fn jitter(mut self, jitter: impl Jitter + Clone + Send + 'static) -> Self {
+        self.chances = (Chance::new(jitter.clone()), Chance::new(jitter));
         self
     }
 
@@ -199,7 +212,8 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         let name = Arc::clone(&self.name);
         let mut builder = Breaker::builder(config)
             .clock(self.clock.clone())
-            .name(name);
+            .name(name)
+            .jitter(self.chances.1.clone());
         for observer in &self.breaker_observers {
             let observer = Arc::clone(observer);
             builder = builder.observer(move |transition: &_| observer.on_transition(transition));
@@ -211,7 +225,8 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         let Some(config) = self.config.retry else {
             return Ok(None);
         };
-        let retry = Retry::new(config)?;
+        let mut retry = Retry::new(config)?;
+        retry.draw_from(self.chances.0.clone());
         let budget = match (&self.budget, config.budget) {
             (Some(budget), _) => Some(budget.clone()),
             (None, Some(config)) => Some(RetryBudget::with_clock(config, self.clock.clone())?),

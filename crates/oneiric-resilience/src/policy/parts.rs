@@ -7,8 +7,7 @@ use super::event::{Observers, PolicyEvent};
 use super::gates::{Gate, Gates, Refused};
 use super::order::Stage;
 use crate::{
-    Attempts, Breaker, Bulkhead, Clock, Error, Moment, Outcome, Retry, RetryStep, ThreadJitter,
-    TokenBucket,
+    Attempts, Breaker, Bulkhead, Clock, Error, Moment, Outcome, Retry, RetryStep, TokenBucket,
 };
 
 /// The stages.
@@ -72,7 +71,8 @@ impl<C: Clock> Parts<C> {
         now: Moment,
         outcome: Outcome,
     ) -> Option<Duration> {
-        let step = attempts.ended(now, outcome, &mut ThreadJitter);
+        let mut chance = self.retry.as_ref()?.chance();
+        let step = attempts.ended(now, outcome, &mut chance);
         let ended = attempts.ended_attempts();
         let (event, wait) = match step {
             RetryStep::Done => return None,

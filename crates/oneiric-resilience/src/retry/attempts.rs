@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::config::RetryConfig;
 use crate::backoff::Backoff;
 use crate::budget::RetryBudget;
+use crate::jitter::Chance;
 use crate::{InvalidConfig, Jitter, Moment, Outcome};
 
 /// What is next after an attempt.
@@ -66,6 +67,7 @@ pub(super) struct Plan {
     pub(super) config: RetryConfig,
     backoff: Backoff,
     pub(super) budget: Option<RetryBudget>,
+    pub(super) chance: Chance,
 }
 
 impl Plan {
@@ -75,6 +77,7 @@ impl Plan {
             config,
             backoff: Backoff::new(config.backoff)?,
             budget: config.budget.map(RetryBudget::new).transpose()?,
+            chance: Chance::default(),
         })
     }
 

@@ -43,13 +43,7 @@ impl<C, H> Retry<C, H> {
         Fut: Future<Output = Result<T, E>>,
     {
         let time = super::course::LazyClock(None);
-        Run::new(
-            self,
-            time,
-            super::sleep::TokioSleep,
-            crate::ThreadJitter,
-            call,
-        )
+        Run::new(self, time, super::sleep::TokioSleep, self.chance(), call)
     }
 
     /// The same with a clock, a timer and a jitter of the caller's: for other runtimes, and for tests.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Retry;
 use super::attempts::{Attempts, RetryStep};
 use super::hook::RetryHook;
-use crate::{Classify, Clock, Error, Jitter, Moment, Outcome, SystemClock, ThreadJitter};
+use crate::{Classify, Clock, Error, Jitter, Moment, Outcome, SystemClock};
 
 impl<C, H> Retry<C, H> {
     /// Makes the call, and again while it fails in a way that may pass; the calling thread waits.
@@ -21,7 +21,7 @@ impl<C, H> Retry<C, H> {
         C: Classify<T, E>,
         H: RetryHook<E>,
     {
-        self.drive_sync(SystemClock::new, std::thread::sleep, ThreadJitter, call)
+        self.drive_sync(SystemClock::new, std::thread::sleep, self.chance(), call)
     }
 
     /// The same with a clock, a way to wait and a jitter of the caller's. Is not told to wait for no time

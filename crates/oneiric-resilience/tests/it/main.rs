@@ -8,6 +8,7 @@
 mod breaker;
 mod bucket;
 mod bulkhead;
+mod chance;
 #[cfg(feature = "tokio")]
 mod cleanup;
 #[cfg(feature = "tokio")]
