@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+#[cfg(feature = "tower")]
+use crate::deadline::Deadline;
 use crate::deadline::DeadlineExceeded;
 use crate::error::Error;
 use crate::limited::{Limit, Limited, Over};
@@ -97,6 +99,17 @@ pin_project_lite::pin_project! {
         #[pin]
         limited: Limited<F>,
         limit: Duration,
+    }
+}
+
+#[cfg(feature = "tower")]
+impl<F> Timeout<F> {
+    /// One whose time has begun before the first poll, and is over then.
+    pub(crate) const fn until(over: Deadline, limit: Duration, future: F) -> Self {
+        Self {
+            limited: Limited::new(future, Limit::Until(over)),
+            limit,
+        }
     }
 }
 

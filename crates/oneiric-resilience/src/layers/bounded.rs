@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use crate::Deadline;
 use crate::limited::{Limit, Limited, Over};
@@ -23,15 +22,6 @@ pin_project_lite::pin_project! {
 }
 
 impl<F> Bounded<F> {
-    pub(super) const fn new(limit: Option<Duration>, future: F) -> Self {
-        match limit {
-            None => Self::Free { future },
-            Some(limit) => Self::Limited {
-                limited: Limited::new(future, Limit::Within(limit)),
-            },
-        }
-    }
-
     pub(super) const fn until(deadline: Option<Deadline>, future: F) -> Self {
         match deadline {
             None => Self::Free { future },

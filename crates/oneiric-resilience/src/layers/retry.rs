@@ -21,6 +21,9 @@ use crate::{Classify, ErrIsFailure, Error, NoHook, Retry, RetryHook};
 /// A request is cloned for each attempt but the last; [`copy`](Self::copy) says how, where it is
 /// not [`Clone`] or not all of them may be repeated. Only what may safely happen twice should be.
 ///
+/// The limits of the retry begin with the call: that of all attempts, and that of the first. Each
+/// other attempt's begins with its own call.
+///
 /// What layers further inside rejected is not tried again, unless by
 /// [`retry_rejected`](Self::retry_rejected): a limit is there to keep load away, not to collect it.
 ///
@@ -195,6 +198,6 @@ where
         let spare = self.rule.copy(&request, 1);
         let service = spare.is_some().then(|| self.inner.clone());
         let next = Next { spare, service };
-        RetryFuture::new(self.inner.call(request), next, Arc::clone(&self.rule))
+        RetryFuture::new(|| self.inner.call(request), next, Arc::clone(&self.rule))
     }
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::bounded::Bounded;
@@ -32,10 +32,14 @@ pin_project_lite::pin_project! {
 }
 
 impl<S: Service<R>, R, K, H, D> RetryFuture<S, R, K, H, D> {
-    /// The first attempt is this call.
-    pub(super) fn new(call: S::Future, next: Next<S, R>, rule: Arc<Rule<K, H, D>>) -> Self {
-        let limits = *rule.retry.config();
-        let call = Bounded::new(limits.attempt_limit, call);
+    /// The first attempt is this call, which is made now.
+    pub(super) fn new(
+        call: impl FnOnce() -> S::Future,
+        next: Next<S, R>,
+        rule: Arc<Rule<K, H, D>>,
+    ) -> Self {
+        let (by, until) = limits(&rule);
+        let call = Bounded::until(until, call());
         let run = Run {
             step: Step::Calling { call },
             next,
@@ -44,7 +48,7 @@ impl<S: Service<R>, R, K, H, D> RetryFuture<S, R, K, H, D> {
             rule,
         };
         Self {
-            all: Bounded::new(limits.total_limit, run),
+            all: Bounded::until(by, run),
         }
     }
 }
@@ -249,10 +253,25 @@ where
         let request = spare.take().expect(NEXT);
         *spare = this.rule.copy(&request, this.attempts.ended_attempts() + 1);
         let limit = this.rule.retry.config().attempt_limit;
+        let until = limit.map(Deadline::within);
         let call = service.as_mut().expect(NEXT).call(request);
-        let call = Bounded::new(limit, call);
+        let call = Bounded::until(until, call);
         this.step.set(Step::Calling { call });
     }
+}
+
+/// When the time for all attempts is over, and that of the first: both begin now.
+fn limits<K, H, D>(rule: &Rule<K, H, D>) -> (Option<Deadline>, Option<Deadline>) {
+    let config = rule.retry.config();
+    if config.total_limit.is_none() && config.attempt_limit.is_none() {
+        return (None, None);
+    }
+    let now = Instant::now();
+    let after = |limit| Deadline::after(now, limit);
+    (
+        config.total_limit.map(after),
+        config.attempt_limit.map(after),
+    )
 }
 
 /// Whose time was over when an attempt was given up.

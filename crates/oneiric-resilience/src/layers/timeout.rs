@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Error, Timeout, timeout};
+use crate::{Deadline, Error, Timeout};
 
 /// Lets a call take so long and no longer, nor longer than the [`Deadline`](crate::Deadline) around
 /// it.
@@ -15,7 +15,7 @@ use crate::{Error, Timeout, timeout};
 /// Within a retry it limits each attempt, around one all of them: but then it is better a
 /// [`DeadlineLayer`](super::DeadlineLayer), which the retry knows of. Within a breaker a call that
 /// took too long counts against the called one; around one it counts for nothing. The time runs
-/// from when the response is first polled.
+/// from the call.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -89,8 +89,9 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
+        let over = Deadline::within(self.limit);
         TimeoutFuture {
-            call: timeout(self.limit, self.inner.call(request)),
+            call: Timeout::until(over, self.limit, self.inner.call(request)),
         }
     }
 }

@@ -8,14 +8,14 @@ use oneiric_resilience::layers::{
 };
 use oneiric_resilience::{
     BackoffConfig, BreakerState, BulkheadConfig, Deadline, Error, Fallback, OnlyRejected, Policy,
-    PolicyConfig, Rejection, RetryConfig, Stage,
+    PolicyConfig, Rejection, Retry, RetryConfig, Stage,
 };
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::gates::{breaker, bucket, bulkhead};
-use super::mock::{Answer, Fault, Mock};
+use super::mock::{Answer, Fault, Mock, ready};
 use super::retries::{config, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,6 +80,52 @@ async fn a_call_that_takes_too_long_is_one_and_a_caller_without_time_is_not() {
     assert_eq!(slow, Err(Error::TimedOut { limit }));
     assert_eq!(breaker.state(), BreakerState::Open);
     assert_eq!((began.elapsed(), mock.running()), (4 * SECOND, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_every_layer_begins_with_the_call_and_not_with_a_look_at_the_answer() {
+    async fn late<S: Service<u32, Error = Error<Fault>>>(mut service: S) -> Option<Error<Fault>> {
+        ready(&mut service).await.unwrap();
+        let call = service.call(1);
+        tokio::time::advance(SECOND).await;
+        call.await.err()
+    }
+    let limited = |attempt_limit, total_limit| RetryConfig {
+        attempt_limit,
+        total_limit,
+        ..config(1)
+    };
+    let (limit, limits) = (SECOND, Some(SECOND));
+    let mock = Mock::new();
+    let stack = InnerLayer.layer(mock.clone());
+    let timed_out = Some(Error::TimedOut { limit });
+    let exceeded = Some(Error::DeadlineExceeded);
+    let layered = TimeoutLayer::new(limit).layer(stack.clone());
+    assert_eq!(late(layered).await, timed_out);
+    let layered = DeadlineLayer::new(limit).layer(stack.clone());
+    assert_eq!(late(layered).await, exceeded);
+    for (retry, over) in [
+        (limited(limits, None), timed_out),
+        (limited(None, limits), exceeded),
+    ] {
+        let layered = RetryLayer::new(Retry::new(retry).unwrap()).layer(stack.clone());
+        assert_eq!(late(layered).await, over);
+        let policy = Policy::new(PolicyConfig {
+            attempt_limit: retry.attempt_limit,
+            retry: Some(limited(None, retry.total_limit)),
+            ..PolicyConfig::default()
+        });
+        let layered = PolicyLayer::new(policy.unwrap()).layer(mock.clone());
+        assert_eq!(late(layered).await, over, "of the policy");
+    }
+    // Another attempt has its own time, and is answered.
+    let both = RetryConfig {
+        attempts: 2,
+        ..limited(limits, Some(4 * SECOND))
+    };
+    let layered = RetryLayer::new(Retry::new(both).unwrap()).layer(stack);
+    assert_eq!(late(layered).await, None);
+    assert_eq!((mock.calls().len(), mock.running()), (8, 0));
 }
 
 #[tokio::test(start_paused = true)]
