@@ -57,10 +57,11 @@
 //!
 //! # Stability
 //!
-//! The public items are meant to stay, under semantic versioning; error codes never change. What may grow is
-//! `#[non_exhaustive]`; what a program has to handle whole ([`Outcome`], [`RetryStep`], [`BreakerState`],
-//! [`BreakerMode`]) is not, and does not grow; nor are settings, so that they can be written out. Which numbers to
-//! choose and why is in `docs/resilience`, what is promised exactly in `docs/spec/resilience.md`.
+//! The public items are meant to stay, under semantic versioning; error codes never change. What may grow at any
+//! time is `#[non_exhaustive]`. What a program has to handle whole ([`Outcome`], [`RetryStep`], [`BreakerState`],
+//! [`BreakerMode`]) is not, and neither are settings, which a program writes out.
+//!
+//! Which numbers to choose and why is in `docs/resilience`, what is promised exactly in `docs/spec/resilience.md`.
 
 mod around;
 mod backoff;

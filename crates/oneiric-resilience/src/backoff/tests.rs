@@ -146,7 +146,11 @@ fn bounds_are_inclusive_and_everything_outside_is_told() {
     let min = Duration::from_secs(5) + Duration::from_nanos(1);
     assert_eq!(told(BackoffConfig { min, ..second() }), "max_ms");
     assert_eq!(told(BackoffConfig::constant(over)), "min_ms");
-    assert_eq!(told(BackoffConfig::exponential(over, over)), "min_ms");
+    assert_eq!(told(BackoffConfig::exponential(over, DAY)), "min_ms");
+    assert_eq!(
+        told(BackoffConfig::exponential(over, over)),
+        "min_ms max_ms"
+    );
     let all_wrong = BackoffConfig {
         factor: 0.5,
         ..BackoffConfig::exponential(Duration::ZERO, over)

@@ -141,11 +141,11 @@ impl BreakerConfig {
 
     fn check_min_calls(&self, checks: &mut Checks) {
         match self.window {
-            BreakerWindow::Calls(calls) => {
+            BreakerWindow::Calls(calls @ 1..=MOST) => {
                 let holds = (1..=calls).contains(&self.min_calls);
                 checks.that(holds, "min_calls", self.min_calls, "1 to `window.calls`");
             }
-            BreakerWindow::Time { .. } => {
+            BreakerWindow::Calls(_) | BreakerWindow::Time { .. } => {
                 checks.within("min_calls", self.min_calls, 1..=MOST);
             }
             BreakerWindow::Consecutive(_) => {}
@@ -158,7 +158,8 @@ impl BreakerConfig {
         if matches!(self.window, BreakerWindow::Consecutive(_)) {
             let allowed = "none in the consecutive mode";
             checks.that(false, "slow_call_ms", slow.shown(), allowed);
+        } else {
+            checks.within("slow_call_ms", slow, MILLISECOND..=DAY);
         }
-        checks.within("slow_call_ms", slow, MILLISECOND..=DAY);
     }
 }

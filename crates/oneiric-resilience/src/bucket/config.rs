@@ -63,7 +63,7 @@ impl TokenBucketConfig {
         checks
             .within("capacity", capacity, 1..=MOST_TOKENS)
             .more_than_none("refill_per_sec", refill_per_sec, FASTEST);
-        if refill_per_sec > 0.0 {
+        if refill_per_sec > 0.0 && capacity <= MOST_TOKENS {
             checks.that(
                 days <= LONGEST_FILL_DAYS,
                 "refill_per_sec",

@@ -64,15 +64,13 @@ impl AimdConfig {
             decrease_percent,
             latency_above,
         } = *self;
+        // Measured by what is wrong itself, `max` would seem wrong too.
+        let least = if min <= MOST { min.max(1) } else { 1 };
+        let allowed = format!("`min` to {MOST}");
         let mut checks = Checks::of("adaptive limit");
         checks
             .within("min", min, 1..=MOST)
-            .that(
-                (min.max(1)..=MOST).contains(&max),
-                "max",
-                max,
-                format!("`min` to {MOST}"),
-            )
+            .that((least..=MOST).contains(&max), "max", max, allowed)
             .more_than_none("increase", increase, 1e3)
             .within("decrease_percent", decrease_percent, 1.0..=99.0);
         if let Some(latency) = latency_above {

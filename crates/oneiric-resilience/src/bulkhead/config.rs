@@ -43,21 +43,21 @@ impl Default for BulkheadConfig {
 impl BulkheadConfig {
     pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
         let mut checks = Checks::of("bulkhead");
-        checks.within("limit", self.limit, 1..=MOST).within(
-            "max_waiters",
-            self.max_waiters,
-            0..=MOST,
-        );
-        if let Some(adaptive) = &self.adaptive {
-            checks.part("adaptive", adaptive.checked());
-            if adaptive.checked().is_ok() {
-                let AimdConfig { min, max, .. } = *adaptive;
+        let adaptive = self.adaptive.as_ref().map(AimdConfig::checked);
+        match self.adaptive {
+            Some(AimdConfig { min, max, .. }) if adaptive == Some(Ok(())) => {
                 let holds = (min..=max).contains(&self.limit);
                 let allowed = format!("{min} to {max}, where `adaptive` has its bounds");
                 checks.that(holds, "limit", self.limit, allowed);
             }
+            _ => {
+                checks.within("limit", self.limit, 1..=MOST);
+            }
         }
-        checks.done()
+        checks
+            .within("max_waiters", self.max_waiters, 0..=MOST)
+            .part("adaptive", adaptive.unwrap_or(Ok(())))
+            .done()
     }
 }
 

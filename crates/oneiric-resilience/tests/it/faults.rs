@@ -161,6 +161,8 @@ fn walk<C: Serialize + DeserializeOwned, T>(
             };
             if let Err(invalid) = make(config) {
                 assert_named(&written, &invalid);
+                // One thing is wrong, so one is told, and not what follows from it.
+                assert_eq!(invalid.faults().len(), 1, "{invalid}");
                 named |= invalid.faults().iter().any(|fault| fault.field == path);
             }
         }

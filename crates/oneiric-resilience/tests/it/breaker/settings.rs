@@ -96,8 +96,9 @@ fn a_window_that_can_never_hold_enough_is_refused() {
     };
     assert_eq!(fields(config(BreakerWindow::Calls(10), 11)), ["min_calls"]);
     assert!(Breaker::new(config(BreakerWindow::Calls(10), 10)).is_ok());
+    assert_eq!(fields(config(BreakerWindow::Calls(0), 1)), ["window.calls"]);
     assert_eq!(
-        fields(config(BreakerWindow::Calls(0), 1)),
+        fields(config(BreakerWindow::Calls(0), 0)),
         ["window.calls", "min_calls"]
     );
     assert_eq!(
