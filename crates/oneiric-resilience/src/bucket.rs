@@ -229,7 +229,8 @@ impl<C: Clock> TokenBucket<C> {
         whole_tokens(&self.shared.read())
     }
 
-    /// All there is to know about the bucket, at one moment.
+    /// All there is to know about the bucket, at one moment: its rate and capacity as well, which may no
+    /// longer be those that it was made with.
     pub fn snapshot(&self) -> TokenBucketSnapshot {
         let shared = &*self.shared;
         let mut line = shared.lock();

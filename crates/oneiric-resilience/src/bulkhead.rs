@@ -237,7 +237,7 @@ impl<C: Clock> Bulkhead<C> {
         self.shared.waiting()
     }
 
-    /// How it stands.
+    /// How it stands: its limit as well, which may no longer be the one that it was made with.
     pub fn snapshot(&self) -> BulkheadSnapshot {
         BulkheadSnapshot {
             limit: self.limit(),

@@ -85,9 +85,11 @@ impl Checks {
         value: V,
         range: RangeInclusive<V>,
     ) -> &mut Self {
+        if range.contains(&value) {
+            return self;
+        }
         let (least, most) = (range.start().shown(), range.end().shown());
-        let holds = range.contains(&value);
-        self.that(holds, field, value.shown(), format!("{least} to {most}"))
+        self.that(false, field, value.shown(), format!("{least} to {most}"))
     }
 
     /// The value is more than nothing, and at most this.
@@ -97,9 +99,11 @@ impl Checks {
         value: V,
         most: V,
     ) -> &mut Self {
-        let holds = value > V::default() && value <= most;
+        if value > V::default() && value <= most {
+            return self;
+        }
         let allowed = format!("more than 0, at most {}", most.shown());
-        self.that(holds, field, value.shown(), allowed)
+        self.that(false, field, value.shown(), allowed)
     }
 
     /// Something holds, which `allowed` says in words.
