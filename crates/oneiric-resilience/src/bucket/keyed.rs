@@ -26,7 +26,7 @@ use crate::invalid::InvalidConfig;
 use crate::sync::AtomicU64;
 
 use super::gcra::{self, Terms};
-use super::{duration, end, over_capacity, rejected};
+use super::shared::{duration, end, over_capacity, rejected};
 
 pub use config::{KeyOverflow, KeyedBucketsConfig};
 

@@ -5,7 +5,7 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use super::line::Line;
-use super::{Shared, end};
+use super::shared::{Shared, end};
 use crate::sync::{MutexGuard, Ordering, lock};
 use crate::wake::Afterwards;
 

@@ -10,6 +10,7 @@ use loom::thread;
 use super::queue::{Turn, Wanted};
 use super::*;
 use crate::clock::ManualClock;
+use crate::sync::AtomicU64;
 
 fn bucket(capacity: u32, refill_per_sec: f64) -> (ManualClock, TokenBucket<ManualClock>) {
     let config = TokenBucketConfig {

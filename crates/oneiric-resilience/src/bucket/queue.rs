@@ -9,9 +9,9 @@ use crate::clock::Clock;
 use crate::error::Rejection;
 use crate::sync::Ordering;
 
-use super::Shared;
 use super::line::{Line, Ticket, Waiter};
 use super::meter::{Meter, Reading, Refusal};
+use super::shared::Shared;
 
 /// What a waiter is told.
 #[derive(Debug)]

@@ -119,7 +119,7 @@ impl<C: Clock> Future for ReservationWait<C> {
                 reservation.ticket = None;
                 return Poll::Ready(());
             };
-            std::task::ready!(timer.poll(cx, super::duration(due)));
+            std::task::ready!(timer.poll(cx, super::shared::duration(due)));
         }
     }
 }

@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::gcra::Terms;
+use super::gcra::{self, Terms};
 use super::line::Ticket;
 use super::queue::{Turn, Wanted};
+use super::shared::duration;
 use super::*;
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, Moment};
+use crate::error::Rejection;
+use crate::sync::AtomicU64;
 
 /// What can happen to a bucket.
 #[derive(Debug, Clone)]

@@ -10,10 +10,11 @@ use crate::clock::{Clock, SystemClock, nanos};
 use crate::deadline::Deadline;
 use crate::error::Rejected;
 
+use super::TokenBucket;
 use super::gcra::ticks_of;
 use super::line::Ticket;
 use super::queue::{Turn, Wanted};
-use super::{TokenBucket, duration};
+use super::shared::duration;
 
 impl<C: Clock> TokenBucket<C> {
     /// Takes so many tokens, waiting until there are enough.
