@@ -99,6 +99,9 @@ pub struct TokenBucketSnapshot {
     pub waiting: u32,
     /// Reservations whose time has not come.
     pub reserved: u32,
+    /// How often it refused, ever: a take, a reservation, or a wait that ended without tokens. One that
+    /// was given up is none.
+    pub rejected: u64,
 }
 
 impl TokenBucket {
@@ -131,6 +134,13 @@ impl<C: Clock> TokenBucket<C> {
     /// else comes; `resilience.over_capacity` if the bucket can never hold so many.
     #[inline]
     pub fn try_take(&self, tokens: u32) -> Result<(), Rejected> {
+        let taken = self.try_take_uncounted(tokens);
+        taken.inspect_err(|_| self.count_refusal())
+    }
+
+    /// As [`TokenBucket::try_take`], for a caller to whom a refusal is not the last word.
+    #[inline]
+    pub(crate) fn try_take_uncounted(&self, tokens: u32) -> Result<(), Rejected> {
         let shared = &*self.shared;
         let nanos = shared.clock.now().as_nanos();
         // Nothing but this one word tells that somebody waits, or that time is over.
@@ -143,6 +153,12 @@ impl<C: Clock> TokenBucket<C> {
         }
     }
 
+    /// A refusal was the last word after all.
+    #[cold]
+    pub(crate) fn count_refusal(&self) {
+        self.shared.rejected.one_more();
+    }
+
     /// Takes so many tokens now, which may be used from a later moment on; never waits. Those who
     /// reserve later come later. While callers wait ([`TokenBucket::take`]) nothing can be reserved.
     ///
@@ -153,7 +169,8 @@ impl<C: Clock> TokenBucket<C> {
     /// much later; `resilience.over_capacity`; `resilience.queue_full` if as many as may wait or have
     /// reserved already; `resilience.rate_limited` while callers wait.
     pub fn reserve(&self, tokens: u32, max_wait: Duration) -> Result<Reservation<C>, Rejected> {
-        let (ticket, ready_at) = self.shared.reserve(tokens, max_wait)?;
+        let reserved = self.shared.reserve(tokens, max_wait);
+        let (ticket, ready_at) = reserved.inspect_err(|_| self.count_refusal())?;
         Ok(Reservation::new(self.clone(), ticket, ready_at))
     }
 
@@ -210,6 +227,7 @@ impl<C: Clock> TokenBucket<C> {
             available: whole_tokens(&reading),
             waiting: count(line.waiters.len()),
             reserved: count(line.len() - line.waiters.len()),
+            rejected: shared.rejected.so_far(),
         }
     }
 }

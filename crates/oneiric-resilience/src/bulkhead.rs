@@ -90,6 +90,13 @@ impl<C: Clock> Bulkhead<C> {
     /// `resilience.bulkhead_full`.
     #[inline]
     pub fn try_enter(&self) -> Result<BulkheadGuard<'_, C>, Rejected> {
+        let entered = self.try_enter_uncounted();
+        entered.inspect_err(|_| self.count_refusal())
+    }
+
+    /// As [`Bulkhead::try_enter`], for a caller to whom a refusal is not the last word.
+    #[inline]
+    pub(crate) fn try_enter_uncounted(&self) -> Result<BulkheadGuard<'_, C>, Rejected> {
         let stripe = self.shared.try_enter()?;
         Ok(BulkheadGuard::new(&self.shared, stripe))
     }
@@ -99,8 +106,19 @@ impl<C: Clock> Bulkhead<C> {
     /// # Errors
     /// `resilience.bulkhead_full`.
     pub fn try_enter_owned(&self) -> Result<BulkheadPermit<C>, Rejected> {
+        let entered = self.try_enter_owned_uncounted();
+        entered.inspect_err(|_| self.count_refusal())
+    }
+
+    /// As [`Bulkhead::try_enter_owned`], for a caller to whom a refusal is not the last word.
+    pub(crate) fn try_enter_owned_uncounted(&self) -> Result<BulkheadPermit<C>, Rejected> {
         self.shared.try_enter()?;
         Ok(BulkheadPermit::new(self.seats.mine().clone()))
+    }
+
+    /// A refusal was the last word after all.
+    pub(crate) fn count_refusal(&self) {
+        self.shared.count_refusal();
     }
 
     /// A permit as soon as it is this caller's turn. Needs no runtime.
@@ -245,6 +263,7 @@ impl<C: Clock> Bulkhead<C> {
             waiting: self.waiting(),
             hold_time: self.shared.hold_time(),
             expected_wait: self.shared.expected_wait(),
+            rejected: self.shared.rejected(),
         }
     }
 }
@@ -287,4 +306,6 @@ pub struct BulkheadSnapshot {
         serde(rename = "expected_wait_ms", with = "crate::millis::optional")
     )]
     pub expected_wait: Option<Duration>,
+    /// How many callers it refused, ever, at once or after a wait. One that gave its wait up is none.
+    pub rejected: u64,
 }

@@ -105,7 +105,8 @@ impl ResilienceMetrics {
         self.add(publish::bucket(self, &name.into(), bucket));
     }
 
-    /// Publishes how many keys have a bucket under this name, as long as anybody has the buckets.
+    /// Publishes how many keys have a bucket, and how many takes were refused, under this name, as long as
+    /// anybody has the buckets.
     pub fn keyed<K: ?Sized + 'static, C: Clock>(
         &self,
         name: impl Into<SharedString>,

@@ -2,6 +2,8 @@
 //! know all of it, seldom, looks at every line.
 
 use std::ops::Deref;
+// Not exchanged for a model: nothing follows from a count, and each would make it a good deal longer.
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A value that shares its cache line with nothing else. Two lines, because processors fetch them in pairs.
 #[derive(Debug, Default)]
@@ -73,6 +75,28 @@ impl<T> Striped<T> {
     }
 }
 
+/// How often something happened: many threads say so at once, and hardly anybody asks.
+#[derive(Debug)]
+pub(crate) struct Count(Striped<AtomicU64>);
+
+impl Count {
+    pub(crate) fn new() -> Self {
+        Self(Striped::new(AtomicU64::default))
+    }
+
+    /// It happened once more.
+    #[cold]
+    pub(crate) fn one_more(&self) {
+        self.0.mine().fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often so far; what happens meanwhile may or may not be in it.
+    pub(crate) fn so_far(&self) -> u64 {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.fold(0, u64::wrapping_add)
+    }
+}
+
 #[cfg(not(oneiric_loom))]
 fn count() -> usize {
     let processors = std::thread::available_parallelism().map_or(4, std::num::NonZero::get);
@@ -140,8 +164,6 @@ mod thread {
 
 #[cfg(all(test, not(oneiric_loom)))]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::*;
 
     #[test]

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Rejected, Rejection};
 use crate::invalid::InvalidConfig;
+use crate::stripe::Count;
 use crate::sync::AtomicU64;
 
 use super::gcra::{self, Terms};
@@ -95,6 +96,8 @@ struct Shared<C> {
     table: Table,
     /// The bucket of all keys without a place, if they share one.
     rest: Option<Rest>,
+    /// Takes that were refused.
+    rejected: Count,
 }
 
 /// A place that is always no one's, which is to say everyone's.
@@ -140,6 +143,7 @@ impl<K: ?Sized, C: Clock> KeyedBuckets<K, C> {
             hasher: Hasher::default(),
             table: Table::new(config.max_keys),
             rest,
+            rejected: Count::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -198,6 +202,11 @@ impl<K: ?Sized, C: Clock> KeyedBuckets<K, C> {
         &self.shared.config
     }
 
+    /// How many takes were refused, ever, whichever the key.
+    pub fn rejected(&self) -> u64 {
+        self.shared.rejected.so_far()
+    }
+
     /// These buckets, for who does not keep them.
     #[cfg(feature = "metrics")]
     pub(crate) fn weakly(&self) -> crate::metrics::Weakly<Self>
@@ -239,7 +248,12 @@ impl<C: Clock> Shared<C> {
 
     /// What a take comes to that is not simply granted.
     #[inline(never)]
-    fn otherwise(
+    fn otherwise(&self, address: Address, payment: Payment, asked: Asked) -> Result<(), Rejected> {
+        let taken = self.take_in_the_end(address, payment, asked);
+        taken.inspect_err(|_| self.rejected.one_more())
+    }
+
+    fn take_in_the_end(
         &self,
         address: Address,
         payment: Payment,

@@ -10,6 +10,7 @@ use super::meter::{Meter, Reading, Refusal};
 use crate::clock::{Clock, Moment, nanos};
 use crate::error::{Rejected, Rejection};
 use crate::invalid::DAY;
+use crate::stripe::Count;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// What clones of a bucket share.
@@ -28,6 +29,8 @@ pub(super) struct Shared<C> {
     pub(super) lapse: AtomicU64,
     pub(super) max_waiters: usize,
     pub(super) line: Mutex<Line>,
+    /// Askings that were refused.
+    pub(super) rejected: Count,
 }
 
 impl<C: Clock> Shared<C> {
@@ -49,6 +52,7 @@ impl<C: Clock> Shared<C> {
             lapse: AtomicU64::new(u64::MAX),
             max_waiters: usize::try_from(max_waiters).unwrap_or(usize::MAX),
             line: Mutex::new(Line::new(capacity, refill_per_sec, tick)),
+            rejected: Count::new(),
         }
     }
 

@@ -113,6 +113,7 @@ impl<C: Clock> Future for Take<C> {
                 }
                 Turn::Refused(rejection, wait) => {
                     this.ticket = None;
+                    shared.rejected.one_more();
                     let rejected = Rejected::new(rejection, wait.map(duration));
                     return Poll::Ready(Err(rejected));
                 }

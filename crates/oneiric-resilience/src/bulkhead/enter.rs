@@ -54,6 +54,12 @@ impl<C: Clock> Enter<C> {
         self
     }
 
+    /// Whoever polled this will not do so again, and takes that for a refusal.
+    #[cfg(feature = "tower")]
+    pub(crate) fn count_refusal(&self) {
+        self.seat.count_refusal();
+    }
+
     #[cfg(feature = "tokio")]
     fn patience(&self) -> Option<Duration> {
         self.until.map(Deadline::remaining)
@@ -64,11 +70,15 @@ impl<C: Clock> Enter<C> {
         None
     }
 
-    /// A permit that is free; takes no place in the queue.
+    /// A permit that is free, or whom to tell that waiting for one was in vain; takes no place in the
+    /// queue.
     #[cfg(feature = "tokio")]
-    fn try_now(&self) -> Option<BulkheadPermit<C>> {
-        self.seat.try_enter().ok()?;
-        Some(BulkheadPermit::new(self.seat.clone()))
+    fn try_now(&self) -> Result<BulkheadPermit<C>, Seat<C>> {
+        let seat = self.seat.clone();
+        match seat.try_enter() {
+            Ok(_) => Ok(BulkheadPermit::new(seat)),
+            Err(_) => Err(seat),
+        }
     }
 }
 
@@ -84,6 +94,7 @@ impl<C: Clock> Future for Enter<C> {
                 Fetched::Permit => this.ticket = None,
                 Fetched::Lost => {
                     this.ticket = None;
+                    shared.count_refusal();
                     let rejected = Rejected::new(Rejection::DeadlineTooNear, None);
                     return Poll::Ready(Err(rejected));
                 }
@@ -94,7 +105,10 @@ impl<C: Clock> Future for Enter<C> {
                     this.ticket = place;
                     return Poll::Pending;
                 }
-                Err(rejected) => return Poll::Ready(Err(rejected)),
+                Err(rejected) => {
+                    shared.count_refusal();
+                    return Poll::Ready(Err(rejected));
+                }
             },
         }
         Poll::Ready(Ok(BulkheadPermit::new(this.seat.clone())))

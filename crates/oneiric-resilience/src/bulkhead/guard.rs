@@ -31,6 +31,12 @@ impl<C> Clone for Seat<C> {
     }
 }
 
+impl<C> fmt::Debug for Seat<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seat")
+    }
+}
+
 impl<C> Deref for Seat<C> {
     type Target = Shared<C>;
 

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Moment};
 use crate::error::{Rejected, Rejection};
 use crate::invalid::InvalidConfig;
 use crate::outcome::Outcome;
-use crate::stripe::Padded;
+use crate::stripe::{Count, Padded};
 use crate::wake::LATE;
 
 #[derive(Debug)]
@@ -34,6 +34,8 @@ struct Full {
     latency_above: Option<Duration>,
     max_waiters: u32,
     ledger: Ledger,
+    /// Callers that were refused.
+    rejected: Count,
 }
 
 /// What is remembered of a call's beginning, where anything is.
@@ -63,11 +65,13 @@ impl<C: Clock> Shared<C> {
                 latency_above: config.adaptive.and_then(|adaptive| adaptive.latency_above),
                 max_waiters: config.max_waiters,
                 ledger: Ledger::new(limit, aimd),
+                rejected: Count::new(),
             }),
         })
     }
 
-    /// Takes a permit or refuses; the answer is the stripe where it is best given back.
+    /// Takes a permit or refuses; the answer is the stripe where it is best given back. Like all that
+    /// refuses here it counts nothing: what the caller makes of it is the last word.
     #[inline]
     pub(super) fn try_enter(&self) -> Result<&Stripe, Rejected> {
         match self.permits.take() {
@@ -234,6 +238,17 @@ impl<C: Clock> Shared<C> {
         let ledger = &self.full.ledger;
         let issued = ledger.limit().saturating_add(ledger.owed());
         issued.saturating_sub(self.permits.free())
+    }
+
+    /// A refusal was the last word.
+    #[cold]
+    pub(super) fn count_refusal(&self) {
+        self.full.rejected.one_more();
+    }
+
+    /// How many callers were refused, ever.
+    pub(super) fn rejected(&self) -> u64 {
+        self.full.rejected.so_far()
     }
 
     /// How long a new caller would wait behind all that wait now.

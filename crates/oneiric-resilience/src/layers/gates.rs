@@ -34,7 +34,9 @@ impl<C: Clock> Turns<C> {
         for gate in gates.iter().filter(|gate| !gate.wait().is_zero()) {
             if let Gate::Bulkhead(bulkhead, wait) = gate {
                 let waiting = || WaitForPermit::new(bulkhead.enter(), *wait);
-                let entered = self.permit.poll(cx, || bulkhead.try_enter_owned(), waiting);
+                let entered =
+                    self.permit
+                        .poll(cx, || bulkhead.try_enter_owned_uncounted(), waiting);
                 ready!(entered).map_err(|rejected| gate.refused(rejected))?;
             }
         }
@@ -53,7 +55,9 @@ impl<C: Clock> Turns<C> {
                     Duration::MAX => bucket.take(1),
                     wait => bucket.take_within(1, wait),
                 };
-                let taken = self.token.poll(cx, || bucket.try_take(1), waiting);
+                let taken = self
+                    .token
+                    .poll(cx, || bucket.try_take_uncounted(1), waiting);
                 ready!(taken).map_err(|rejected| gate.refused(rejected))?;
             }
         }
@@ -72,11 +76,13 @@ impl<C: Clock> Turns<C> {
             let passed = match gate {
                 Gate::Breaker(_) => gate.try_pass(),
                 Gate::Bucket(bucket, _) => {
-                    let taken = token.take(|| bucket.try_take(1));
+                    let (ask, count) = (|| bucket.try_take_uncounted(1), || bucket.count_refusal());
+                    let taken = token.take(ask, count);
                     taken.map(|()| Pass::Bucket)
                 }
                 Gate::Bulkhead(bulkhead, _) => {
-                    let entered = permit.take(|| bulkhead.try_enter_owned());
+                    let ask = || bulkhead.try_enter_owned_uncounted();
+                    let entered = permit.take(ask, || bulkhead.count_refusal());
                     entered.map(Pass::Bulkhead)
                 }
             };

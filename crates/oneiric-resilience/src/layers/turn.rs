@@ -26,7 +26,8 @@ impl<W, H> Turn<W, H>
 where
     W: Future<Output = Result<H, Rejected>> + Unpin,
 {
-    /// Waits until it is decided. Once decided it stays so until the call.
+    /// Waits until it is decided. Once decided it stays so until the call. What `try_now` is refused
+    /// must not be counted, what `wait` is refused must.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -51,18 +52,20 @@ where
         })
     }
 
-    /// What was had, or what can be had without waiting.
+    /// What was had, or what can be had without waiting. `count` is told of a refusal that was not
+    /// counted when the wait ended.
     pub(super) fn take(
         &mut self,
         try_now: impl FnOnce() -> Result<H, Rejected>,
+        count: impl FnOnce(),
     ) -> Result<H, Rejected> {
         match mem::take(self) {
             Self::Had(had) => Ok(had),
-            Self::None => try_now(),
+            Self::None => try_now().inspect_err(|_| count()),
             Self::Waiting(waiting) => {
                 // Its place first: nobody may pass those who wait, not even who is one of them.
                 drop(waiting);
-                try_now()
+                try_now().inspect_err(|_| count())
             }
             // Once more: the call may come much later.
             Self::Refused(rejected) => try_now().map_err(|_| rejected),
@@ -112,6 +115,7 @@ impl<C: Clock> Future for WaitForPermit<C> {
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(until.instant())));
         ready!(timer.as_mut().poll(cx));
+        this.enter.count_refusal();
         Poll::Ready(Err(Rejected::new(Rejection::DeadlineTooNear, None)))
     }
 }

@@ -54,11 +54,13 @@ pub(super) fn bucket<C: Clock>(
     let capacity = metrics.gauge(Metric::BucketCapacity, vec![label(name)]);
     let available = metrics.gauge(Metric::BucketTokens, vec![label(name)]);
     let waiting = metrics.gauge(Metric::BucketWaiting, vec![label(name)]);
+    let rejected = metrics.counter(Metric::BucketRejectionsTotal, vec![label(name)]);
     watched(bucket.weakly(), move |bucket| {
         let now = bucket.snapshot();
         capacity.set(f64::from(now.capacity));
         available.set(f64::from(now.available));
         waiting.set(f64::from(now.waiting));
+        rejected.absolute(now.rejected);
     })
 }
 
@@ -69,9 +71,11 @@ pub(super) fn keyed<K: ?Sized + 'static, C: Clock>(
 ) -> Arc<dyn Part> {
     let keys = metrics.gauge(Metric::KeyedBucketKeys, vec![label(name)]);
     let limit = metrics.gauge(Metric::KeyedBucketKeysLimit, vec![label(name)]);
+    let rejected = metrics.counter(Metric::KeyedBucketRejectionsTotal, vec![label(name)]);
     watched(keyed.weakly(), move |keyed| {
         keys.set(approximate(u64::try_from(keyed.len()).unwrap_or(u64::MAX)));
         limit.set(f64::from(keyed.config().max_keys));
+        rejected.absolute(keyed.rejected());
     })
 }
 
@@ -83,11 +87,13 @@ pub(super) fn bulkhead<C: Clock>(
     let limit = metrics.gauge(Metric::BulkheadLimit, vec![label(name)]);
     let in_flight = metrics.gauge(Metric::BulkheadInFlight, vec![label(name)]);
     let waiting = metrics.gauge(Metric::BulkheadWaiting, vec![label(name)]);
+    let rejected = metrics.counter(Metric::BulkheadRejectionsTotal, vec![label(name)]);
     watched(bulkhead.weakly(), move |bulkhead| {
         let now = bulkhead.snapshot();
         limit.set(f64::from(now.limit));
         in_flight.set(f64::from(now.in_flight));
         waiting.set(f64::from(now.waiting));
+        rejected.absolute(now.rejected);
     })
 }
 

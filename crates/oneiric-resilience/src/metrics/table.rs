@@ -19,11 +19,14 @@ pub(super) enum Metric {
     BucketTokens,
     BucketCapacity,
     BucketWaiting,
+    BucketRejectionsTotal,
     KeyedBucketKeys,
     KeyedBucketKeysLimit,
+    KeyedBucketRejectionsTotal,
     BulkheadLimit,
     BulkheadInFlight,
     BulkheadWaiting,
+    BulkheadRejectionsTotal,
     RetryBudgetTokens,
     RetriesTotal,
     RetriesGivenUpTotal,
@@ -53,7 +56,7 @@ pub(super) struct About {
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::BreakerState,
         Self::BreakerTransitionsTotal,
         Self::BreakerOpenedTotal,
@@ -64,11 +67,14 @@ impl Metric {
         Self::BucketTokens,
         Self::BucketCapacity,
         Self::BucketWaiting,
+        Self::BucketRejectionsTotal,
         Self::KeyedBucketKeys,
         Self::KeyedBucketKeysLimit,
+        Self::KeyedBucketRejectionsTotal,
         Self::BulkheadLimit,
         Self::BulkheadInFlight,
         Self::BulkheadWaiting,
+        Self::BulkheadRejectionsTotal,
         Self::RetryBudgetTokens,
         Self::RetriesTotal,
         Self::RetriesGivenUpTotal,
@@ -142,6 +148,12 @@ impl Metric {
                 &["name"],
                 "Callers that wait for tokens.",
             ),
+            Self::BucketRejectionsTotal => (
+                "oneiric_resilience_bucket_rejections_total",
+                Counter,
+                &["name"],
+                "Times the bucket refused, whoever asked; a wait that ended without tokens counts once.",
+            ),
             Self::KeyedBucketKeys => (
                 "oneiric_resilience_keyed_bucket_keys",
                 Gauge,
@@ -153,6 +165,12 @@ impl Metric {
                 Gauge,
                 &["name"],
                 "Keys that may have a bucket of their own at once.",
+            ),
+            Self::KeyedBucketRejectionsTotal => (
+                "oneiric_resilience_keyed_bucket_rejections_total",
+                Counter,
+                &["name"],
+                "Times a take from a key's bucket was refused, all keys together.",
             ),
             Self::BulkheadLimit => (
                 "oneiric_resilience_bulkhead_limit",
@@ -171,6 +189,12 @@ impl Metric {
                 Gauge,
                 &["name"],
                 "Callers that wait for their turn.",
+            ),
+            Self::BulkheadRejectionsTotal => (
+                "oneiric_resilience_bulkhead_rejections_total",
+                Counter,
+                &["name"],
+                "Callers that the bulkhead refused, whoever they were; a wait that ended without a permit counts once.",
             ),
             Self::RetryBudgetTokens => (
                 "oneiric_resilience_retry_budget_tokens",
@@ -194,7 +218,7 @@ impl Metric {
                 "oneiric_resilience_rejections_total",
                 Counter,
                 &["name", "code"],
-                "Calls and attempts that a gate of a policy did not let through, by error code. What a bucket or a bulkhead refuses that is asked by itself, or is a layer by itself, is counted by whoever asks.",
+                "Calls and attempts that a gate of a policy did not let through, by error code. The gate counts them too, with whatever else it refuses, among its own rejections.",
             ),
             Self::TimedOutTotal => (
                 "oneiric_resilience_timed_out_total",

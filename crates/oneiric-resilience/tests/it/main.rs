@@ -29,6 +29,7 @@ mod join;
 #[cfg(all(feature = "metrics", feature = "tokio"))]
 mod metrics;
 mod policy;
+mod rejected;
 mod retry;
 #[cfg(feature = "tokio")]
 mod scope;

@@ -312,7 +312,7 @@ fn a_part_is_not_kept_and_one_that_is_gone_is_forgotten() {
 }
 
 #[test]
-fn how_many_keys_have_a_bucket_is_published() {
+fn how_many_keys_have_a_bucket_and_how_many_takes_were_refused_is_published() {
     let kept = Kept::default();
     let metrics = ResilienceMetrics::new(kept.clone());
     let clients = KeyedBuckets::<str>::new(KeyedBucketsConfig {
@@ -323,10 +323,12 @@ fn how_many_keys_have_a_bucket_is_published() {
     metrics.keyed("clients", &clients);
     clients.try_take("alice", 1).unwrap();
     clients.try_take("bob", 1).unwrap();
+    clients.try_take("bob", 100_000).unwrap_err();
     metrics.publish();
     let published = [
         "keyed_bucket_keys,name=clients 2",
         "keyed_bucket_keys_limit,name=clients 50",
+        "keyed_bucket_rejections_total,name=clients 1",
     ];
     assert_eq!(kept.all(), published);
     drop(clients);
@@ -351,6 +353,41 @@ async fn a_retry_by_itself_tells_of_time_that_was_over() {
         [
             "deadline_exceeded_total,name=reads 1",
             "retries_given_up_total,name=reads,reason=out_of_time 1",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_counted_by_the_part_and_by_the_policy_each_under_a_name_of_its_own() {
+    let kept = Kept::default();
+    let metrics = ResilienceMetrics::new(kept.clone());
+    let config = PolicyConfig {
+        bucket: bucket(2),
+        bulkhead: bulkhead(1),
+        ..nothing()
+    };
+    let policy = watched(&metrics, config);
+    let (bucket, bulkhead) = (policy.bucket().unwrap(), policy.bulkhead().unwrap());
+    let call = async || policy.call(answers(&[Ok(1)], &Called::default())).await;
+    let inside = bulkhead.try_enter().unwrap();
+    // One refusal by each within the policy, and one of somebody else.
+    call().await.unwrap_err();
+    bulkhead.try_enter().unwrap_err();
+    drop(inside);
+    call().await.unwrap();
+    call().await.unwrap_err();
+    bucket.try_take(1).unwrap_err();
+    metrics.publish();
+    metrics.publish();
+    assert_eq!(
+        kept.all(),
+        [
+            "bucket_capacity,name=pay 2",
+            "bucket_rejections_total,name=pay 2",
+            "bulkhead_limit,name=pay 1",
+            "bulkhead_rejections_total,name=pay 2",
+            "rejections_total,name=pay,code=resilience.bulkhead_full 1",
+            "rejections_total,name=pay,code=resilience.rate_limited 1",
         ]
     );
 }

@@ -4,5 +4,6 @@ mod gates;
 mod mock;
 mod policy;
 mod readiness;
+mod rejected;
 mod retries;
 mod stacks;

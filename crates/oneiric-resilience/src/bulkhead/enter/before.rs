@@ -1,11 +1,10 @@
 //! Waiting for a turn, but not for ever.
 
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Enter;
-use crate::bulkhead::BulkheadPermit;
+use crate::bulkhead::guard::{BulkheadPermit, Seat};
 use crate::clock::{Clock, SystemClock};
 use crate::deadline::{Deadline, DeadlineScope};
 use crate::error::{Rejected, Rejection};
@@ -18,8 +17,8 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct EnterBefore<C: Clock = SystemClock> {
-        // Whether it was polled.
-        asked: bool,
+        // Whom to tell that the wait was in vain; nothing before the first poll.
+        seat: Option<Seat<C>>,
         #[pin]
         scope: DeadlineScope<Enter<C>>,
     }
@@ -28,7 +27,7 @@ pin_project_lite::pin_project! {
 impl<C: Clock> EnterBefore<C> {
     pub(in crate::bulkhead) fn new(enter: Enter<C>, deadline: Deadline) -> Self {
         Self {
-            asked: false,
+            seat: None,
             scope: deadline.scope(enter.until(deadline)),
         }
     }
@@ -40,13 +39,19 @@ impl<C: Clock> Future for EnterBefore<C> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         // Only who has to wait needs time.
-        if !mem::replace(this.asked, true)
-            && let Some(permit) = this.scope.get_ref().and_then(Enter::try_now)
+        if this.seat.is_none()
+            && let Some(enter) = this.scope.get_ref()
         {
-            return Poll::Ready(Ok(permit));
+            match enter.try_now() {
+                Ok(permit) => return Poll::Ready(Ok(permit)),
+                Err(seat) => *this.seat = Some(seat),
+            }
         }
-        this.scope
-            .poll(context)
-            .map(|entered| entered.unwrap_or(Err(Rejected::new(Rejection::DeadlineTooNear, None))))
+        this.scope.poll(context).map(|entered| {
+            entered.unwrap_or_else(|_| {
+                this.seat.iter().for_each(|seat| seat.count_refusal());
+                Err(Rejected::new(Rejection::DeadlineTooNear, None))
+            })
+        })
     }
 }

@@ -13,6 +13,11 @@ other labels are words of which there are few. What happens seldom is counted wh
 (`ResilienceMetrics::observer`); the rest is copied from the parts by `ResilienceMetrics::publish`, which is called
 before a scrape. Nothing is counted for a call that goes well, which costs the same as without metrics.
 
+What a breaker, a bucket or a bulkhead refuses it counts itself, whoever asked: `..._breaker_rejections_total`,
+`..._bucket_rejections_total`, `..._keyed_bucket_rejections_total`, `..._bulkhead_rejections_total`. What the calls of a
+policy are refused its observer counts, by error code: `oneiric_resilience_rejections_total`. A refusal within a policy
+is in both, so they are not to be added up.
+
 A part is published as long as the program has it; of one that is gone the recorder keeps the last values, until it
 forgets them. Of two parts with the same name, gauges say what the one says that came last.
 

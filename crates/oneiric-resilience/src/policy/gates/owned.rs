@@ -16,8 +16,16 @@ impl<C: Clock> Gate<C> {
     pub(crate) fn try_pass(&self) -> Result<Pass<C>, Rejected> {
         match self {
             Self::Breaker(breaker) => breaker.own().map(Pass::Breaker),
-            Self::Bucket(bucket, _) => bucket.try_take(1).map(|()| Pass::Bucket),
-            Self::Bulkhead(bulkhead, _) => bulkhead.try_enter_owned().map(Pass::Bulkhead),
+            Self::Bucket(bucket, _) => {
+                let taken = bucket.try_take_uncounted(1);
+                let taken = taken.inspect_err(|_| self.count_refusal());
+                taken.map(|()| Pass::Bucket)
+            }
+            Self::Bulkhead(bulkhead, _) => {
+                let entered = bulkhead.try_enter_owned_uncounted();
+                let entered = entered.inspect_err(|_| self.count_refusal());
+                entered.map(Pass::Bulkhead)
+            }
         }
     }
 }
