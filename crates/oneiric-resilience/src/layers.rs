@@ -28,6 +28,10 @@
 //!   service's does, which means that it is of no use any more. Whoever cannot have a turn (the
 //!   queue is full, the wait took too long) is told that it is ready, and the call answers
 //!   [`Error::Rejected`](crate::Error::Rejected); for a token it tries once more before.
+//! - **A call that is refused is not made**, so what is further inside stays ready for it, with what it
+//!   reserved. A policy and a retry let go of that; a single layer cannot, as its service need not be
+//!   [`Clone`]. So keep a service to clone from and make each call by a clone, as
+//!   `service.clone().oneshot(request)` does; or drop one that was refused.
 //! - **A breaker that is open is ready at once**, without a look at what is inside it, so that
 //!   nobody waits for a connection only to be turned away. Its permit is taken by the call, costs
 //!   nothing when refused, and is given back when the response future is dropped. A service that

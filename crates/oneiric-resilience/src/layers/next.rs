@@ -12,6 +12,14 @@ pub(super) struct Next<S, R> {
     pub(super) service: Option<S>,
 }
 
+impl<S: Clone, R> Next<S, R> {
+    /// Before a wait: a layer inside that refused an attempt did not call those further inside, which
+    /// were ready for it, and keep what they reserved until they are called or dropped.
+    pub(super) fn lay_down(&mut self) {
+        self.service = self.service.clone();
+    }
+}
+
 /// Why both are there when another attempt begins.
 pub(super) const NEXT: &str =
     "another attempt is decided on only where there is something to make it with";

@@ -174,6 +174,16 @@ impl<S, K, C: Clock, D> WithPolicy<S, K, C, D> {
     }
 }
 
+impl<S: Clone, K, C: Clock, D> WithPolicy<S, K, C, D> {
+    /// The inner service was ready for a call that it does not get; what it reserved goes back.
+    #[cold]
+    fn lay_down(&mut self, told: Option<Told>) {
+        if told.is_none() {
+            self.inner = self.inner.clone();
+        }
+    }
+}
+
 impl<S: Clone, K, C: Clock, D> Clone for WithPolicy<S, K, C, D> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), Arc::clone(&self.rule))
@@ -253,7 +263,10 @@ where
         };
         let outer = match outer {
             Ok(held) => held,
-            Err(refused) => return PolicyFuture::refused(refused, Arc::clone(&self.rule)),
+            Err(refused) => {
+                self.lay_down(told);
+                return PolicyFuture::refused(refused, Arc::clone(&self.rule));
+            }
         };
         let spare = self.rule.copy(&request, 1);
         let next = Next {
@@ -266,7 +279,10 @@ where
         };
         let first = match held {
             Ok(held) => First::Made(self.inner.call(request), held),
-            Err(refused) => First::Refused(refused),
+            Err(refused) => {
+                self.lay_down(told);
+                First::Refused(refused)
+            }
         };
         PolicyFuture::new(first, outer, next, Arc::clone(&self.rule))
     }

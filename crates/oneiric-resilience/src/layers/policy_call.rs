@@ -152,8 +152,9 @@ impl<K, C: Clock, D> Rule<K, C, D> {
             Ok(limit) => limit.unzip(),
             Err(cut) => return Step::TooLate { cut },
         };
+        let call = Bounded::until(until, call());
         Step::Calling {
-            call: Bounded::until(until, call()),
+            call,
             cut,
             held: held.laid_down(),
             began: parts.time_attempts.then(|| parts.clock.now()),
@@ -163,7 +164,7 @@ impl<K, C: Clock, D> Rule<K, C, D> {
 
 impl<S, R, K, C, D> Future for PolicyFuture<S, R, K, C, D>
 where
-    S: Service<R>,
+    S: Service<R> + Clone,
     K: Classify<S::Response, S::Error>,
     C: Clock,
     D: CopyRequest<R>,
@@ -188,7 +189,7 @@ where
 
 impl<S, R, K, C, D> PolicyFuture<S, R, K, C, D>
 where
-    S: Service<R>,
+    S: Service<R> + Clone,
     K: Classify<S::Response, S::Error>,
     C: Clock,
     D: CopyRequest<R>,
@@ -311,6 +312,13 @@ where
             this.step.set(Step::Ended);
             return Some(result);
         };
+        if this
+            .attempts
+            .as_ref()
+            .is_some_and(|attempts| attempts.ended_attempts() > 1)
+        {
+            this.next.lay_down();
+        }
         this.step.set(match wait.is_zero() {
             true => Step::Yielding,
             false => Step::Waiting { timer: sleep(wait) },

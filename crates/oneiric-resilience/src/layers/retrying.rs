@@ -55,7 +55,7 @@ impl<S: Service<R>, R, K, H, D> RetryFuture<S, R, K, H, D> {
 
 impl<S, R, K, H, D, E> Future for RetryFuture<S, R, K, H, D>
 where
-    S: Service<R, Error = Error<E>>,
+    S: Service<R, Error = Error<E>> + Clone,
     K: Classify<S::Response, E>,
     H: RetryHook<E>,
     D: CopyRequest<R>,
@@ -142,7 +142,7 @@ impl Time {
 
 impl<S, R, K, H, D, E> Future for Run<S, R, K, H, D>
 where
-    S: Service<R, Error = Error<E>>,
+    S: Service<R, Error = Error<E>> + Clone,
     K: Classify<S::Response, E>,
     H: RetryHook<E>,
     D: CopyRequest<R>,
@@ -166,7 +166,7 @@ where
 
 impl<S, R, K, H, D, E> Run<S, R, K, H, D>
 where
-    S: Service<R, Error = Error<E>>,
+    S: Service<R, Error = Error<E>> + Clone,
     K: Classify<S::Response, E>,
     H: RetryHook<E>,
     D: CopyRequest<R>,
@@ -238,6 +238,9 @@ where
         let RetryStep::Wait(wait) = step else {
             return Some(result);
         };
+        if this.attempts.ended_attempts() > 1 {
+            this.next.lay_down();
+        }
         this.step.set(match wait.is_zero() {
             true => Step::Yielding,
             false => Step::Waiting { timer: sleep(wait) },

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use oneiric_resilience::layers::PolicyLayer;
+use oneiric_resilience::layers::{
+    BreakerLayer, BucketLayer, BulkheadLayer, DeadlineLayer, InnerLayer, PolicyLayer, RetryLayer,
+    TimeoutLayer,
+};
 use oneiric_resilience::{
     BackoffConfig, BreakerConfig, BreakerState, BreakerWindow, BulkheadConfig, Deadline,
     ErrIsFailure, Error, GiveUp, Outcome, Policy, PolicyConfig, PolicyEvent, Rejection,
@@ -13,7 +16,8 @@ use oneiric_resilience::{
 };
 use proptest::prelude::*;
 use tokio::time::{Instant, advance};
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::util::BoxCloneService;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::mock::{Answer, Fault, Mock, ask, poll, ready};
 use super::readiness::paused;
@@ -126,27 +130,78 @@ fn any_answer() -> impl Strategy<Value = Answer> {
 /// A pause before a call, and how long its caller has.
 type Call = (u64, Option<u64>);
 
-async fn play(
+/// The ways to make a call that a policy is around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Call,
+    Layer,
+    /// A layer for each of its parts, in its order.
+    Layers,
+}
+
+type AnyService = BoxCloneService<u32, u32, Error<Fault>>;
+
+fn each_part_as_a_layer(
     config: &PolicyConfig,
-    answers: &[Answer],
-    calls: &[Call],
-    as_layer: bool,
-) -> Vec<String> {
+    policy: &Policy<ErrIsFailure, TokioClock>,
+    mock: Mock,
+) -> AnyService {
+    let innermost = InnerLayer.layer(mock);
+    let stages = policy.order().iter().rev();
+    stages.fold(
+        BoxCloneService::new(innermost),
+        |inner, stage| match stage {
+            Stage::Deadline => {
+                BoxCloneService::new(DeadlineLayer::new(config.deadline.unwrap()).layer(inner))
+            }
+            Stage::Retry => {
+                let layer = RetryLayer::new(policy.retry().unwrap().clone());
+                BoxCloneService::new(match config.retry_rejected {
+                    true => layer.retry_rejected().layer(inner),
+                    false => layer.layer(inner),
+                })
+            }
+            Stage::Breaker => {
+                let breaker = policy.breaker().unwrap().clone();
+                BoxCloneService::new(BreakerLayer::new(breaker).layer(inner))
+            }
+            Stage::Bucket => {
+                let bucket = policy.bucket().unwrap().clone();
+                BoxCloneService::new(BucketLayer::new(bucket).shed().layer(inner))
+            }
+            Stage::Bulkhead => {
+                let bulkhead = policy.bulkhead().unwrap().clone();
+                BoxCloneService::new(BulkheadLayer::new(bulkhead).shed().layer(inner))
+            }
+            Stage::Attempt => {
+                BoxCloneService::new(TimeoutLayer::new(config.attempt_limit.unwrap()).layer(inner))
+            }
+            stage => panic!("{stage:?}"),
+        },
+    )
+}
+
+async fn play(config: &PolicyConfig, answers: &[Answer], calls: &[Call], way: Way) -> Vec<String> {
     let (policy, told) = policy(config.clone());
     let mock = Mock::new().answering(answers.iter().copied());
-    let service = ServiceBuilder::new()
-        .layer(PolicyLayer::new(policy.clone()))
-        .service(mock.clone());
+    let service = match way {
+        Way::Layers => each_part_as_a_layer(config, &policy, mock.clone()),
+        Way::Layer | Way::Call => {
+            BoxCloneService::new(PolicyLayer::new(policy.clone()).layer(mock.clone()))
+        }
+    };
     let mut seen = vec![];
     for &(pause, limit) in calls {
         advance(Duration::from_millis(pause)).await;
         let began = Instant::now();
         // Without one of its own a call that hangs would never end.
         let by = Deadline::within(Duration::from_millis(limit.unwrap_or(60_000)));
-        let answer = match as_layer {
-            true => by.scope(service.clone().oneshot(7)).await,
-            false => by.scope(policy.call(|| mock.clone().oneshot(7))).await,
+        let answer = match way {
+            Way::Layer | Way::Layers => by.scope(service.clone().oneshot(7)).await,
+            Way::Call => by.scope(policy.call(|| mock.clone().oneshot(7))).await,
         };
+        // Whoever looks first says it: the retry that ran, or the scope around it.
+        let answer = answer.unwrap_or(Err(Error::DeadlineExceeded));
         let told = std::mem::take(&mut *told.lock().unwrap());
         let (calls, running) = (mock.calls().len(), mock.running());
         let snapshot = policy.snapshot();
@@ -172,9 +227,36 @@ proptest! {
             1..8,
         ),
     ) {
-        let layer = paused().block_on(play(&config, &answers, &calls, true));
-        let policy = paused().block_on(play(&config, &answers, &calls, false));
+        let layer = paused().block_on(play(&config, &answers, &calls, Way::Layer));
+        let policy = paused().block_on(play(&config, &answers, &calls, Way::Call));
         prop_assert_eq!(layer, policy);
+    }
+
+    /// But that nobody is told; and that an attempt which its time for all attempts cuts off is a failure
+    /// to a policy whose attempts have no limit, whereas a breaker's layer only sees that it is dropped.
+    #[test]
+    fn a_policy_is_the_same_as_a_layer_for_each_of_its_parts(
+        mut config in any_config(),
+        answers in proptest::collection::vec(any_answer(), 0..20),
+        calls in proptest::collection::vec(
+            (0..4_000_u64, proptest::option::weighted(0.2, 100..4_000_u64)),
+            1..8,
+        ),
+    ) {
+        if config.attempt_limit.is_none() {
+            config.deadline = None;
+            config.order.as_mut().unwrap().retain(|stage| *stage != Stage::Deadline);
+            config.retry.as_mut().unwrap().total_limit = None;
+        }
+        let untold = |way| {
+            let seen = paused().block_on(play(&config, &answers, &calls, way));
+            seen.iter().map(|call| {
+                let (before, after) = call.split_once(" run; [").unwrap();
+                let (_, parts) = after.split_once("]; ").unwrap();
+                format!("{before}; {parts}")
+            }).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(untold(Way::Layers), untold(Way::Call));
     }
 }
 
@@ -581,4 +663,68 @@ async fn a_policy_without_stages_makes_the_call_and_that_is_all() {
         Err(Error::Inner(Fault::Bad))
     );
     assert_eq!(service.oneshot(2).await, Ok(2));
+}
+
+/// A layer inside of a retry, its own or a policy's, that refuses does not call those further inside.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_refused_inside_holds_nothing_while_the_next_is_waited_for() {
+    let patient = Policy::builder_with_clock(
+        PolicyConfig {
+            retry: Some(retry(3)),
+            retry_rejected: true,
+            ..PolicyConfig::default()
+        },
+        TokioClock::new(),
+    );
+    let patient = patient.build().unwrap();
+    for as_policy in [false, true] {
+        let (policy, _) = policy(all());
+        let (seats, tokens) = (policy.bulkhead().unwrap(), policy.bucket().unwrap());
+        tokens.try_take(8).unwrap();
+        let inner = InnerLayer.layer(Mock::new().answering([Answer::Bad]));
+        let inner = BulkheadLayer::new(seats.clone()).layer(inner);
+        let inner = BucketLayer::new(tokens.clone()).shed().layer(inner);
+        let service = match as_policy {
+            true => {
+                let nested = PolicyLayer::new(patient.clone()).layer(inner);
+                BoxCloneService::new(nested.map_err(Error::flatten))
+            }
+            false => {
+                let retry = patient.retry().unwrap().clone();
+                BoxCloneService::new(RetryLayer::new(retry).retry_rejected().layer(inner))
+            }
+        };
+        let mut call = Box::pin(service.oneshot(1));
+        assert_eq!(poll(call.as_mut()), Poll::Pending);
+        advance(SECOND).await;
+        assert_eq!(poll(call.as_mut()), Poll::Pending, "refused, waits");
+        assert_eq!(seats.in_flight(), 0, "as a policy: {as_policy}");
+        assert_eq!(call.await, Ok(1), "as a policy: {as_policy}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_refused_lets_go_of_what_is_inside() {
+    let order = |order: [Stage; 2]| PolicyConfig {
+        retry: Some(retry(1)),
+        bucket: Some(bucket(1)),
+        order: Some(order.to_vec()),
+        ..PolicyConfig::default()
+    };
+    for config in [
+        order([Stage::Bucket, Stage::Retry]),
+        order([Stage::Retry, Stage::Bucket]),
+    ] {
+        let (policy, _) = policy(config);
+        let (inside, _) = self::policy(all());
+        let seats = inside.bulkhead().unwrap();
+        let inner = BulkheadLayer::new(seats.clone()).layer(InnerLayer.layer(Mock::new()));
+        let mut service = PolicyLayer::new(policy.clone()).layer(inner);
+        policy.bucket().unwrap().try_take(1).unwrap();
+        ready(&mut service).await.unwrap();
+        assert_eq!(seats.in_flight(), 1);
+        let refused = service.call(1).await.map_err(Error::flatten).unwrap_err();
+        assert_eq!(refused.code(), Some(Rejection::RateLimited.code()));
+        assert_eq!(seats.in_flight(), 0);
+    }
 }
