@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::gates::{Turns, refusal, refuse};
-use super::next::Next;
+use super::next::{Next, spare};
 use super::policy_call::{First, PolicyFuture};
 use super::retry::{CloneRequest, CopyRequest};
 use crate::policy::gates::Refused;
@@ -119,8 +119,7 @@ impl<K, C: Clock, D> Rule<K, C, D> {
         D: CopyRequest<R>,
     {
         let retry = self.policy.retry()?;
-        let more = attempts < retry.config().attempts;
-        more.then(|| self.copy.copy(request)).flatten()
+        spare(request, &self.copy, retry.config(), attempts)
     }
 }
 
@@ -268,11 +267,7 @@ where
                 return PolicyFuture::refused(refused, Arc::clone(&self.rule));
             }
         };
-        let spare = self.rule.copy(&request, 1);
-        let next = Next {
-            service: spare.is_some().then(|| self.inner.clone()),
-            spare,
-        };
+        let next = Next::new(self.rule.copy(&request, 1), || self.inner.clone());
         let held = match told {
             Some(Told::Attempt(told)) => Err(refuse(&parts.inner, told)),
             _ => first.pass(&parts.inner),

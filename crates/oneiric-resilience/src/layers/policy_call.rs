@@ -96,10 +96,7 @@ where
         Self {
             step: Step::RefusedCall { refused },
             outer: Held::at_rest(),
-            next: Next {
-                spare: None,
-                service: None,
-            },
+            next: Next::none(),
             attempts: None,
             by: None,
             clock: None,
@@ -252,8 +249,7 @@ where
                 StepNow::Entering { entering } => {
                     match ready!(entering.poll_enter(&parts.inner, cx)) {
                         Ok(held) => {
-                            let service = this.next.service.take().expect(NEXT);
-                            let ready = Bounded::until(*this.by, Ready::new(service));
+                            let ready = Bounded::until(*this.by, this.next.ready());
                             this.step.set(Step::Readying { ready, held });
                             continue;
                         }
@@ -269,7 +265,7 @@ where
                     };
                     match readied {
                         Ok(Ok(service)) => {
-                            this.next.service = Some(service);
+                            this.next.readied(service);
                             self.as_mut().again(holding);
                             continue;
                         }
@@ -303,7 +299,7 @@ where
             }
             let now = this.clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
             let told = parts.to_retry(&result, outcome);
-            if this.next.spare.is_none() {
+            if !this.next.is_some() {
                 attempts.not_repeatable();
             }
             parts.next(attempts, now, told)
@@ -338,12 +334,10 @@ where
         let mut this = self.project();
         let attempts = this.attempts.as_mut().expect(NEXT);
         attempts.begin();
-        let Next { spare, service } = this.next;
-        let request = spare.take().expect(NEXT);
-        *spare = this.rule.copy(&request, attempts.ended_attempts() + 1);
-        let service = service.as_mut().expect(NEXT);
-        let call = || service.call(request);
-        this.step.set(this.rule.begin(call, held, *this.by));
+        let attempts = attempts.ended_attempts() + 1;
+        let (next, rule) = (this.next, &**this.rule);
+        let call = || next.call(|request| rule.copy(request, attempts));
+        this.step.set(rule.begin(call, held, *this.by));
     }
 }
 

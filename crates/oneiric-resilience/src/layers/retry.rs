@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::next::Next;
+use super::next::{Next, spare};
 use super::retrying::RetryFuture;
 use crate::{Classify, ErrIsFailure, Error, NoHook, Retry, RetryHook};
 
@@ -66,8 +66,7 @@ impl<K, H, D> Rule<K, H, D> {
     where
         D: CopyRequest<R>,
     {
-        let more = attempts < self.retry.config().attempts;
-        more.then(|| self.copy.copy(request)).flatten()
+        spare(request, &self.copy, self.retry.config(), attempts)
     }
 }
 
@@ -195,9 +194,7 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         // The one that was asked whether it is ready makes the call. A clone goes along for another
         // attempt, if there may be one.
-        let spare = self.rule.copy(&request, 1);
-        let service = spare.is_some().then(|| self.inner.clone());
-        let next = Next { spare, service };
+        let next = Next::new(self.rule.copy(&request, 1), || self.inner.clone());
         RetryFuture::new(|| self.inner.call(request), next, Arc::clone(&self.rule))
     }
 }

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::bounded::Bounded;
 use super::gates::judge;
-use super::next::{NEXT, Next};
+use super::next::Next;
 use super::retry::{CopyRequest, Rule};
 use crate::limited::Over;
 use crate::retry::Attempts;
@@ -197,8 +197,7 @@ where
                     return Poll::Pending;
                 }
                 StepNow::Readying => {
-                    let service = this.next.service.as_mut().expect(NEXT);
-                    ready!(service.poll_ready(cx))?;
+                    ready!(this.next.poll_ready(cx))?;
                     self.as_mut().begin();
                 }
                 StepNow::Ended => unreachable!("not polled again after it has answered"),
@@ -228,7 +227,7 @@ where
         let step = if let Err(Error::DeadlineExceeded) = result {
             this.attempts.cut_off()
         } else {
-            if this.next.spare.is_none() {
+            if !this.next.is_some() {
                 this.attempts.not_repeatable();
             }
             this.attempts
@@ -252,12 +251,10 @@ where
     fn begin(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.attempts.begin();
-        let Next { spare, service } = this.next;
-        let request = spare.take().expect(NEXT);
-        *spare = this.rule.copy(&request, this.attempts.ended_attempts() + 1);
         let limit = this.rule.retry.config().attempt_limit;
         let until = limit.map(Deadline::within);
-        let call = service.as_mut().expect(NEXT).call(request);
+        let attempts = this.attempts.ended_attempts() + 1;
+        let call = this.next.call(|request| this.rule.copy(request, attempts));
         let call = Bounded::until(until, call);
         this.step.set(Step::Calling { call });
     }
