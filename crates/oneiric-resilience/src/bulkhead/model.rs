@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use loom::thread::{self, JoinHandle};
 
@@ -72,6 +73,14 @@ impl Caller {
             Poll::Pending => panic!("woken for nothing"),
         }
     }
+
+    /// It came in at once, or its turn has come since.
+    fn has_been_in(&mut self, entered: Poll<BulkheadPermit<ManualClock>>) {
+        match entered {
+            Poll::Ready(permit) => drop(permit),
+            Poll::Pending => drop(self.permit()),
+        }
+    }
 }
 
 fn drop_elsewhere(permit: BulkheadPermit<ManualClock>) -> JoinHandle<()> {
@@ -136,10 +145,7 @@ fn no_wake_up_is_lost_wherever_the_permit_comes_back() {
             for other in leaving {
                 other.join().unwrap();
             }
-            match entered {
-                Poll::Ready(permit) => drop(permit),
-                Poll::Pending => drop(caller.permit()),
-            }
+            caller.has_been_in(entered);
             assert_whole(&bulkhead);
         });
     }
@@ -196,10 +202,75 @@ fn nobody_is_refused_for_one_who_only_looks() {
         let mut caller = Caller::new(&bulkhead);
         let entered = caller.poll();
         other.join().unwrap();
-        match entered {
-            Poll::Ready(permit) => drop(permit),
-            Poll::Pending => drop(caller.permit()),
+        caller.has_been_in(entered);
+        assert_whole(&bulkhead);
+    });
+}
+
+/// Who knows of one who waited must learn that it has gone before it can see anybody else look.
+#[test]
+fn nobody_is_refused_for_one_who_has_gone() {
+    check(4, || {
+        let bulkhead = bulkhead(2);
+        let inside = [(); 2].map(|()| bulkhead.try_enter_owned().unwrap());
+        let mut gone = Caller::new(&bulkhead);
+        assert!(gone.poll().is_pending());
+        let has_gone = Arc::new(AtomicU64::new(0));
+        let other = thread::spawn({
+            let (bulkhead, has_gone) = (bulkhead.clone(), Arc::clone(&has_gone));
+            move || {
+                // Which orders nothing.
+                if has_gone.load(Ordering::Relaxed) == 1 {
+                    drop(inside);
+                    assert!(bulkhead.try_enter().is_ok(), "at most one is in");
+                }
+            }
+        });
+        drop(gone);
+        has_gone.store(1, Ordering::Relaxed);
+        let mut caller = Caller::new(&bulkhead);
+        let entered = caller.poll();
+        other.join().unwrap();
+        caller.has_been_in(entered);
+        assert_whole(&bulkhead);
+    });
+}
+
+/// Whoever has it next sees what was done by who had it before, although nobody had it in between.
+#[test]
+fn a_permit_that_nobody_came_for_carries_what_was_done() {
+    check(2, || {
+        let clock = ManualClock::new();
+        let config = BulkheadConfig {
+            limit: 2,
+            ..BulkheadConfig::default()
+        };
+        let bulkhead = Bulkhead::with_clock(config, clock.clone()).unwrap();
+        let [stays, inside] = [(); 2].map(|()| bulkhead.try_enter_owned().unwrap());
+        let patience = || Some(Duration::ZERO);
+        let late = bulkhead.shared.enter(Waker::noop(), patience, || None);
+        assert!(matches!(late, Ok(Some(_))), "it waits, and never comes");
+        let done = Arc::new(AtomicU64::new(0));
+        let leaving = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                done.store(1, Ordering::Relaxed);
+                drop(inside);
+            }
+        });
+        let looking = thread::spawn({
+            let bulkhead = bulkhead.clone();
+            move || {
+                clock.advance(Duration::from_secs(1));
+                bulkhead.set_limit(2).unwrap();
+            }
+        });
+        if let Ok(_guard) = bulkhead.try_enter() {
+            assert_eq!(done.load(Ordering::Relaxed), 1, "there was none before");
         }
+        leaving.join().unwrap();
+        looking.join().unwrap();
+        drop(stays);
         assert_whole(&bulkhead);
     });
 }
@@ -238,10 +309,7 @@ fn a_higher_limit_lets_in_who_waits() {
         let mut caller = Caller::new(&bulkhead);
         let entered = caller.poll();
         raising.join().unwrap();
-        match entered {
-            Poll::Ready(permit) => drop(permit),
-            Poll::Pending => drop(caller.permit()),
-        }
+        caller.has_been_in(entered);
         drop(inside);
         assert_whole(&bulkhead);
     });
