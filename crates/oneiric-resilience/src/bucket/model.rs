@@ -7,6 +7,9 @@ use std::time::Duration;
 use loom::sync::Arc;
 use loom::thread;
 
+use super::gcra::Terms;
+use super::line::Line;
+use super::meter::{Meter, Refusal};
 use super::queue::{Turn, Wanted};
 use super::*;
 use crate::clock::ManualClock;
@@ -117,6 +120,26 @@ fn what_is_told_during_a_change_is_of_before_or_after() {
     );
     let wait = |bucket: &TokenBucket<_>| bucket.try_take(2).unwrap_err().retry_after().unwrap();
     during(wait, [1, 2]);
+}
+
+/// Which happens where a clock panics. Who sees the old word again must see the terms it was made under, too.
+#[test]
+fn a_change_that_is_given_up_changes_nothing() {
+    model(Some(3), || {
+        let meter = Arc::new(Meter::new(Terms::of(4, 1.0), 0));
+        meter.take(2, 0).unwrap();
+        let other = Arc::clone(&meter);
+        let thread = thread::spawn(move || other.take(2, 0));
+        Line::new(4, 1.0, 0).change(&meter, Terms::of(4, 0.5), || 0);
+        drop(meter.freeze(0));
+        let taken = thread.join().unwrap();
+        let left = meter.read_locked(0);
+        let left = left.terms.tokens(left.ahead());
+        match taken {
+            Ok(()) => assert_eq!(left, 0),
+            Err(refusal) => assert_eq!((refusal, left), (Refusal::Changing, 2)),
+        }
+    });
 }
 
 #[test]
