@@ -52,7 +52,8 @@ impl<S> Fallback<S> {
 }
 
 impl<S, W, H> Fallback<S, W, H> {
-    /// Answers only for the errors that `when` names.
+    /// Answers only for the errors that `when` names; a closure needs the type of its argument, as
+    /// [`FallbackWhen`] shows.
     #[must_use]
     pub fn when<W2>(self, when: W2) -> Fallback<S, W2, H> {
         Fallback {
@@ -62,7 +63,8 @@ impl<S, W, H> Fallback<S, W, H> {
         }
     }
 
-    /// Tells `hook` of each error that is answered for, before it is.
+    /// Tells `hook` of each error that is answered for, before it is; a closure needs the type of its
+    /// argument: `|error: &Error<MyError>|`.
     #[must_use]
     pub fn hook<H2>(self, hook: H2) -> Fallback<S, W, H2> {
         Fallback {
@@ -147,7 +149,16 @@ impl<T: Clone, E> Substitute<T, E> for FallbackValue<T> {
     }
 }
 
-/// Chooses the errors that are answered for. Closures `Fn(&Error<E>) -> bool` do.
+/// Chooses the errors that are answered for. Closures `Fn(&Error<E>) -> bool` do, with the type of their
+/// argument.
+///
+/// ```
+/// use oneiric_resilience::{Error, Fallback};
+///
+/// let fallback = Fallback::value(0).when(|error: &Error<&str>| error.code().is_some());
+/// assert_eq!(fallback.apply(Err(Error::DeadlineExceeded)), Ok(0));
+/// assert!(fallback.apply(Err(Error::Inner("no such record"))).is_err());
+/// ```
 pub trait FallbackWhen<E> {
     /// Whether this error is one.
     fn applies(&self, error: &Error<E>) -> bool;

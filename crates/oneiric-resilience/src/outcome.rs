@@ -40,7 +40,20 @@ impl Outcome {
 
 /// Decides what the result of a call says, looking at values as well as errors.
 ///
-/// Closures `Fn(&Result<T, E>) -> Outcome` do.
+/// Closures `Fn(&Result<T, E>) -> Outcome` do. A closure has to name the type of its argument, as
+/// nothing else says it where the closure is written.
+///
+/// ```
+/// use oneiric_resilience::{Outcome, Retry, RetryConfig};
+/// use std::io;
+///
+/// let retry = Retry::new(RetryConfig::default())?.classify(|result: &Result<u16, io::Error>| match result {
+///     Ok(500..) | Err(_) => Outcome::Failure,
+///     Ok(_) => Outcome::Success,
+/// });
+/// assert_eq!(retry.run(|| Ok(200)).ok(), Some(200));
+/// # Ok::<(), oneiric_resilience::InvalidConfig>(())
+/// ```
 pub trait Classify<T, E> {
     /// What the result says.
     fn classify(&self, result: &Result<T, E>) -> Outcome;

@@ -39,7 +39,7 @@ use crate::{
     Breaker, Bulkhead, Clock, ErrIsFailure, InvalidConfig, Retry, SystemClock, TokenBucket,
 };
 
-/// Deadline, retry, breaker, bucket limit, bulkhead and time limit around a call; those that are set.
+/// Deadline, retry, breaker, token bucket, bulkhead and time limit around a call; those that are set.
 ///
 /// Clones are the same policy: they share the breaker, the bucket, the bulkhead and the budget. One
 /// policy is for all calls to one thing.
@@ -65,7 +65,7 @@ use crate::{
 /// | at the policy's deadline or the retry's `total_limit`, attempts have a limit of their own | not counted | not again |
 /// | at those, attempts have none | failure: else nothing would tell that the called one hangs | not again |
 /// | at a deadline around the caller | not counted | not again |
-/// | turned away by a gate further in | not counted | not again, unless [`PolicyConfig::retry_rejected`] |
+/// | turned away by a stage further in | not counted | not again, unless [`PolicyConfig::retry_rejected`] |
 /// | dropped by the caller, be it because something else in its task panics | not counted | |
 /// | in a panic of its own | failure | |
 ///
@@ -131,7 +131,8 @@ impl<C: Clock> Policy<ErrIsFailure, C> {
 }
 
 impl<K, C: Clock> Policy<K, C> {
-    /// Lets `classify` decide what the result of an attempt says. Shares all parts with this one.
+    /// Lets `classify` decide what the result of an attempt says. Shares all parts with this one. A closure needs
+    /// the type of its argument, as [`Classify`](crate::Classify) shows.
     #[must_use]
     pub fn classify<K2>(self, classify: K2) -> Policy<K2, C> {
         Policy {

@@ -70,7 +70,8 @@ impl Retry {
 
 impl<C, H> Retry<C, H> {
     /// Lets `classify` decide what a result says: what is tried again is [`Outcome::Failure`] and, after
-    /// the wait that was asked for, [`Outcome::Overloaded`].
+    /// the wait that was asked for, [`Outcome::Overloaded`]. A closure needs the type of its argument, as
+    /// [`Classify`](crate::Classify) shows.
     #[must_use]
     pub fn classify<C2>(self, classify: C2) -> Retry<C2, H> {
         Retry {
@@ -80,7 +81,7 @@ impl<C, H> Retry<C, H> {
         }
     }
 
-    /// Tells `hook` what is decided.
+    /// Tells `hook` what is decided. A closure needs the type of its argument, as [`RetryHook`] shows.
     #[must_use]
     pub fn hook<H2>(self, hook: H2) -> Retry<C, H2> {
         Retry {

@@ -70,7 +70,7 @@ impl<K, C: Clock> BulkheadLayer<K, C> {
     }
 
     /// Lets `classify` decide what a response or an error of the guarded service says to an
-    /// adaptive limit.
+    /// adaptive limit; a closure needs the type of its argument, as [`Classify`](crate::Classify) shows.
     #[must_use]
     pub fn classify<K2>(self, classify: K2) -> BulkheadLayer<K2, C> {
         BulkheadLayer {

@@ -17,7 +17,7 @@ use crate::{Classify, Clock, ErrIsFailure, Error, Rejected, SystemClock};
 /// [`BreakerLayer`](super::BreakerLayer), [`BucketLayer`](super::BucketLayer) and
 /// [`BulkheadLayer`](super::BulkheadLayer) make.
 ///
-/// Clones share the gates, not the turn that one of them has waited for.
+/// Clones share breaker, bucket and bulkhead, not the turn that one of them has waited for.
 pub struct Gated<S, K = ErrIsFailure, C: Clock = SystemClock> {
     inner: S,
     gates: Arc<Gates<C>>,

@@ -69,7 +69,8 @@ impl<K, C: Clock> PolicyLayer<K, C> {
 }
 
 impl<K, C: Clock, D> PolicyLayer<K, C, D> {
-    /// Lets `copy` say what another attempt is made with: nothing, and there is none.
+    /// Lets `copy` say what another attempt is made with: nothing, and there is none. A closure needs the type
+    /// of its argument: `|request: &MyRequest|`.
     #[must_use]
     pub fn copy<D2>(self, copy: D2) -> PolicyLayer<K, C, D2> {
         PolicyLayer {

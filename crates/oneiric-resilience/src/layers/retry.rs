@@ -84,7 +84,8 @@ impl<K, H> RetryLayer<K, H> {
 }
 
 impl<K, H, D> RetryLayer<K, H, D> {
-    /// Lets `copy` say what another attempt is made with: nothing, and there is none.
+    /// Lets `copy` say what another attempt is made with: nothing, and there is none. A closure needs the type
+    /// of its argument: `|request: &MyRequest|`.
     #[must_use]
     pub fn copy<D2>(self, copy: D2) -> RetryLayer<K, H, D2> {
         RetryLayer {
@@ -116,7 +117,8 @@ impl<S, K: Clone, H: Clone, D: Clone> Layer<S> for RetryLayer<K, H, D> {
     }
 }
 
-/// Copies a request for an attempt that may follow. Closures `Fn(&R) -> Option<R>` do.
+/// Copies a request for an attempt that may follow. Closures `Fn(&R) -> Option<R>` do, with the type of their
+/// argument.
 pub trait CopyRequest<R> {
     /// The same request once more; nothing if it cannot or must not be repeated. What might be tried again
     /// is then given up as [`GiveUp::NotRepeatable`](crate::GiveUp::NotRepeatable).

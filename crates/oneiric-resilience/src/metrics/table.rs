@@ -158,7 +158,7 @@ impl Metric {
                 "oneiric_resilience_keyed_bucket_keys",
                 Gauge,
                 &["name"],
-                "Keys that have a bucket of their own, those with a full one counted that nobody needed the place of.",
+                "Keys that have a place, also those whose bucket is full again and whose place nobody has needed yet.",
             ),
             Self::KeyedBucketKeysLimit => (
                 "oneiric_resilience_keyed_bucket_keys_limit",
@@ -218,7 +218,7 @@ impl Metric {
                 "oneiric_resilience_rejections_total",
                 Counter,
                 &["name", "code"],
-                "Calls and attempts that a gate of a policy did not let through, by error code. The gate counts them too, with whatever else it refuses, among its own rejections.",
+                "Calls and attempts that a breaker, bucket or bulkhead of a policy did not let through, by error code. It counts them too, with whatever else it refuses, among its own rejections.",
             ),
             Self::TimedOutTotal => (
                 "oneiric_resilience_timed_out_total",

@@ -54,7 +54,7 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
     ///
     /// # Errors
     /// What the last attempt said, as [`Error::Inner`]; the code of the [`Rejection`](crate::Rejection),
-    /// if a gate did not let the call or its last attempt through.
+    /// if a stage did not let the call or its last attempt through.
     pub fn call<T, E>(&self, call: impl FnMut() -> Result<T, E>) -> Result<T, Error<E>>
     where
         K: Classify<T, E>,

@@ -36,8 +36,8 @@ pub struct PolicyConfig {
     /// a policy has one of its own.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub retry: Option<RetryConfig>,
-    /// Whether an attempt that a gate inside of the retry turned away is tried again, after the wait
-    /// that the gate names. Not by default: a limit is there to keep load away, not to collect it.
+    /// Whether an attempt that a stage inside of the retry turned away is tried again, after the wait
+    /// that the stage names. Not by default: a limit is there to keep load away, not to collect it.
     pub retry_rejected: bool,
     /// When calls are not made because what is called is down.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]

@@ -12,9 +12,9 @@ use crate::{GiveUp, Rejected};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyEvent {
-    /// A gate did not let a call or an attempt through.
+    /// A breaker, bucket or bulkhead did not let a call or an attempt through.
     Rejected {
-        /// Which gate.
+        /// Which of them.
         stage: Stage,
         /// Why, and when it is worth asking again.
         rejected: Rejected,

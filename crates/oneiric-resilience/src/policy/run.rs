@@ -53,7 +53,7 @@ impl<K, C: Clock> Policy<K, C> {
     ///
     /// # Errors
     /// What the last attempt said, as [`Error::Inner`]; `resilience.timed_out` if that was cut off;
-    /// the code of the [`Rejection`](crate::Rejection), if a gate did not let the call or its last attempt
+    /// the code of the [`Rejection`](crate::Rejection), if a stage did not let the call or its last attempt
     /// through; `resilience.deadline_exceeded` if the time for all was over.
     ///
     /// # Panics

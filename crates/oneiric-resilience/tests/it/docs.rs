@@ -33,6 +33,7 @@ macro_rules! println {
 )]
 #[path = "../../examples"]
 mod examples {
+    pub(super) mod blocking;
     pub(super) mod breaker;
     pub(super) mod bucket;
     pub(super) mod bulkhead;
@@ -112,6 +113,11 @@ fn sources(directory: &Path) -> Vec<String> {
 }
 
 #[test]
+fn the_blocking_example_is_as_shown() {
+    check("blocking", || examples::blocking::main().unwrap());
+}
+
+#[test]
 fn the_breaker_example_is_as_shown() {
     check("breaker", || examples::breaker::main().unwrap());
 }
@@ -176,6 +182,23 @@ fn every_example_is_shown_and_run() {
         })
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What a page shows of the reference is what is compiled there.
+#[test]
+fn what_is_shown_of_the_reference_is_as_there() {
+    let source = include_str!("../../src/metrics.rs");
+    let shown: Vec<_> = source
+        .lines()
+        .skip_while(|line| *line != "/// ```")
+        .skip(1)
+        .take_while(|line| *line != "/// ```")
+        .map(|line| line.strip_prefix("/// ").unwrap_or_default())
+        .filter(|line| !line.starts_with("# "))
+        .collect();
+    let (page, text) = page_with("<!-- rustdoc: metrics.rs -->\n\n```rust,ignore\n");
+    let (block, _) = text.split_once("```\n").unwrap();
+    assert_eq!(block, shown.join("\n") + "\n", "{page}");
 }
 
 /// What a doc comment names as its source is a section that is there.
