@@ -106,6 +106,21 @@ impl Checks {
         self.that(false, field, value.shown(), allowed)
     }
 
+    /// The value is a share in percent. Elsewhere shares are often parts of one, so it is said what these are.
+    pub(crate) fn percent(
+        &mut self,
+        field: &'static str,
+        value: f64,
+        range: RangeInclusive<f64>,
+    ) -> &mut Self {
+        if range.contains(&value) {
+            return self;
+        }
+        let (least, most) = (range.start().shown(), range.end().shown());
+        let allowed = format!("{least} to {most} percent: a share of 0.5 is written 50");
+        self.that(false, field, value.shown(), allowed)
+    }
+
     /// Something holds, which `allowed` says in words.
     pub(crate) fn that(
         &mut self,

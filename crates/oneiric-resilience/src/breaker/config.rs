@@ -1,5 +1,6 @@
 //! When a breaker opens, how long, and what it takes to close again.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::invalid::{Checks, DAY, Shown as _};
@@ -46,7 +47,7 @@ const fn ten() -> u32 {
 pub struct BreakerConfig {
     /// Which calls it judges by.
     pub window: BreakerWindow,
-    /// It opens when at least so many percent of them failed: more than 0, at most 100. Also how many of
+    /// It opens when at least so many percent of them failed: 1 to 100, a half is 50. Also how many of
     /// the probes must fail for it to open again. Does not matter in the consecutive mode.
     pub failure_percent: f64,
     /// Fewer calls than these in the window say nothing: 1 to as many as there can be in the window, at most
@@ -59,10 +60,12 @@ pub struct BreakerConfig {
         serde(rename = "slow_call_ms", with = "crate::millis::optional")
     )]
     pub slow_call: Option<Duration>,
-    /// It opens when at least so many percent of the calls were slow: more than 0, at most 100.
+    /// It opens when at least so many percent of the calls were slow: 1 to 100. Anything but 100 only with
+    /// `slow_call`.
     pub slow_percent: f64,
     /// How long it stays open. Grows each time that the probes fail, and begins anew once it has closed.
-    /// What a file leaves out here is as in [`BackoffConfig::default`].
+    /// What a file leaves out here is as in [`BreakerConfig::default`] too.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "Open::deserialize"))]
     pub open: BackoffConfig,
     /// So many calls are let through to find out whether it may close, 1 to 1,000.
     pub probes: u32,
@@ -80,6 +83,29 @@ pub struct BreakerConfig {
     pub max_retry_after: Duration,
 }
 
+/// How `open` is read: what is left out is the breaker's own default, not that of any backoff.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(remote = "BackoffConfig", default = "open", deny_unknown_fields)]
+struct Open {
+    strategy: crate::BackoffStrategy,
+    #[serde(rename = "min_ms", with = "crate::millis")]
+    min: Duration,
+    #[serde(rename = "max_ms", with = "crate::millis")]
+    max: Duration,
+    factor: f64,
+    jitter: crate::BackoffJitter,
+}
+
+fn open() -> BackoffConfig {
+    BackoffConfig {
+        min: Duration::from_secs(5),
+        max: Duration::from_secs(60),
+        jitter: crate::BackoffJitter::Equal,
+        ..BackoffConfig::default()
+    }
+}
+
 impl Default for BreakerConfig {
     fn default() -> Self {
         Self {
@@ -91,12 +117,7 @@ impl Default for BreakerConfig {
             min_calls: 20,
             slow_call: None,
             slow_percent: 100.0,
-            open: BackoffConfig {
-                min: Duration::from_secs(5),
-                max: Duration::from_secs(60),
-                jitter: crate::BackoffJitter::Equal,
-                ..BackoffConfig::default()
-            },
+            open: open(),
             probes: 3,
             half_open_max: Duration::from_secs(30),
             max_retry_after: Duration::from_secs(300),
@@ -106,6 +127,7 @@ impl Default for BreakerConfig {
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MOST: u32 = 1_000_000;
+const PERCENT: RangeInclusive<f64> = 1.0..=100.0;
 
 impl BreakerConfig {
     /// # Errors
@@ -126,7 +148,7 @@ impl BreakerConfig {
                 checks.within("window.consecutive", failures, 1..=MOST);
             }
         }
-        checks.more_than_none("failure_percent", self.failure_percent, 100.0);
+        checks.percent("failure_percent", self.failure_percent, PERCENT);
         self.check_min_calls(&mut checks);
         self.check_slow_calls(&mut checks);
         let half_open = MILLISECOND..=DAY;
@@ -153,9 +175,21 @@ impl BreakerConfig {
     }
 
     fn check_slow_calls(&self, checks: &mut Checks) {
-        checks.more_than_none("slow_percent", self.slow_percent, 100.0);
-        let Some(slow) = self.slow_call else { return };
-        if matches!(self.window, BreakerWindow::Consecutive(_)) {
+        let (slow, percent) = (self.slow_call, self.slow_percent);
+        let consecutive = matches!(self.window, BreakerWindow::Consecutive(_));
+        if slow.is_some() || !PERCENT.contains(&percent) {
+            checks.percent("slow_percent", percent, PERCENT);
+        } else {
+            let allowed = if consecutive {
+                "100 in the consecutive mode: remove it"
+            } else {
+                "100 without `slow_call_ms`: remove it, or add `slow_call_ms`"
+            };
+            let holds = percent >= *PERCENT.end();
+            checks.that(holds, "slow_percent", percent.shown(), allowed);
+        }
+        let Some(slow) = slow else { return };
+        if consecutive {
             let allowed = "none in the consecutive mode";
             checks.that(false, "slow_call_ms", slow.shown(), allowed);
         } else {

@@ -72,7 +72,7 @@ impl AimdConfig {
             .within("min", min, 1..=MOST)
             .that((least..=MOST).contains(&max), "max", max, allowed)
             .more_than_none("increase", increase, 1e3)
-            .within("decrease_percent", decrease_percent, 1.0..=99.0);
+            .percent("decrease_percent", decrease_percent, 1.0..=99.0);
         if let Some(latency) = latency_above {
             let bounds = Duration::from_millis(1)..=DAY;
             checks.within("latency_above_ms", latency, bounds);

@@ -114,7 +114,7 @@ mod tests {
                 "`adaptive.min` is 0, allowed is 1 to 1000000",
                 "`adaptive.max` is 1000001, allowed is `min` to 1000000",
                 "`adaptive.increase` is NaN, allowed is more than 0, at most 1000",
-                "`adaptive.decrease_percent` is 100, allowed is 1 to 99",
+                "`adaptive.decrease_percent` is 100, allowed is 1 to 99 percent: a share of 0.5 is written 50",
                 "`adaptive.latency_above_ms` is 0, allowed is 1 ms to 24 h",
             ]
         );

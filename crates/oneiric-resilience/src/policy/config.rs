@@ -61,7 +61,9 @@ pub struct PolicyConfig {
     )]
     pub bulkhead_wait: Duration,
     /// How long one attempt may take once it has its turn: more than 0, at most 24 h. It is cut off
-    /// then, and counts as a failure that may pass.
+    /// then, and counts as a failure that may pass. Less than `deadline` and the retry's `total_limit`: they
+    /// end the call, and what they cut off is not counted where attempts have a limit, so a breaker
+    /// would not see any call that hangs.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -100,6 +102,7 @@ impl PolicyConfig {
         );
         if let Some(breaker) = &self.breaker {
             checks.part("breaker", breaker.checked());
+            self.check_slow_call(checks, breaker);
         }
         if let Some(bucket) = &self.bucket {
             checks.part("bucket", bucket.checked());
@@ -118,8 +121,63 @@ impl PolicyConfig {
             waiters,
         );
         limit(checks, "attempt_limit_ms", self.attempt_limit);
+        let limits = [self.deadline(), self.total_limit()];
+        let why = "that ends the call first, and an attempt that hangs is never a failure";
+        less(checks, "attempt_limit_ms", self.attempt_limit, &limits, why);
         if let Some(order) = &self.order {
             order::check(checks, order, present);
+        }
+    }
+
+    /// A call that is slow must be over by itself to be one.
+    fn check_slow_call(&self, checks: &mut Checks, breaker: &BreakerConfig) {
+        // Outside of the retry it times the whole call, with what that waits for.
+        let order = self.order.as_deref().unwrap_or(&Stage::ALL);
+        let place = |stage| order.iter().position(|other| *other == stage);
+        let outside = self.retry.is_some() && place(Stage::Breaker) < place(Stage::Retry);
+        let attempt = ("attempt_limit_ms", self.attempt_limit);
+        let limits = [attempt, self.total_limit(), self.deadline()];
+        let limits = if outside { &limits[2..] } else { &limits };
+        let why = "nothing takes longer";
+        less(
+            checks,
+            "breaker.slow_call_ms",
+            breaker.slow_call,
+            limits,
+            why,
+        );
+    }
+
+    const fn deadline(&self) -> Limit {
+        ("deadline_ms", self.deadline)
+    }
+
+    fn total_limit(&self) -> Limit {
+        let limit = self.retry.as_ref().and_then(|retry| retry.total_limit);
+        ("retry.total_limit_ms", limit)
+    }
+}
+
+/// A limit and its key.
+type Limit = (&'static str, Option<Duration>);
+
+/// A time is less than each of these limits. One that is wrong by itself is not measured, nor measured by.
+fn less(
+    checks: &mut Checks,
+    field: &'static str,
+    time: Option<Duration>,
+    limits: &[Limit],
+    why: &str,
+) {
+    let works = |time: &Duration| !time.is_zero() && *time <= DAY;
+    let Some(time) = time.filter(works) else {
+        return;
+    };
+    for (limit, longest) in limits {
+        if let Some(longest) = longest.filter(works).filter(|longest| time >= *longest) {
+            let allowed = format!("less than `{limit}` ({}): {why}", longest.shown());
+            checks.that(false, field, time.shown(), allowed);
+            return;
         }
     }
 }

@@ -20,7 +20,7 @@ fn retry() -> RetryConfig {
         attempts: 3,
         backoff: BackoffConfig::default(),
         total_limit: Some(SECOND),
-        attempt_limit: Some(SECOND),
+        attempt_limit: Some(SECOND / 2),
         max_retry_after: SECOND,
         budget: Some(RetryBudgetConfig::default()),
     }
@@ -30,7 +30,7 @@ fn breaker(window: BreakerWindow) -> BreakerConfig {
     let consecutive = matches!(window, BreakerWindow::Consecutive(_));
     BreakerConfig {
         window,
-        slow_call: (!consecutive).then_some(SECOND),
+        slow_call: (!consecutive).then_some(SECOND / 4),
         ..BreakerConfig::default()
     }
 }
@@ -60,7 +60,7 @@ fn policy(window: BreakerWindow) -> PolicyConfig {
         bucket_wait: SECOND,
         bulkhead: Some(bulkhead()),
         bulkhead_wait: SECOND,
-        attempt_limit: Some(SECOND),
+        attempt_limit: Some(SECOND / 2),
         order: Some(Stage::ALL[1..].to_vec()),
     }
 }

@@ -84,7 +84,10 @@ prop_compose! {
                 BreakerWindow::Consecutive(_) => None,
                 _ => slow_call,
             },
-            slow_percent,
+            slow_percent: match (window, slow_call) {
+                (BreakerWindow::Consecutive(_), _) | (_, None) => 100.0,
+                _ => slow_percent,
+            },
             open: BackoffConfig {
                 jitter: BackoffJitter::None,
                 ..BackoffConfig::exponential(open * MS, open * 5 * MS)

@@ -46,9 +46,9 @@ fn all_that_is_wrong_is_told_at_once() {
         message,
         "these breaker settings cannot work: `window.time.length_ms` is 0, allowed is 100 ms to 1 h; \
          `window.time.buckets` is 0, allowed is 1 to 100; \
-         `failure_percent` is NaN, allowed is more than 0, at most 100; \
+         `failure_percent` is NaN, allowed is 1 to 100 percent: a share of 0.5 is written 50; \
          `min_calls` is 0, allowed is 1 to 1000000; \
-         `slow_percent` is 100.1, allowed is more than 0, at most 100; \
+         `slow_percent` is 100.1, allowed is 1 to 100 percent: a share of 0.5 is written 50; \
          `slow_call_ms` is 0, allowed is 1 ms to 24 h; \
          `open.min_ms` is 48 h, allowed is 0 to 24 h; \
          `probes` is 0, allowed is 1 to 1000; \
@@ -58,11 +58,13 @@ fn all_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn shares_are_more_than_nothing_and_at_most_all() {
+fn shares_are_percent_and_no_parts_of_one() {
     for rate in [
         0.0,
         -0.0,
         -1.0,
+        0.5,
+        0.999,
         100.000_001,
         f64::INFINITY,
         f64::NEG_INFINITY,
@@ -80,11 +82,23 @@ fn shares_are_more_than_nothing_and_at_most_all() {
         );
     }
     let config = BreakerConfig {
-        failure_percent: f64::MIN_POSITIVE,
-        slow_percent: 100.0,
+        failure_percent: 0.5,
         ..BreakerConfig::default()
     };
-    assert!(Breaker::new(config).is_ok());
+    assert_eq!(
+        refused(config).to_string(),
+        "these breaker settings cannot work: `failure_percent` is 0.5, \
+         allowed is 1 to 100 percent: a share of 0.5 is written 50"
+    );
+    for rate in [1.0, 100.0] {
+        let config = BreakerConfig {
+            failure_percent: rate,
+            slow_call: Some(SECOND),
+            slow_percent: rate,
+            ..BreakerConfig::default()
+        };
+        assert!(Breaker::new(config).is_ok(), "{rate}");
+    }
 }
 
 #[test]
@@ -124,6 +138,27 @@ fn slow_calls_cannot_be_counted_in_a_row() {
         refused(config).to_string(),
         "these breaker settings cannot work: `slow_call_ms` is 1 s, allowed is none in the consecutive mode"
     );
+}
+
+#[test]
+fn a_share_of_slow_calls_is_not_taken_where_none_is_slow() {
+    let mut config = BreakerConfig {
+        slow_percent: 50.0,
+        ..BreakerConfig::default()
+    };
+    assert_eq!(
+        refused(config).to_string(),
+        "these breaker settings cannot work: `slow_percent` is 50, \
+         allowed is 100 without `slow_call_ms`: remove it, or add `slow_call_ms`"
+    );
+    config.window = BreakerWindow::Consecutive(5);
+    assert_eq!(
+        refused(config).to_string(),
+        "these breaker settings cannot work: `slow_percent` is 50, \
+         allowed is 100 in the consecutive mode: remove it"
+    );
+    config.slow_call = Some(SECOND);
+    assert_eq!(fields(config), ["slow_call_ms"]);
 }
 
 #[cfg(feature = "serde")]
@@ -169,7 +204,7 @@ mod from_a_file {
             open: BackoffConfig {
                 strategy: oneiric_resilience::BackoffStrategy::Constant,
                 min: 2 * SECOND,
-                ..BackoffConfig::default()
+                ..BreakerConfig::default().open
             },
             probes: 2,
             half_open_max: 4 * SECOND,
@@ -180,10 +215,29 @@ mod from_a_file {
         assert_eq!(consecutive.window, BreakerWindow::Consecutive(5));
     }
 
+    /// Not those of a backoff, which are others.
+    #[test]
+    fn one_setting_of_the_open_time_leaves_the_others_as_they_are_by_default() {
+        let written = serde_json::to_value(BreakerConfig::default().open).unwrap();
+        for (key, value) in written.as_object().unwrap() {
+            let one = serde_json::json!({ "open": { key: value } });
+            let config: BreakerConfig = serde_json::from_value(one).unwrap();
+            assert_eq!(config, BreakerConfig::default(), "{key}");
+        }
+        let config = read("open = { max_ms = 120000 }").unwrap();
+        let open = BackoffConfig {
+            max: 120 * SECOND,
+            ..BreakerConfig::default().open
+        };
+        assert_eq!(config.open, open);
+        assert_eq!(read("open = {}").unwrap(), BreakerConfig::default());
+    }
+
     #[test]
     fn unknown_settings_are_refused() {
         for text in [
             "treshold = 5",
+            "open = { maximum_ms = 5 }",
             "window = { call = 5 }",
             "window = { time = { length_ms = 500, bucket = 1 } }",
         ] {

@@ -21,7 +21,7 @@ fn at_once(attempts: u32) -> Option<RetryConfig> {
 #[test]
 fn limits_that_do_not_hold_on_a_thread_are_refused_and_not_ignored() {
     let invalid = Policy::new(PolicyConfig {
-        deadline: Some(ms(1)),
+        deadline: Some(ms(5)),
         bucket: bucket(1),
         bucket_wait: ms(2),
         bulkhead: bulkhead(1),
@@ -36,7 +36,7 @@ fn limits_that_do_not_hold_on_a_thread_are_refused_and_not_ignored() {
     assert_eq!(
         invalid.to_string(),
         "these blocking policy settings cannot work: \
-         `deadline_ms` is 1 ms, allowed is none, as a thread that runs cannot be told to stop; \
+         `deadline_ms` is 5 ms, allowed is none, as a thread that runs cannot be told to stop; \
          `attempt_limit_ms` is 4 ms, allowed is none, as a thread that runs cannot be told to stop; \
          `bucket_wait_ms` is 2 ms, allowed is 0, as gates keep no thread waiting; \
          `bulkhead_wait_ms` is 3 ms, allowed is 0, as gates keep no thread waiting"

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use oneiric_resilience::{
-    Breaker, BreakerTransition, Bulkhead, BulkheadConfig, InvalidConfig, Policy, PolicyConfig,
-    RetryBudget, RetryBudgetConfig, RetryConfig, Stage, TokenBucket, TokenBucketConfig,
+    Breaker, BreakerConfig, BreakerTransition, Bulkhead, BulkheadConfig, InvalidConfig, Policy,
+    PolicyConfig, RetryBudget, RetryBudgetConfig, RetryConfig, Stage, TokenBucket,
+    TokenBucketConfig,
 };
 
 use super::{breaker, bucket, bulkhead, ms, nothing, retry};
@@ -63,6 +64,86 @@ fn everything_that_is_wrong_is_told_at_once_by_its_path() {
             .to_string()
             .starts_with("these policy settings cannot work: `deadline_ms` is 0")
     );
+}
+
+/// A limit that another one always comes before is none, and what the other one cuts off is not counted.
+#[test]
+fn the_limit_of_an_attempt_is_less_than_those_of_the_call() {
+    let told = |deadline, total, attempt| {
+        let config = PolicyConfig {
+            deadline,
+            retry: Some(RetryConfig {
+                total_limit: total,
+                ..RetryConfig::default()
+            }),
+            attempt_limit: Some(ms(attempt)),
+            ..nothing()
+        };
+        Policy::new(config).err().map(|invalid| invalid.to_string())
+    };
+    let said = |attempt, limit| {
+        Some(format!(
+            "these policy settings cannot work: `attempt_limit_ms` is {attempt} ms, allowed is less than {limit}: \
+             that ends the call first, and an attempt that hangs is never a failure"
+        ))
+    };
+    for attempt in [50, 51] {
+        let deadline = told(Some(ms(50)), None, attempt);
+        assert_eq!(deadline, said(attempt, "`deadline_ms` (50 ms)"));
+        let total = told(Some(ms(60)), Some(ms(50)), attempt);
+        assert_eq!(total, said(attempt, "`retry.total_limit_ms` (50 ms)"));
+    }
+    assert_eq!(told(Some(ms(50)), Some(ms(50)), 49), None);
+    assert_eq!(told(None, None, 49), None);
+}
+
+#[test]
+fn a_call_is_slow_before_it_is_cut_off() {
+    let told = |slow, order: &[Stage]| {
+        let config = PolicyConfig {
+            deadline: Some(ms(500)),
+            retry: Some(RetryConfig {
+                total_limit: Some(ms(400)),
+                ..RetryConfig::default()
+            }),
+            breaker: Some(BreakerConfig {
+                slow_call: Some(ms(slow)),
+                ..BreakerConfig::default()
+            }),
+            attempt_limit: order.contains(&Stage::Attempt).then_some(ms(50)),
+            order: Some(order.to_vec()),
+            ..nothing()
+        };
+        Policy::new(config).err().map(|invalid| invalid.to_string())
+    };
+    let said = |slow, limit| {
+        Some(format!(
+            "these policy settings cannot work: `breaker.slow_call_ms` is {slow} ms, \
+             allowed is less than {limit}: nothing takes longer"
+        ))
+    };
+    let inside = [
+        Stage::Deadline,
+        Stage::Retry,
+        Stage::Breaker,
+        Stage::Attempt,
+    ];
+    assert_eq!(told(49, &inside), None);
+    assert_eq!(told(50, &inside), said(50, "`attempt_limit_ms` (50 ms)"));
+    assert_eq!(told(399, &inside[..3]), None);
+    assert_eq!(
+        told(400, &inside[..3]),
+        said(400, "`retry.total_limit_ms` (400 ms)")
+    );
+    // There it times the whole call.
+    let outside = [
+        Stage::Deadline,
+        Stage::Breaker,
+        Stage::Retry,
+        Stage::Attempt,
+    ];
+    assert_eq!(told(499, &outside), None);
+    assert_eq!(told(500, &outside), said(500, "`deadline_ms` (500 ms)"));
 }
 
 #[test]

@@ -202,14 +202,22 @@ async fn waiting_for_a_turn_is_neither_time_of_the_attempt_nor_a_slow_call() {
 async fn the_policys_deadline_is_the_called_ones_fault_only_where_attempts_have_no_limit() {
     for (attempt_limit, after) in [
         (None, BreakerState::Open),
-        (Some(ms(900)), BreakerState::Closed),
+        (Some(ms(400)), BreakerState::Closed),
     ] {
         let policy = policy(PolicyConfig {
             deadline: Some(ms(500)),
             retry: retry(5),
             breaker: breaker(1),
+            bulkhead: bulkhead(1),
+            bulkhead_wait: ms(500),
             attempt_limit,
             ..nothing()
+        });
+        // The attempt gets less time than it may take.
+        let full = policy.bulkhead().unwrap().try_enter_owned().unwrap();
+        tokio::spawn(async move {
+            sleep(ms(300)).await;
+            drop(full);
         });
         let called = Called::default();
         let hangs = || {

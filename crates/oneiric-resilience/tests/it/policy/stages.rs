@@ -39,13 +39,15 @@ async fn the_deadline_ends_a_call_that_hangs_at_its_very_instant() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_called_sees_the_deadline() {
-    let policy = policy(PolicyConfig {
-        deadline: Some(ms(2_000)),
-        attempt_limit: Some(ms(3_000)),
-        ..nothing()
-    });
-    let left = || async { Ok::<_, ()>(Deadline::current().map(Deadline::remaining)) };
-    assert_eq!(policy.call(left).await, Ok(Some(ms(2_000))));
+    for (attempt_limit, sees) in [(None, 2_000), (Some(ms(1_900)), 1_900)] {
+        let policy = policy(PolicyConfig {
+            deadline: Some(ms(2_000)),
+            attempt_limit,
+            ..nothing()
+        });
+        let left = || async { Ok::<_, ()>(Deadline::current().map(Deadline::remaining)) };
+        assert_eq!(policy.call(left).await, Ok(Some(ms(sees))));
+    }
 }
 
 #[tokio::test(start_paused = true)]

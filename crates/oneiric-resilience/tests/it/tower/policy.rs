@@ -91,6 +91,8 @@ fn any_config() -> impl Strategy<Value = PolicyConfig> {
     (orders, limits, gates).prop_map(|(order, limits, gates)| {
         let ms = |ms: Option<u64>| ms.map(Duration::from_millis);
         let (deadline, attempt, total, budget) = limits;
+        // Less than those of the call.
+        let attempt = attempt.map(|limit| limit.min(total.unwrap_or(u64::MAX) - 1));
         let (attempts, failures, capacity, retry_rejected) = gates;
         let mut all = vec![];
         all.extend(deadline.map(|_| Stage::Deadline));
