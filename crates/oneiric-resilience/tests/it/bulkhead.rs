@@ -548,6 +548,18 @@ mod in_time {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_time_of_the_call_around_counts_where_it_is_the_earlier() {
+        let bulkhead = shedding(1);
+        hold(&bulkhead).await;
+        let _inside = bulkhead.try_enter().unwrap();
+        let around = Deadline::within(SECOND / 2);
+        let enter = bulkhead.enter_before(Deadline::within(9 * SECOND));
+        let refused = around.scope(enter).await.unwrap().unwrap_err();
+        assert_eq!(refused.rejection(), Rejection::DeadlineTooNear);
+        assert_eq!(around.remaining(), SECOND / 2, "at once");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_free_permit_is_given_however_little_time_there_is() {
         let bulkhead = shedding(1);
         hold(&bulkhead).await;

@@ -7,3 +7,4 @@ mod readiness;
 mod rejected;
 mod retries;
 mod stacks;
+mod turns;

@@ -156,12 +156,56 @@ async fn a_request_is_cloned_only_for_an_attempt_that_may_follow() {
         counts.lock().unwrap().push(Arc::strong_count(&request.0));
         std::future::ready(Err::<(), _>(Fault::Bad))
     });
+    for (attempts, clones) in [(3, vec![2, 2, 1]), (1, vec![1])] {
+        let service = ServiceBuilder::new()
+            .layer(RetryLayer::new(retry(attempts)))
+            .layer(InnerLayer)
+            .service(service.clone());
+        assert!(service.oneshot(Request(Arc::default())).await.is_err());
+        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), clones);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_of_a_retry_is_spent_once_its_attempt_has_begun() {
+    let budget = RetryBudget::new(RetryBudgetConfig {
+        capacity: 1,
+        ratio: 0.0,
+        min_per_sec: 0.0,
+    })
+    .unwrap();
+    let mock = Mock::new().answering([Answer::Bad, Answer::Hangs, Answer::Bad]);
     let service = ServiceBuilder::new()
-        .layer(RetryLayer::new(retry(3)))
+        .layer(RetryLayer::new(retry(2).with_budget(budget)))
         .layer(InnerLayer)
-        .service(service);
-    assert!(service.oneshot(Request(Arc::default())).await.is_err());
-    assert_eq!(*seen.lock().unwrap(), [2, 2, 1]);
+        .service(mock.clone());
+    let mut call = Box::pin(service.clone().oneshot(1));
+    assert_eq!(poll(call.as_mut()), Poll::Pending);
+    tokio::time::advance(SECOND).await;
+    assert_eq!(poll(call.as_mut()), Poll::Pending);
+    assert_eq!(mock.running(), 1);
+    drop(call);
+    assert!(service.oneshot(2).await.is_err());
+    assert_eq!(mock.calls(), [1, 1, 2], "the budget is empty");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_has_the_whole_of_its_limit_and_no_more() {
+    let limit = 2 * SECOND;
+    let limited = RetryConfig {
+        attempt_limit: Some(limit),
+        ..config(3)
+    };
+    let mock = Mock::new().answering([Answer::Hangs; 3]);
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new(Retry::new(limited).unwrap()))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    let began = Instant::now();
+    let answer = Deadline::within(60 * SECOND).scope(service.oneshot(1));
+    assert_eq!(answer.await, Ok(Err(Error::TimedOut { limit })));
+    assert_eq!(began.elapsed(), 3 * limit + 2 * SECOND);
+    assert_eq!((mock.calls().len(), mock.running()), (3, 0));
 }
 
 #[tokio::test(start_paused = true)]
