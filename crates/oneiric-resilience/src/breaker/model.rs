@@ -170,6 +170,46 @@ fn a_late_failure_leaves_no_trace_in_a_row() {
     a_late_call_leaves_no_trace(BreakerWindow::Consecutive(2), Outcome::Failure);
 }
 
+/// Who sees that the breaker is back sees all that came with it.
+fn a_call_that_comes_after_is_counted(window: BreakerWindow, outcome: Outcome) {
+    check(move || {
+        let breaker = breaker(window, SECOND);
+        let control = breaker.control();
+        let calling = breaker.clone();
+        let calls = thread::spawn(move || {
+            // It was refused in between, so what is let through then came after.
+            let refused = calling.permit().is_err();
+            let after = refused.then(|| calling.permit().ok()).flatten();
+            after.map_or(0, |permit| {
+                permit.record(outcome);
+                1
+            })
+        });
+        control.force_open();
+        control.release();
+        let calls = calls.join().unwrap();
+        assert_eq!(breaker.snapshot().calls, calls);
+    });
+}
+
+#[test]
+fn a_call_that_comes_after_is_counted_by_count() {
+    for outcome in [Outcome::Success, Outcome::Failure] {
+        a_call_that_comes_after_is_counted(BreakerWindow::Calls(2), outcome);
+    }
+}
+
+#[test]
+fn a_call_that_comes_after_is_counted_by_time() {
+    let window = BreakerWindow::Time {
+        length: SECOND,
+        buckets: 1,
+    };
+    for outcome in [Outcome::Success, Outcome::Failure] {
+        a_call_that_comes_after_is_counted(window, outcome);
+    }
+}
+
 /// Open, and its time is over.
 fn about_to_be_half_open() -> Breaker<Ticks> {
     let breaker = breaker(BreakerWindow::Consecutive(1), Duration::ZERO);
