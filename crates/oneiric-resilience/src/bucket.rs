@@ -134,29 +134,23 @@ impl<C: Clock> TokenBucket<C> {
     /// else comes; `resilience.over_capacity` if the bucket can never hold so many.
     #[inline]
     pub fn try_take(&self, tokens: u32) -> Result<(), Rejected> {
-        let taken = self.try_take_uncounted(tokens);
-        taken.inspect_err(|_| self.count_refusal())
+        self.try_take_counted_if(true, tokens)
     }
 
-    /// As [`TokenBucket::try_take`], for a caller to whom a refusal is not the last word.
+    /// As [`TokenBucket::try_take`]. Who waits after a refusal does not have it counted, as it is not the
+    /// last word.
     #[inline]
-    pub(crate) fn try_take_uncounted(&self, tokens: u32) -> Result<(), Rejected> {
+    pub(crate) fn try_take_counted_if(&self, counted: bool, tokens: u32) -> Result<(), Rejected> {
         let shared = &*self.shared;
         let nanos = shared.clock.now().as_nanos();
         // Nothing but this one word tells that somebody waits, or that time is over.
         if nanos >= shared.gate.load(Ordering::Acquire) {
-            return shared.try_again(tokens);
+            return shared.otherwise(tokens, None, counted);
         }
         match shared.meter.take(tokens, gcra::tick(nanos)) {
             Ok(()) => Ok(()),
-            Err(refusal) => shared.refused(tokens, refusal),
+            Err(refusal) => shared.otherwise(tokens, Some(refusal), counted),
         }
-    }
-
-    /// A refusal was the last word after all.
-    #[cold]
-    pub(crate) fn count_refusal(&self) {
-        self.shared.rejected.one_more();
     }
 
     /// Takes so many tokens now, which may be used from a later moment on; never waits. Those who
@@ -170,7 +164,7 @@ impl<C: Clock> TokenBucket<C> {
     /// reserved already; `resilience.rate_limited` while callers wait.
     pub fn reserve(&self, tokens: u32, max_wait: Duration) -> Result<Reservation<C>, Rejected> {
         let reserved = self.shared.reserve(tokens, max_wait);
-        let (ticket, ready_at) = reserved.inspect_err(|_| self.count_refusal())?;
+        let (ticket, ready_at) = reserved.inspect_err(|_| self.shared.rejected.one_more())?;
         Ok(Reservation::new(self.clone(), ticket, ready_at))
     }
 

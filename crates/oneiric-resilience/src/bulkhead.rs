@@ -90,14 +90,17 @@ impl<C: Clock> Bulkhead<C> {
     /// `resilience.bulkhead_full`.
     #[inline]
     pub fn try_enter(&self) -> Result<BulkheadGuard<'_, C>, Rejected> {
-        let entered = self.try_enter_uncounted();
-        entered.inspect_err(|_| self.count_refusal())
+        self.try_enter_counted_if(true)
     }
 
-    /// As [`Bulkhead::try_enter`], for a caller to whom a refusal is not the last word.
+    /// As [`Bulkhead::try_enter`]. Who waits after a refusal does not have it counted, as it is not the
+    /// last word.
     #[inline]
-    pub(crate) fn try_enter_uncounted(&self) -> Result<BulkheadGuard<'_, C>, Rejected> {
-        let stripe = self.shared.try_enter()?;
+    pub(crate) fn try_enter_counted_if(
+        &self,
+        counted: bool,
+    ) -> Result<BulkheadGuard<'_, C>, Rejected> {
+        let stripe = self.shared.try_enter(counted)?;
         Ok(BulkheadGuard::new(&self.shared, stripe))
     }
 
@@ -106,19 +109,17 @@ impl<C: Clock> Bulkhead<C> {
     /// # Errors
     /// `resilience.bulkhead_full`.
     pub fn try_enter_owned(&self) -> Result<BulkheadPermit<C>, Rejected> {
-        let entered = self.try_enter_owned_uncounted();
-        entered.inspect_err(|_| self.count_refusal())
+        self.try_enter_owned_counted_if(true)
     }
 
-    /// As [`Bulkhead::try_enter_owned`], for a caller to whom a refusal is not the last word.
-    pub(crate) fn try_enter_owned_uncounted(&self) -> Result<BulkheadPermit<C>, Rejected> {
-        self.shared.try_enter()?;
+    /// As [`Bulkhead::try_enter_owned`]. Who waits after a refusal does not have it counted.
+    #[inline]
+    pub(crate) fn try_enter_owned_counted_if(
+        &self,
+        counted: bool,
+    ) -> Result<BulkheadPermit<C>, Rejected> {
+        self.shared.try_enter(counted)?;
         Ok(BulkheadPermit::new(self.seats.mine().clone()))
-    }
-
-    /// A refusal was the last word after all.
-    pub(crate) fn count_refusal(&self) {
-        self.shared.count_refusal();
     }
 
     /// A permit as soon as it is this caller's turn. Needs no runtime.

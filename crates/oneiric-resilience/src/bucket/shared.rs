@@ -94,9 +94,26 @@ impl<C: Clock> Shared<C> {
         self.waited_for.load(Ordering::Acquire)
     }
 
-    /// Takes, unless somebody waits.
+    /// What a take comes to that is not simply granted; the meter may have said why.
     #[inline(never)]
-    pub(super) fn try_again(&self, tokens: u32) -> Result<(), Rejected> {
+    pub(super) fn otherwise(
+        &self,
+        tokens: u32,
+        refusal: Option<Refusal>,
+        counted: bool,
+    ) -> Result<(), Rejected> {
+        let taken = match refusal {
+            Some(refusal) => self.refused(tokens, refusal),
+            None => self.try_again(tokens),
+        };
+        if counted && taken.is_err() {
+            self.rejected.one_more();
+        }
+        taken
+    }
+
+    /// Takes, unless somebody waits.
+    fn try_again(&self, tokens: u32) -> Result<(), Rejected> {
         let waited_for = self.still_waited_for();
         if waited_for > 0 && tokens > 0 {
             return Err(self.behind(waited_for, tokens));
@@ -108,8 +125,7 @@ impl<C: Clock> Shared<C> {
     }
 
     /// Says what a refusal comes to.
-    #[inline(never)]
-    pub(super) fn refused(&self, tokens: u32, refusal: Refusal) -> Result<(), Rejected> {
+    fn refused(&self, tokens: u32, refusal: Refusal) -> Result<(), Rejected> {
         match refusal {
             // However far ahead reservations are.
             _ if tokens == 0 => Ok(()),

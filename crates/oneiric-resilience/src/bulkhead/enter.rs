@@ -75,7 +75,7 @@ impl<C: Clock> Enter<C> {
     #[cfg(feature = "tokio")]
     fn try_now(&self) -> Result<BulkheadPermit<C>, Seat<C>> {
         let seat = self.seat.clone();
-        match seat.try_enter() {
+        match seat.try_enter(false) {
             Ok(_) => Ok(BulkheadPermit::new(seat)),
             Err(_) => Err(seat),
         }

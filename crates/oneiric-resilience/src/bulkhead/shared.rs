@@ -70,18 +70,18 @@ impl<C: Clock> Shared<C> {
         })
     }
 
-    /// Takes a permit or refuses; the answer is the stripe where it is best given back. Like all that
-    /// refuses here it counts nothing: what the caller makes of it is the last word.
+    /// Takes a permit or refuses; the answer is the stripe where it is best given back. A refusal is counted
+    /// only if the caller takes it for the last word.
     #[inline]
-    pub(super) fn try_enter(&self) -> Result<&Stripe, Rejected> {
+    pub(super) fn try_enter(&self, counted: bool) -> Result<&Stripe, Rejected> {
         match self.permits.take() {
             Ok(stripe) => Ok(stripe),
-            Err(refused) => self.refuse(refused),
+            Err(refused) => self.refuse(refused, counted),
         }
     }
 
     #[cold]
-    fn refuse(&self, refused: Refused) -> Result<&Stripe, Rejected> {
+    fn refuse(&self, refused: Refused, counted: bool) -> Result<&Stripe, Rejected> {
         // Where it is closed, it is so for good if there is somebody it is closed for; else somebody is
         // only just looking, and the lock knows what comes of that. Or somebody did not come for what it
         // waited for.
@@ -89,11 +89,15 @@ impl<C: Clock> Shared<C> {
         if (looking || self.is_lapsed()) && self.lock_now().take() {
             return Ok(self.permits.mine());
         }
+        if counted {
+            self.count_refusal();
+        }
         Err(Rejected::new(Rejection::BulkheadFull, None))
     }
 
     /// Takes a permit, or a place in the queue, which is lost if nobody comes for it for so long as the
-    /// caller has `patience`. `remaining` is asked for the caller's time if it makes a difference.
+    /// caller has `patience`. `remaining` is asked for the caller's time if it makes a difference. Counts no
+    /// refusal.
     pub(super) fn enter(
         &self,
         waker: &Waker,
@@ -101,7 +105,7 @@ impl<C: Clock> Shared<C> {
         remaining: impl FnOnce() -> Option<Duration>,
     ) -> Result<Option<Ticket>, Rejected> {
         if self.full.max_waiters == 0 {
-            return self.try_enter().map(|_| None);
+            return self.try_enter(false).map(|_| None);
         }
         if self.permits.take().is_ok() {
             return Ok(None);

@@ -34,9 +34,8 @@ impl<C: Clock> Turns<C> {
         for gate in gates.iter().filter(|gate| !gate.wait().is_zero()) {
             if let Gate::Bulkhead(bulkhead, wait) = gate {
                 let waiting = || WaitForPermit::new(bulkhead.enter(), *wait);
-                let entered =
-                    self.permit
-                        .poll(cx, || bulkhead.try_enter_owned_uncounted(), waiting);
+                let ask = |counted| bulkhead.try_enter_owned_counted_if(counted);
+                let entered = self.permit.poll(cx, ask, waiting);
                 ready!(entered).map_err(|rejected| gate.refused(rejected))?;
             }
         }
@@ -55,9 +54,8 @@ impl<C: Clock> Turns<C> {
                     Duration::MAX => bucket.take(1),
                     wait => bucket.take_within(1, wait),
                 };
-                let taken = self
-                    .token
-                    .poll(cx, || bucket.try_take_uncounted(1), waiting);
+                let ask = |counted| bucket.try_take_counted_if(counted, 1);
+                let taken = self.token.poll(cx, ask, waiting);
                 ready!(taken).map_err(|rejected| gate.refused(rejected))?;
             }
         }
@@ -76,13 +74,12 @@ impl<C: Clock> Turns<C> {
             let passed = match gate {
                 Gate::Breaker(_) => gate.try_pass(),
                 Gate::Bucket(bucket, _) => {
-                    let (ask, count) = (|| bucket.try_take_uncounted(1), || bucket.count_refusal());
-                    let taken = token.take(ask, count);
+                    let taken = token.take(|counted| bucket.try_take_counted_if(counted, 1));
                     taken.map(|()| Pass::Bucket)
                 }
                 Gate::Bulkhead(bulkhead, _) => {
-                    let ask = || bulkhead.try_enter_owned_uncounted();
-                    let entered = permit.take(ask, || bulkhead.count_refusal());
+                    let ask = |counted| bulkhead.try_enter_owned_counted_if(counted);
+                    let entered = permit.take(ask);
                     entered.map(Pass::Bulkhead)
                 }
             };

@@ -26,16 +26,16 @@ impl<W, H> Turn<W, H>
 where
     W: Future<Output = Result<H, Rejected>> + Unpin,
 {
-    /// Waits until it is decided. Once decided it stays so until the call. What `try_now` is refused
-    /// must not be counted, what `wait` is refused must.
+    /// Waits until it is decided. Once decided it stays so until the call. `try_now` is told that a
+    /// refusal does not count: that of `wait` does.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        try_now: impl FnOnce() -> Result<H, Rejected>,
+        try_now: impl FnOnce(bool) -> Result<H, Rejected>,
         wait: impl FnOnce() -> W,
     ) -> Poll<Result<(), Rejected>> {
         if let Self::None = self {
-            *self = match try_now() {
+            *self = match try_now(false) {
                 Ok(had) => Self::Had(had),
                 Err(_) => Self::Waiting(wait()),
             };
@@ -52,23 +52,21 @@ where
         })
     }
 
-    /// What was had, or what can be had without waiting. `count` is told of a refusal that was not
-    /// counted when the wait ended.
+    /// What was had, or what can be had without waiting. `try_now` is told whether a refusal counts.
     pub(super) fn take(
         &mut self,
-        try_now: impl FnOnce() -> Result<H, Rejected>,
-        count: impl FnOnce(),
+        try_now: impl FnOnce(bool) -> Result<H, Rejected>,
     ) -> Result<H, Rejected> {
         match mem::take(self) {
             Self::Had(had) => Ok(had),
-            Self::None => try_now().inspect_err(|_| count()),
+            Self::None => try_now(true),
             Self::Waiting(waiting) => {
                 // Its place first: nobody may pass those who wait, not even who is one of them.
                 drop(waiting);
-                try_now().inspect_err(|_| count())
+                try_now(true)
             }
-            // Once more: the call may come much later.
-            Self::Refused(rejected) => try_now().map_err(|_| rejected),
+            // Once more: the call may come much later. It was counted when the wait ended.
+            Self::Refused(rejected) => try_now(false).map_err(|_| rejected),
         }
     }
 }

@@ -57,30 +57,18 @@ impl<C: Clock> Gate<C> {
         }
     }
 
-    /// A refusal of a bucket or a bulkhead is counted there, if it is the last word: where a call may
-    /// wait, the end of the wait is.
-    #[cold]
-    fn count_refusal(&self) {
-        match self {
-            Self::Bucket(bucket, Duration::ZERO) => bucket.count_refusal(),
-            Self::Bulkhead(bulkhead, Duration::ZERO) => bulkhead.count_refusal(),
-            _ => {}
-        }
-    }
-
-    /// Lets a call through that keeps this gate meanwhile, or does not; never waits.
+    /// Lets a call through that keeps this gate meanwhile, or does not; never waits. Where the call may wait
+    /// then, the end of that is what a bucket or a bulkhead counts.
     #[inline]
     pub(super) fn try_lend(&self) -> Result<LentPass<'_, C>, Rejected> {
         match self {
             Self::Breaker(breaker) => breaker.lend().map(Passed::Breaker),
-            Self::Bucket(bucket, _) => {
-                let taken = bucket.try_take_uncounted(1);
-                let taken = taken.inspect_err(|_| self.count_refusal());
+            Self::Bucket(bucket, wait) => {
+                let taken = bucket.try_take_counted_if(wait.is_zero(), 1);
                 taken.map(|()| Passed::Bucket)
             }
-            Self::Bulkhead(bulkhead, _) => {
-                let entered = bulkhead.try_enter_uncounted();
-                let entered = entered.inspect_err(|_| self.count_refusal());
+            Self::Bulkhead(bulkhead, wait) => {
+                let entered = bulkhead.try_enter_counted_if(wait.is_zero());
                 entered.map(|guard| Passed::Bulkhead(Turn::Lent(guard)))
             }
         }

@@ -11,19 +11,17 @@ pub(crate) type Pass<C> = Passed<OwnPermit<C>, BulkheadPermit<C>>;
 pub(crate) type Held<C> = Passes<OwnPermit<C>, BulkheadPermit<C>>;
 
 impl<C: Clock> Gate<C> {
-    /// Lets a call through or does not; never waits.
+    /// Lets a call through or does not; never waits. Counts as [`Gate::try_lend`] does.
     #[inline]
     pub(crate) fn try_pass(&self) -> Result<Pass<C>, Rejected> {
         match self {
             Self::Breaker(breaker) => breaker.own().map(Pass::Breaker),
-            Self::Bucket(bucket, _) => {
-                let taken = bucket.try_take_uncounted(1);
-                let taken = taken.inspect_err(|_| self.count_refusal());
+            Self::Bucket(bucket, wait) => {
+                let taken = bucket.try_take_counted_if(wait.is_zero(), 1);
                 taken.map(|()| Pass::Bucket)
             }
-            Self::Bulkhead(bulkhead, _) => {
-                let entered = bulkhead.try_enter_owned_uncounted();
-                let entered = entered.inspect_err(|_| self.count_refusal());
+            Self::Bulkhead(bulkhead, wait) => {
+                let entered = bulkhead.try_enter_owned_counted_if(wait.is_zero());
                 entered.map(Pass::Bulkhead)
             }
         }
