@@ -85,7 +85,9 @@ impl fmt::Display for BreakerReason {
 /// Is told what a breaker does. Closures `Fn(&BreakerTransition)` do.
 ///
 /// It is called by the thread whose call made the transition, or by one that is telling an earlier one
-/// just then; it should be quick. It may use the breaker. A panic in it is caught.
+/// just then; it should be quick. It may use the breaker. A panic in it is caught. While one does not come
+/// back, the last 1,024 transitions wait to be told; those before them are told to nobody, and counted
+/// ([`BreakerSnapshot::untold`](crate::BreakerSnapshot::untold)).
 pub trait BreakerObserver: Send + Sync + 'static {
     /// A transition was made.
     fn on_transition(&self, transition: &BreakerTransition);
@@ -99,6 +101,10 @@ impl<F: Fn(&BreakerTransition) + Send + Sync + 'static> BreakerObserver for F {
     }
 }
 
+/// More than this many transitions do not wait to be told, while an observer keeps the one before them
+/// waiting: then the oldest goes.
+const MOST_UNTOLD: usize = 1_024;
+
 /// Those who are told, and what they have not been told yet.
 pub(super) struct Observers {
     all: Box<[Box<dyn BreakerObserver>]>,
@@ -107,7 +113,10 @@ pub(super) struct Observers {
 
 #[derive(Default)]
 struct News {
+    /// The last of them, [`MOST_UNTOLD`] at most.
     untold: VecDeque<BreakerTransition>,
+    /// How many had to go before they were told, ever.
+    missed: u64,
     /// Whether a thread is telling; it will tell what comes in meanwhile.
     telling: bool,
 }
@@ -122,9 +131,20 @@ impl Observers {
 
     /// Takes note, in the order of the calls. Made under the breaker's lock.
     pub(super) fn note(&self, transition: impl FnOnce() -> BreakerTransition) {
-        if !self.all.is_empty() {
-            lock(&self.news).untold.push_back(transition());
+        if self.all.is_empty() {
+            return;
         }
+        let mut news = lock(&self.news);
+        if news.untold.len() == MOST_UNTOLD {
+            news.untold.pop_front();
+            news.missed += 1;
+        }
+        news.untold.push_back(transition());
+    }
+
+    /// How many transitions nobody was told of, ever.
+    pub(super) fn missed(&self) -> u64 {
+        lock(&self.news).missed
     }
 
     /// Tells what was noted, unless a thread is at it. Made without the breaker's lock.

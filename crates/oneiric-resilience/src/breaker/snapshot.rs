@@ -34,6 +34,8 @@ pub struct BreakerSnapshot {
     pub opened: u64,
     /// How many transitions it made, ever.
     pub generation: u64,
+    /// Transitions that observers were never told of, because one of them was busy for too long.
+    pub untold: u64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 calls")]

@@ -57,6 +57,7 @@ impl<C: Clock> Machine<C> {
             rejected: rejected.sum(),
             opened: rare.opened,
             generation: word.generation(),
+            untold: self.observers.missed(),
         }
     }
 }

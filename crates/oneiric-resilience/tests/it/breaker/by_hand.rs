@@ -228,3 +228,25 @@ fn an_observers_panic_may_panic_again_when_it_is_dropped() {
     control.disable();
     assert_eq!(*told.lock().unwrap(), 3);
 }
+
+#[test]
+fn an_observer_that_does_not_come_back_has_a_bounded_number_of_transitions_waiting() {
+    let control = BreakerControl::new();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (hand, diary) = (control.clone(), Arc::clone(&told));
+    let (breaker, _) = observed(move |transition: &BreakerTransition| {
+        let first = diary.lock().unwrap().is_empty();
+        diary.lock().unwrap().push(transition.to);
+        for _ in 0..if first { 600 } else { 0 } {
+            hand.force_open();
+            hand.release();
+        }
+    });
+    breaker.obey(&control);
+    call(&breaker, Outcome::Failure);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1 + 1_024, "the first, and the last");
+    assert_eq!(told.last(), Some(&breaker.state()));
+    let snapshot = breaker.snapshot();
+    assert_eq!((snapshot.generation, snapshot.untold), (1_201, 176));
+}

@@ -287,7 +287,7 @@ mod from_a_file {
             serde_json::json!({
                 "state": "open", "since_ns": 1_000_000_000, "open_until_ns": 2_000_000_000,
                 "calls": 0, "failures": 0, "slow": 0, "failure_percent": null, "slow_percent": null,
-                "rejected": 0, "opened": 1, "generation": 1,
+                "rejected": 0, "opened": 1, "generation": 1, "untold": 0,
             })
         );
     }
