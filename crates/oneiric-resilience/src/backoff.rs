@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::invalid::{Checks, DAY, Shown as _};
+use crate::invalid::{Checks, DAY, Shown as _, or_default};
 use crate::{InvalidConfig, Jitter};
 
 /// How the longest wait grows from one to the next.
@@ -44,7 +44,14 @@ pub enum BackoffJitter {
 /// The default is exponential from 100 ms to 30 s, doubling, with full jitter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    serde(
+        default,
+        deny_unknown_fields,
+        expecting = "a table, such as `{ min_ms = 50 }`"
+    )
+)]
 pub struct BackoffConfig {
     /// How the longest wait grows.
     pub strategy: BackoffStrategy,
@@ -106,6 +113,14 @@ impl BackoffConfig {
     /// # Errors
     /// `resilience.invalid_config` with everything that cannot work.
     pub(crate) fn checked(&self) -> Result<(), InvalidConfig> {
+        self.checked_by(&Self::default())
+    }
+
+    /// The same where the defaults are others.
+    ///
+    /// # Errors
+    /// `resilience.invalid_config` with everything that cannot work.
+    pub(crate) fn checked_by(&self, default: &Self) -> Result<(), InvalidConfig> {
         let mut checks = Checks::of("backoff");
         checks.within("min_ms", self.min, Duration::ZERO..=DAY);
         if self.strategy != BackoffStrategy::Constant {
@@ -117,7 +132,12 @@ impl BackoffConfig {
             };
             let holds = (least..=DAY).contains(&self.max);
             let allowed = format!("`min_ms` to {}", DAY.shown());
-            checks.that(holds, "max_ms", self.max.shown(), allowed);
+            checks.that(
+                holds,
+                "max_ms",
+                or_default(&self.max, &default.max),
+                allowed,
+            );
         }
         checks.within("factor", self.factor, 1.0..=100.0).done()
     }

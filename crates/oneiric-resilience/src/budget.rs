@@ -23,7 +23,14 @@ use crate::{Clock, InvalidConfig, SystemClock};
 /// The default is 100 tokens, a tenth for each success, and a retry each second anyway.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    serde(
+        default,
+        deny_unknown_fields,
+        expecting = "a table, such as `{ ratio = 0.1 }`"
+    )
+)]
 pub struct RetryBudgetConfig {
     /// How many tokens can be saved, 1 to 1,000,000. It begins with all of them.
     pub capacity: u32,

@@ -10,10 +10,17 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidConfig {
     pattern: &'static str,
+    name: Option<Box<str>>,
     faults: Vec<Fault>,
 }
 
 impl InvalidConfig {
+    /// The settings of something that has a name, if it has one.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.into()).filter(|_| !name.is_empty());
+        self
+    }
+
     /// The error code.
     pub const fn code(&self) -> &'static str {
         "resilience.invalid_config"
@@ -27,7 +34,11 @@ impl InvalidConfig {
 
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "these {} settings cannot work: ", self.pattern)?;
+        let pattern = self.pattern;
+        match &self.name {
+            Some(name) => write!(f, "these settings of {pattern} `{name}` cannot work: ")?,
+            None => write!(f, "these {pattern} settings cannot work: ")?,
+        }
         for (at, fault) in self.faults.iter().enumerate() {
             if at > 0 {
                 f.write_str("; ")?;
@@ -159,6 +170,7 @@ impl Checks {
         }
         Err(InvalidConfig {
             pattern: self.pattern,
+            name: None,
             faults: std::mem::take(&mut self.faults),
         })
     }
@@ -196,6 +208,16 @@ impl Shown for Duration {
             (..) => format!("{self:?}"),
         }
     }
+}
+
+/// A value that may be wrong only beside others: then it matters whether anybody wrote it.
+pub(crate) fn or_default<V: Shown>(value: &V, default: &V) -> String {
+    let by_default = if value == default {
+        " (the default)"
+    } else {
+        ""
+    };
+    format!("{}{by_default}", value.shown())
 }
 
 /// A day: longer than any wait that a program should be left alone with.

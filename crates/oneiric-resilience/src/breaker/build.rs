@@ -83,7 +83,8 @@ impl<C: Clock> BreakerBuilder<C> {
     }
 
     pub(super) fn machine(self) -> Result<Machine<C>, InvalidConfig> {
-        self.config.checked()?;
+        let checked = self.config.checked();
+        checked.map_err(|invalid| invalid.named(&self.name))?;
         let backoff = Backoff::new(self.config.open)?;
         let parts = Parts {
             clock: self.clock,

@@ -1,9 +1,12 @@
 //! When a breaker opens, how long, and what it takes to close again.
 
+#[cfg(feature = "serde")]
+mod read;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::invalid::{Checks, DAY, Shown as _};
+use crate::invalid::{Checks, DAY, Shown as _, or_default};
 use crate::{BackoffConfig, InvalidConfig};
 
 /// Which calls a breaker judges by.
@@ -11,7 +14,7 @@ use crate::{BackoffConfig, InvalidConfig};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
     feature = "serde",
-    serde(rename_all = "snake_case", deny_unknown_fields)
+    serde(rename_all = "snake_case", try_from = "read::Window")
 )]
 pub enum BreakerWindow {
     /// The last so many calls, 1 to 1,000,000, however long ago. Takes 8 bytes for each of them, and as
@@ -24,16 +27,10 @@ pub enum BreakerWindow {
         #[cfg_attr(feature = "serde", serde(rename = "length_ms", with = "crate::millis"))]
         length: Duration,
         /// In how many steps it is forgotten, 1 to 100.
-        #[cfg_attr(feature = "serde", serde(default = "ten"))]
         buckets: u32,
     },
     /// Nothing but the failures since the last success: so many in a row open it, 1 to 1,000,000.
     Consecutive(u32),
-}
-
-#[cfg(feature = "serde")]
-const fn ten() -> u32 {
-    10
 }
 
 /// When a breaker opens, how long, and what it takes to close again.
@@ -43,7 +40,14 @@ const fn ten() -> u32 {
 /// succeed. Slow calls are not counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    serde(
+        default,
+        deny_unknown_fields,
+        expecting = "a table, such as `{ failure_percent = 50 }`"
+    )
+)]
 pub struct BreakerConfig {
     /// Which calls it judges by.
     pub window: BreakerWindow,
@@ -65,7 +69,7 @@ pub struct BreakerConfig {
     pub slow_percent: f64,
     /// How long it stays open. Grows each time that the probes fail, and begins anew once it has closed.
     /// What a file leaves out here is as in [`BreakerConfig::default`] too.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "Open::deserialize"))]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::open"))]
     pub open: BackoffConfig,
     /// So many calls are let through to find out whether it may close, 1 to 1,000.
     pub probes: u32,
@@ -83,20 +87,7 @@ pub struct BreakerConfig {
     pub max_retry_after: Duration,
 }
 
-/// How `open` is read: what is left out is the breaker's own default, not that of any backoff.
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize)]
-#[serde(remote = "BackoffConfig", default = "open", deny_unknown_fields)]
-struct Open {
-    strategy: crate::BackoffStrategy,
-    #[serde(rename = "min_ms", with = "crate::millis")]
-    min: Duration,
-    #[serde(rename = "max_ms", with = "crate::millis")]
-    max: Duration,
-    factor: f64,
-    jitter: crate::BackoffJitter,
-}
-
+/// How long it stays open, by default.
 fn open() -> BackoffConfig {
     BackoffConfig {
         min: Duration::from_secs(5),
@@ -154,7 +145,7 @@ impl BreakerConfig {
         let half_open = MILLISECOND..=DAY;
         let longest = Duration::ZERO..=DAY;
         checks
-            .part("open", self.open.checked())
+            .part("open", self.open.checked_by(&open()))
             .within("probes", self.probes, 1..=1_000)
             .within("half_open_max_ms", self.half_open_max, half_open)
             .within("max_retry_after_ms", self.max_retry_after, longest)
@@ -165,7 +156,8 @@ impl BreakerConfig {
         match self.window {
             BreakerWindow::Calls(calls @ 1..=MOST) => {
                 let holds = (1..=calls).contains(&self.min_calls);
-                checks.that(holds, "min_calls", self.min_calls, "1 to `window.calls`");
+                let told = or_default(&self.min_calls, &Self::default().min_calls);
+                checks.that(holds, "min_calls", told, "1 to `window.calls`");
             }
             BreakerWindow::Calls(_) | BreakerWindow::Time { .. } => {
                 checks.within("min_calls", self.min_calls, 1..=MOST);

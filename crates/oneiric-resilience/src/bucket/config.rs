@@ -16,7 +16,11 @@ const MOST_WAITERS: u32 = 1_000_000;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(
+        default,
+        deny_unknown_fields,
+        expecting = "a table, such as `{ refill_per_sec = 100 }`"
+    )
 )]
 pub struct TokenBucketConfig {
     /// Tokens that the bucket holds when it is full: what can be taken at once after a quiet time.
@@ -26,7 +30,8 @@ pub struct TokenBucketConfig {
     /// empty bucket is full within 366 days.
     pub refill_per_sec: f64,
     /// Callers that may wait for tokens, or have reserved some that are still to come, at the same
-    /// time. 0 to 1,000,000; with 0 nobody waits.
+    /// time. 0 to 1,000,000; with 0 nobody waits. Does not matter to who never waits, as in a policy without
+    /// `bucket_wait`.
     pub max_waiters: u32,
 }
 

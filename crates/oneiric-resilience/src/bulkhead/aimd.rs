@@ -22,7 +22,11 @@ use crate::outcome::Outcome;
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(
+        default,
+        deny_unknown_fields,
+        expecting = "a table, such as `{ max = 200 }`"
+    )
 )]
 pub struct AimdConfig {
     /// The limit never falls below this. 1 to 1,000,000.

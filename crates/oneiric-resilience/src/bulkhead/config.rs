@@ -2,7 +2,7 @@
 
 use super::aimd::AimdConfig;
 use super::permits::MOST;
-use crate::invalid::{Checks, InvalidConfig};
+use crate::invalid::{Checks, InvalidConfig, or_default};
 
 /// How many calls run at once, and how many callers may wait for a turn.
 ///
@@ -12,7 +12,11 @@ use crate::invalid::{Checks, InvalidConfig};
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
+    serde(
+        default,
+        deny_unknown_fields,
+        expecting = "a table, such as `{ limit = 20 }`"
+    )
 )]
 pub struct BulkheadConfig {
     /// Calls at once; where the limit adapts, those it starts with. 1 to 1,000,000.
@@ -20,6 +24,7 @@ pub struct BulkheadConfig {
     /// Callers that may wait for their turn, 0 to 1,000,000. They are served in order, which is fair and
     /// means that under a lasting overload everybody waits for the whole queue: one that takes longer
     /// to get through than callers have time only makes their calls late. Keep it short, or set `shed`.
+    /// Does not matter to who never waits, as in a policy without `bulkhead_wait`.
     pub max_waiters: u32,
     /// Finds the limit by itself, between bounds.
     pub adaptive: Option<AimdConfig>,
@@ -48,7 +53,8 @@ impl BulkheadConfig {
             Some(AimdConfig { min, max, .. }) if adaptive == Some(Ok(())) => {
                 let holds = (min..=max).contains(&self.limit);
                 let allowed = format!("{min} to {max}, where `adaptive` has its bounds");
-                checks.that(holds, "limit", self.limit, allowed);
+                let told = or_default(&self.limit, &Self::default().limit);
+                checks.that(holds, "limit", told, allowed);
             }
             _ => {
                 checks.within("limit", self.limit, 1..=MOST);

@@ -42,7 +42,9 @@ impl<K, C: Clock> Policy<K, C> {
             let allowed = "0, as gates keep no thread waiting";
             checks.that(wait.is_zero(), field, wait.shown(), allowed);
         }
-        checks.done()?;
+        checks
+            .done()
+            .map_err(|invalid| invalid.named(&parts.name))?;
         Ok(BlockingPolicy { policy: self })
     }
 }

@@ -108,7 +108,8 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
     /// bounds, a part that is there twice, a wait or an order without the stage that it is for.
     pub fn build(self) -> Result<Policy<ErrIsFailure, C>, InvalidConfig> {
         let present = self.present();
-        self.check(&present)?;
+        self.check(&present)
+            .map_err(|invalid| invalid.named(&self.name))?;
         let order = self.config.order.clone().unwrap_or(present);
         let mut breaker = self.made_breaker()?;
         let mut bucket = match (&self.bucket, self.config.bucket) {
@@ -197,7 +198,7 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         let allowed = "none where the breaker is handed in: it has its own";
         checks.that(!unheard, "breaker_observer", "registered", allowed);
         let without_retry = self.budget.is_some() && config.retry.is_none();
-        let allowed = "none where there is no `retry`";
+        let allowed = "none without `retry`: leave it out, or add `retry`";
         checks.that(!without_retry, "retry.budget", "handed in", allowed);
         checks.done()
     }

@@ -86,14 +86,18 @@ impl PolicyConfig {
     pub(super) fn check(&self, checks: &mut Checks, present: &[Stage]) {
         limit(checks, "deadline_ms", self.deadline);
         if let Some(retry) = &self.retry {
-            checks.part("retry", retry.checked());
+            let others = RetryConfig {
+                attempt_limit: None,
+                ..*retry
+            };
+            checks.part("retry", others.checked());
             if let Some(limit) = retry.attempt_limit {
                 let allowed = "none, as a policy has `attempt_limit_ms` for it";
                 checks.that(false, "retry.attempt_limit_ms", limit.shown(), allowed);
             }
         }
         let retries = present.contains(&Stage::Retry);
-        let allowed = "false where there is no `retry`";
+        let allowed = "false without `retry`: remove it, or add `retry`";
         checks.that(
             retries || !self.retry_rejected,
             "retry_rejected",
@@ -203,7 +207,7 @@ fn wait(
     let allowed = if wait > DAY {
         format!("0 to {}", DAY.shown())
     } else if !present.contains(&stage) {
-        format!("0 where there is no `{stage}`")
+        format!("0 without `{stage}`: remove it, or add `{stage}`")
     } else if max_waiters == Some(0) {
         format!("0 where `{stage}.max_waiters` is 0")
     } else {

@@ -11,7 +11,9 @@ use crate::invalid::Checks;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Stage {
-    /// What is answered instead of an error. Always the outermost: it sees the errors of all others.
+    /// What is answered instead of an error. Always the outermost: it sees the errors of all others. No
+    /// settings name it.
+    #[cfg_attr(feature = "serde", serde(skip_deserializing))]
     Fallback,
     /// Until when all must be over. Outside of all but the fallback: it bounds attempts and waits.
     Deadline,

@@ -12,7 +12,14 @@ use crate::invalid::{Checks, DAY};
 /// The default is three attempts with the default backoff and no limit of time or budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    serde(
+        default,
+        deny_unknown_fields,
+        expecting = "a table, such as `{ attempts = 3 }`"
+    )
+)]
 pub struct RetryConfig {
     /// How often the call is made at most, the first time included: 1 or more.
     pub attempts: u32,

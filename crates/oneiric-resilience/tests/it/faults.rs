@@ -47,7 +47,7 @@ fn bulkhead() -> BulkheadConfig {
     }
 }
 
-fn policy(window: BreakerWindow) -> PolicyConfig {
+pub(crate) fn policy(window: BreakerWindow) -> PolicyConfig {
     PolicyConfig {
         deadline: Some(SECOND),
         retry: Some(RetryConfig {
@@ -207,7 +207,7 @@ fn numbers(value: &Value) -> Vec<String> {
 }
 
 /// The value with this path: `a.b[0]`.
-fn at<'v>(value: &'v mut Value, path: &str) -> Option<&'v mut Value> {
+pub(crate) fn at<'v>(value: &'v mut Value, path: &str) -> Option<&'v mut Value> {
     let pointer = path.replace(['.', '['], "/").replace(']', "");
     value.pointer_mut(&format!("/{pointer}"))
 }

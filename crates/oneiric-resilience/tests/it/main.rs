@@ -33,6 +33,8 @@ mod rejected;
 mod retry;
 #[cfg(feature = "tokio")]
 mod scope;
+#[cfg(feature = "serde")]
+mod settings;
 #[cfg(feature = "tokio")]
 mod shield;
 #[cfg(feature = "tower")]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use oneiric_resilience::{
-    Breaker, BreakerConfig, BreakerTransition, Bulkhead, BulkheadConfig, InvalidConfig, Policy,
-    PolicyConfig, RetryBudget, RetryBudgetConfig, RetryConfig, Stage, TokenBucket,
-    TokenBucketConfig,
+    AimdConfig, BackoffConfig, Breaker, BreakerConfig, BreakerTransition, BreakerWindow, Bulkhead,
+    BulkheadConfig, InvalidConfig, Policy, PolicyConfig, RetryBudget, RetryBudgetConfig,
+    RetryConfig, Stage, TokenBucket, TokenBucketConfig,
 };
 
 use super::{breaker, bucket, bulkhead, ms, nothing, retry};
@@ -159,11 +159,62 @@ fn what_belongs_to_a_stage_that_is_not_there_is_a_fault() {
     assert_eq!(
         invalid.to_string(),
         "these policy settings cannot work: \
-         `retry_rejected` is true, allowed is false where there is no `retry`; \
-         `bucket_wait_ms` is 1 ms, allowed is 0 where there is no `bucket`; \
-         `bulkhead_wait_ms` is 1 ms, allowed is 0 where there is no `bulkhead`; \
+         `retry_rejected` is true, allowed is false without `retry`: remove it, or add `retry`; \
+         `bucket_wait_ms` is 1 ms, allowed is 0 without `bucket`: remove it, or add `bucket`; \
+         `bulkhead_wait_ms` is 1 ms, allowed is 0 without `bulkhead`: remove it, or add `bulkhead`; \
          `order[0]` is breaker, allowed is one of the stages that are set: none"
     );
+}
+
+/// Who has many is told which, and of what nobody wrote that nobody did.
+#[test]
+fn a_fault_names_the_policy_and_what_is_as_by_default() {
+    let named = |name: &str, config| {
+        let built = Policy::builder(config).name(name).build();
+        built.unwrap_err().to_string()
+    };
+    let mut settings = PolicyConfig {
+        retry: retry(2),
+        breaker: Some(BreakerConfig {
+            window: BreakerWindow::Calls(10),
+            ..BreakerConfig::default()
+        }),
+        bulkhead: Some(BulkheadConfig {
+            adaptive: Some(AimdConfig {
+                max: 10,
+                ..AimdConfig::default()
+            }),
+            ..BulkheadConfig::default()
+        }),
+        ..nothing()
+    };
+    settings.retry.as_mut().unwrap().backoff = BackoffConfig {
+        min: ms(40_000),
+        ..BackoffConfig::default()
+    };
+    settings.breaker.as_mut().unwrap().open.min = ms(61_000);
+    let faults = "\
+        `retry.backoff.max_ms` is 30 s (the default), allowed is `min_ms` to 24 h; \
+        `breaker.min_calls` is 20 (the default), allowed is 1 to `window.calls`; \
+        `breaker.open.max_ms` is 60 s (the default), allowed is `min_ms` to 24 h; \
+        `bulkhead.limit` is 25 (the default), allowed is 1 to 10, where `adaptive` has its bounds";
+    let of = "these settings of policy `stock` cannot work";
+    assert_eq!(named("stock", settings.clone()), format!("{of}: {faults}"));
+    let of = "these policy settings cannot work";
+    assert_eq!(named("", settings), format!("{of}: {faults}"));
+
+    let asked = PolicyConfig {
+        deadline: Some(ms(1)),
+        ..nothing()
+    };
+    let policy = Policy::builder(asked).name("stock").build().unwrap();
+    let blocking = policy.blocking().unwrap_err().to_string();
+    let of = "these settings of blocking policy `stock` cannot work: `deadline_ms`";
+    assert!(blocking.starts_with(of), "{blocking}");
+    let breaker = Breaker::builder(breaker(0).unwrap()).name("stock");
+    let breaker = breaker.build().unwrap_err().to_string();
+    let of = "these settings of breaker `stock` cannot work: `window.consecutive`";
+    assert!(breaker.starts_with(of), "{breaker}");
 }
 
 #[test]
