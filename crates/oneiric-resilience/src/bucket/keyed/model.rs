@@ -78,6 +78,23 @@ fn a_place_that_is_given_away_loses_no_grant_of_whoever_had_it() {
 }
 
 #[test]
+fn a_key_that_is_forgotten_while_it_comes_in_gets_no_more_than_its_bound() {
+    model(|| {
+        let (clock, buckets) = buckets(2);
+        let other = buckets.clone();
+        let thread = thread::spawn(move || {
+            let took = other.took(7);
+            clock.advance(Duration::from_secs(1));
+            other.sweep();
+            took
+        });
+        let mine = buckets.took(7);
+        let took = mine + thread.join().unwrap() + buckets.took(7);
+        assert!(took <= 2, "what it holds, and what came back in one second");
+    });
+}
+
+#[test]
 fn a_sweep_loses_no_grant_and_counts_right() {
     model(|| {
         let (clock, buckets) = buckets(1);

@@ -182,13 +182,13 @@ impl Table {
         clock: impl Fn() -> u64,
     ) -> Result<Asked, Full> {
         let _held = lock(&self.locks[index(address.hash) & (LOCKS - 1)]);
-        // Read here: a place that was given away was full by then, and so is the bucket of whoever
-        // had it, at any later tick.
-        let tick = clock();
-        match self.take(address, payment, tick) {
+        match self.take(address, payment, clock()) {
             Asked::Gone => {}
             asked => return Ok(asked),
         }
+        // Read now that the key has no place: where it had one that was given away, its bucket was full
+        // by then, and so it is at this later tick. Nobody else can bring it in under this lock.
+        let tick = clock();
         let place = self.place(address, tick)?;
         place.open_for(address.owner, tick, payment.cost);
         Ok(Asked::Taken)
