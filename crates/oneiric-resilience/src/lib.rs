@@ -104,6 +104,8 @@ mod shield;
 #[cfg(feature = "tokio")]
 mod timeout;
 #[cfg(feature = "tokio")]
+mod timer;
+#[cfg(feature = "tokio")]
 mod tracker;
 
 pub use backoff::{Backoff, BackoffConfig, BackoffJitter, BackoffStrategy, Delays};

@@ -117,9 +117,8 @@ impl Line {
     #[cfg(any(feature = "tokio", test))]
     pub(super) fn until(&self, tick: u64, patience: Option<u64>) -> u64 {
         patience.map_or(u64::MAX, |patience| {
-            let late = super::gcra::ticks_of(crate::clock::nanos(crate::wake::LATE));
             let until = self.age(tick).saturating_add(patience);
-            until.saturating_add(late)
+            until.saturating_add(late())
         })
     }
 
@@ -286,6 +285,12 @@ fn chain<'a>(
         ends.push(reading.word_ahead(ahead));
     }
     ends
+}
+
+/// How long a place is kept for who comes late.
+#[cfg(any(feature = "tokio", test))]
+pub(super) fn late() -> u64 {
+    super::gcra::ticks_of(crate::clock::nanos(crate::wake::LATE))
 }
 
 /// What is put off for longer than this (two years), by a rate that fell steeply, counts as put off for

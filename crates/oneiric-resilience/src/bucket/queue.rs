@@ -1,5 +1,6 @@
-//! Those who wait without tokens, in the order in which they came. Only the first one takes, and only
-//! it needs a timer; when it has taken or gone away, it wakes the next.
+//! Those who wait without tokens, in the order in which they came. Only the first one takes; when it has
+//! taken or gone away, it wakes the next. The first needs a timer, and of the others who has a limit, or
+//! is behind somebody who has one: for its own time, or for when the other's is over and nobody else looks.
 //!
 //! It knows no timers and no futures: it is asked when a waiter is polled, and says what to do.
 
@@ -9,7 +10,7 @@ use crate::clock::Clock;
 use crate::error::Rejection;
 use crate::sync::Ordering;
 
-use super::line::{Line, Ticket, Waiter};
+use super::line::{Line, Ticket, Waiter, late};
 use super::meter::{Meter, Reading, Refusal};
 use super::shared::Shared;
 
@@ -139,9 +140,16 @@ impl Line {
 
     /// Somebody in the line looks, whose patience ends then.
     fn came(&mut self, ticket: Ticket, until: u64) {
-        if let Some(place) = self.waiting(ticket) {
-            self.waiters[place].until = until;
-            self.lapse = self.lapse.min(until);
+        let Some(place) = self.waiting(ticket) else {
+            return;
+        };
+        let before = std::mem::replace(&mut self.waiters[place].until, until);
+        self.lapse = self.lapse.min(until);
+        // Those behind it do not know that they must look, so early.
+        if until.saturating_add(late()) < before {
+            let behind = self.waiters.range_mut(place + 1..);
+            let wakers = behind.filter_map(|waiter| waiter.waker.take());
+            self.afterwards.woken.extend(wakers);
         }
     }
 

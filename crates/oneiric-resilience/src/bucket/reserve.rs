@@ -66,7 +66,7 @@ impl<C: Clock> Reservation<C> {
     pub fn wait(self) -> ReservationWait<C> {
         ReservationWait {
             reservation: self,
-            timer: super::wait::Timer::default(),
+            timer: crate::timer::Timer::default(),
         }
     }
 }
@@ -87,7 +87,7 @@ impl<C: Clock> Drop for Reservation<C> {
 #[must_use = "futures do nothing unless polled"]
 pub struct ReservationWait<C: Clock = SystemClock> {
     reservation: Reservation<C>,
-    timer: super::wait::Timer,
+    timer: crate::timer::Timer,
 }
 
 #[cfg(feature = "tokio")]

@@ -4,11 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
-
 use crate::clock::{Clock, SystemClock, nanos};
 use crate::deadline::Deadline;
 use crate::error::Rejected;
+use crate::timer::Timer;
 
 use super::TokenBucket;
 use super::gcra::ticks_of;
@@ -140,23 +139,5 @@ impl<C: Clock> Drop for Take<C> {
         if let Some(ticket) = self.ticket {
             self.bucket.shared.leave(ticket);
         }
-    }
-}
-
-/// A timer that is made when it is first needed: most never wait.
-#[derive(Debug, Default)]
-pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
-
-impl Timer {
-    /// Whether so much time has passed, from now: a timer that was set before is set anew.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, after: Duration) -> Poll<()> {
-        let sleep = match &mut self.0 {
-            Some(sleep) => {
-                sleep.as_mut().reset(Instant::now() + after);
-                sleep
-            }
-            none => none.insert(Box::pin(tokio::time::sleep(after))),
-        };
-        sleep.as_mut().poll(cx)
     }
 }

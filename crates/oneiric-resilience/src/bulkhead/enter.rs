@@ -5,7 +5,7 @@ mod before;
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 #[cfg(feature = "tokio")]
@@ -15,9 +15,9 @@ use super::guard::{BulkheadPermit, Seat};
 use super::queue::{Fetched, Ticket};
 use crate::around::time_left;
 use crate::clock::{Clock, SystemClock};
-#[cfg(feature = "tokio")]
-use crate::deadline::Deadline;
 use crate::error::{Rejected, Rejection};
+#[cfg(feature = "tokio")]
+use crate::timer::Timer;
 
 /// Waits for a turn: the answer of [`Bulkhead::enter`](super::Bulkhead::enter).
 ///
@@ -26,14 +26,14 @@ use crate::error::{Rejected, Rejection};
 ///
 /// Cancel-safe: dropped at any time it gives its place up, and a permit that was handed to it already
 /// goes to the next in the queue. Who no longer waits must drop it: kept and not polled, it keeps its
-/// place, and in time a permit.
+/// place, and in time a permit; but for 10 ms after the deadline around it at most (feature `tokio`).
+/// Whoever waits behind it then, within a deadline too, looks by itself; others when they are polled.
 #[must_use = "futures do nothing unless polled"]
 pub struct Enter<C: Clock = SystemClock> {
     seat: Seat<C>,
     ticket: Option<Ticket>,
-    /// When the caller gives up.
     #[cfg(feature = "tokio")]
-    until: Option<Deadline>,
+    timer: Timer,
 }
 
 impl<C: Clock> Enter<C> {
@@ -42,16 +42,8 @@ impl<C: Clock> Enter<C> {
             seat,
             ticket: None,
             #[cfg(feature = "tokio")]
-            until: None,
+            timer: Timer::new(),
         }
-    }
-
-    /// For a caller that gives up then. That it does so is its own affair: here, what it did not come
-    /// for goes to others.
-    #[cfg(feature = "tokio")]
-    pub(crate) const fn until(mut self, deadline: Deadline) -> Self {
-        self.until = Some(deadline);
-        self
     }
 
     /// Whoever polled this will not do so again, and takes that for a refusal.
@@ -60,14 +52,40 @@ impl<C: Clock> Enter<C> {
         self.seat.count_refusal();
     }
 
+    /// Looks what has become of the place, or gets one.
+    fn look(&mut self, waker: &Waker, left: Option<Duration>) -> Poll<Result<(), Rejected>> {
+        let ended = match self.ticket {
+            Some(ticket) => match self.seat.fetch(ticket, waker, left) {
+                Fetched::Nothing => return Poll::Pending,
+                Fetched::Permit => Ok(()),
+                Fetched::Lost => Err(Rejected::new(Rejection::DeadlineTooNear, None)),
+            },
+            None => match self.seat.enter(waker, || left) {
+                Ok(None) => Ok(()),
+                Ok(place) => {
+                    self.ticket = place;
+                    return Poll::Pending;
+                }
+                Err(rejected) => Err(rejected),
+            },
+        };
+        self.ticket = None;
+        Poll::Ready(ended.inspect_err(|_| self.seat.count_refusal()))
+    }
+
+    /// Whether one before it may have lost its place, which nobody else may see. Who has no limit may be
+    /// where there are no timers.
     #[cfg(feature = "tokio")]
-    fn patience(&self) -> Option<Duration> {
-        self.until.map(Deadline::remaining)
+    fn look_again(&mut self, context: &mut Context<'_>, left: Option<Duration>) -> Poll<()> {
+        match (left, self.seat.lapses_in()) {
+            (Some(left), Some(lapse)) if lapse < left => self.timer.poll(context, lapse),
+            _ => Poll::Pending,
+        }
     }
 
     #[cfg(not(feature = "tokio"))]
-    const fn patience(&self) -> Option<Duration> {
-        None
+    const fn look_again(&mut self, _: &mut Context<'_>, _: Option<Duration>) -> Poll<()> {
+        Poll::Pending
     }
 
     /// A permit that is free, or whom to tell that waiting for one was in vain; takes no place in the
@@ -87,31 +105,13 @@ impl<C: Clock> Future for Enter<C> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let shared = &this.seat;
-        match this.ticket {
-            Some(ticket) => match shared.fetch(ticket, context.waker()) {
-                Fetched::Nothing => return Poll::Pending,
-                Fetched::Permit => this.ticket = None,
-                Fetched::Lost => {
-                    this.ticket = None;
-                    shared.count_refusal();
-                    let rejected = Rejected::new(Rejection::DeadlineTooNear, None);
-                    return Poll::Ready(Err(rejected));
-                }
-            },
-            None => match shared.enter(context.waker(), || this.patience(), time_left) {
-                Ok(None) => {}
-                Ok(place) => {
-                    this.ticket = place;
-                    return Poll::Pending;
-                }
-                Err(rejected) => {
-                    shared.count_refusal();
-                    return Poll::Ready(Err(rejected));
-                }
-            },
+        loop {
+            let left = time_left();
+            if let Poll::Ready(entered) = this.look(context.waker(), left) {
+                return Poll::Ready(entered.map(|()| BulkheadPermit::new(this.seat.clone())));
+            }
+            ready!(this.look_again(context, left));
         }
-        Poll::Ready(Ok(BulkheadPermit::new(this.seat.clone())))
     }
 }
 

@@ -148,15 +148,12 @@ impl Locked<'_> {
         self.state.hand(1);
     }
 
-    /// Takes from those whose time is over what they have. `now` is asked for if anybody has a limit.
-    pub(super) fn expire(&mut self, now: impl FnOnce() -> Moment) {
+    /// Takes from those whose time is over what they have.
+    pub(super) fn expire(&mut self, now: Moment) {
         let State {
             queue, afterwards, ..
         } = &mut *self.state;
-        if queue.lapse == Moment::END {
-            return;
-        }
-        let back = queue.expire(now(), afterwards);
+        let back = queue.expire(now, afterwards);
         if back > 0 {
             self.close();
             self.permits.add(back);
@@ -168,9 +165,23 @@ impl Locked<'_> {
         self.state.queue.join(waker, until)
     }
 
-    pub(super) fn fetch(&mut self, ticket: Ticket, waker: Waker) -> Fetched {
+    /// Somebody who has a place looks, whose place is lost then. What was handed to it is its own even
+    /// if that is late; else it may be that one before it is late.
+    pub(super) fn fetch(
+        &mut self,
+        ticket: Ticket,
+        waker: Waker,
+        (now, until): (Moment, Moment),
+    ) -> Fetched {
         let state = &mut *self.state;
-        state.queue.fetch(ticket, waker, &mut state.afterwards)
+        let spent = &mut state.afterwards;
+        state.queue.came(ticket, waker, until, spent);
+        let fetched = state.queue.fetch(ticket);
+        if fetched != Fetched::Nothing || now <= state.queue.lapse {
+            return fetched;
+        }
+        self.expire(now);
+        self.state.queue.fetch(ticket)
     }
 
     #[must_use = "the permit must be given back"]

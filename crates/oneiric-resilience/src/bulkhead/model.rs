@@ -247,8 +247,8 @@ fn a_permit_that_nobody_came_for_carries_what_was_done() {
         };
         let bulkhead = Bulkhead::with_clock(config, clock.clone()).unwrap();
         let [stays, inside] = [(); 2].map(|()| bulkhead.try_enter_owned().unwrap());
-        let patience = || Some(Duration::ZERO);
-        let late = bulkhead.shared.enter(Waker::noop(), patience, || None);
+        let no_time = || Some(Duration::ZERO);
+        let late = bulkhead.shared.enter(Waker::noop(), no_time);
         assert!(matches!(late, Ok(Some(_))), "it waits, and never comes");
         let done = Arc::new(AtomicU64::new(0));
         let leaving = thread::spawn({
@@ -271,6 +271,31 @@ fn a_permit_that_nobody_came_for_carries_what_was_done() {
         leaving.join().unwrap();
         looking.join().unwrap();
         drop(stays);
+        assert_whole(&bulkhead);
+    });
+}
+
+#[test]
+fn who_is_behind_one_that_did_not_come_is_served_when_it_looks() {
+    check(3, || {
+        let clock = ManualClock::new();
+        let bulkhead = Bulkhead::with_clock(BulkheadConfig::default(), clock.clone()).unwrap();
+        bulkhead.set_limit(1).unwrap();
+        let inside = bulkhead.try_enter_owned().unwrap();
+        let no_time = || Some(Duration::ZERO);
+        let late = bulkhead.shared.enter(Waker::noop(), no_time);
+        assert!(matches!(late, Ok(Some(_))), "it waits, and never comes");
+        let mut caller = Caller::new(&bulkhead);
+        assert!(caller.poll().is_pending());
+        let leaving = drop_elsewhere(inside);
+        clock.advance(Duration::from_secs(1));
+        let mut entered = caller.poll();
+        leaving.join().unwrap();
+        if entered.is_pending() {
+            entered = caller.poll();
+        }
+        assert!(entered.is_ready(), "nobody is inside");
+        drop(entered);
         assert_whole(&bulkhead);
     });
 }

@@ -2,10 +2,11 @@
 //! holds the lock, and wakes when the lock is free again.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::task::Waker;
 
 use crate::clock::Moment;
-use crate::wake::Afterwards;
+use crate::wake::{Afterwards, LATE};
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +15,8 @@ pub(super) struct Ticket(u64);
 /// Somebody without a permit.
 #[derive(Debug)]
 struct Place {
-    waker: Waker,
+    /// Nothing once it was woken, until it looks.
+    waker: Option<Waker>,
     /// When it is lost.
     until: Moment,
 }
@@ -55,6 +57,7 @@ impl Queue {
     pub(super) fn join(&mut self, waker: Waker, until: Moment) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
+        let waker = Some(waker);
         self.waiting.insert(ticket, Place { waker, until });
         self.lapse = self.lapse.min(until);
         ticket
@@ -73,7 +76,7 @@ impl Queue {
     pub(super) fn hand(&mut self, afterwards: &mut Afterwards) {
         if let Some((ticket, place)) = self.waiting.pop_first() {
             self.handed.insert(ticket, place.until);
-            afterwards.woken.push(place.waker);
+            afterwards.woken.extend(place.waker);
         }
     }
 
@@ -94,36 +97,54 @@ impl Queue {
         self.handed.retain(|_, until| stays(*until));
         let back = before - self.handed.len();
         let lost = self.waiting.extract_if(.., |_, place| !stays(place.until));
-        afterwards.woken.extend(lost.map(|(_, place)| place.waker));
+        let wakers = lost.filter_map(|(_, place)| place.waker);
+        afterwards.woken.extend(wakers);
         self.lapse = lapse;
         u32::try_from(back).unwrap_or(u32::MAX)
     }
 
-    /// Fetches the permit that was handed to a place, if one was. If none was yet, this is whom to wake.
-    pub(super) fn fetch(
+    /// Fetches the permit that was handed to a place, if one was.
+    pub(super) fn fetch(&mut self, ticket: Ticket) -> Fetched {
+        if self.waiting.contains_key(&ticket) {
+            return Fetched::Nothing;
+        }
+        let fetched = match self.handed.remove(&ticket) {
+            Some(_) => Fetched::Permit,
+            None => Fetched::Lost,
+        };
+        self.forget();
+        fetched
+    }
+
+    /// Somebody who waits looks, who is to be woken by this from now on, and whose place is lost then.
+    pub(super) fn came(
         &mut self,
         ticket: Ticket,
         waker: Waker,
+        until: Moment,
         afterwards: &mut Afterwards,
-    ) -> Fetched {
-        let (fetched, spent) = match self.waiting.get_mut(&ticket) {
-            Some(place) => {
-                let before = std::mem::replace(&mut place.waker, waker);
-                (Fetched::Nothing, before)
-            }
-            None if self.handed.remove(&ticket).is_some() => (Fetched::Permit, waker),
-            None => (Fetched::Lost, waker),
+    ) {
+        let Some(place) = self.waiting.get_mut(&ticket) else {
+            return afterwards.spent.push(waker);
         };
-        afterwards.spent.push(spent);
-        self.forget();
-        fetched
+        afterwards.spent.extend(place.waker.replace(waker));
+        let before = std::mem::replace(&mut place.until, until);
+        self.lapse = self.lapse.min(until);
+        // Those behind it that look by themselves do not know that they must, so early.
+        if until.after(LATE) < before {
+            let behind = self.waiting.range_mut((Excluded(ticket), Unbounded));
+            let look = behind.filter(|(_, place)| place.until != Moment::END);
+            let wakers = look.filter_map(|(_, place)| place.waker.take());
+            afterwards.woken.extend(wakers);
+        }
     }
 
     /// Gives a place up. True if a permit was handed to it that was not fetched: then the caller has it.
     #[must_use = "the permit must be given back"]
     pub(super) fn leave(&mut self, ticket: Ticket, afterwards: &mut Afterwards) -> bool {
         let gone = self.waiting.remove(&ticket);
-        afterwards.spent.extend(gone.map(|place| place.waker));
+        let waker = gone.and_then(|place| place.waker);
+        afterwards.spent.extend(waker);
         let handed = self.handed.remove(&ticket).is_some();
         self.forget();
         handed

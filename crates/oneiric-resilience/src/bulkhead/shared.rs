@@ -95,13 +95,11 @@ impl<C: Clock> Shared<C> {
         Err(Rejected::new(Rejection::BulkheadFull, None))
     }
 
-    /// Takes a permit, or a place in the queue, which is lost if nobody comes for it for so long as the
-    /// caller has `patience`. `remaining` is asked for the caller's time if it makes a difference. Counts no
-    /// refusal.
+    /// Takes a permit, or a place in the queue, which is lost if nobody comes for it once the caller's
+    /// time is over. `remaining` is asked for that if the caller has to wait. Counts no refusal.
     pub(super) fn enter(
         &self,
         waker: &Waker,
-        patience: impl FnOnce() -> Option<Duration>,
         remaining: impl FnOnce() -> Option<Duration>,
     ) -> Result<Option<Ticket>, Rejected> {
         if self.full.max_waiters == 0 {
@@ -114,10 +112,8 @@ impl<C: Clock> Shared<C> {
         if self.waiting() >= self.full.max_waiters && !self.is_lapsed() {
             return queue_full;
         }
-        let remaining = if self.shed { remaining() } else { None };
-        let until = patience().map_or(Moment::END, |patience| {
-            self.clock.now().after(patience).after(LATE)
-        });
+        let remaining = remaining();
+        let (_, until) = self.until(remaining);
         // Foreign code: not under the lock, and outlives it.
         let waker = waker.clone();
         let mut locked = self.lock_now();
@@ -128,17 +124,43 @@ impl<C: Clock> Shared<C> {
             return queue_full;
         }
         let wait = || self.wait_behind(locked.queue.len(), locked.owed, locked.limit);
-        if remaining.is_some_and(|time| wait() > Some(time)) {
+        if self.shed && remaining.is_some_and(|time| wait() > Some(time)) {
             return Err(Rejected::new(Rejection::DeadlineTooNear, None));
         }
         Ok(Some(locked.join(waker, until)))
     }
 
-    /// Fetches the permit that was handed to a place, if one was. Late, but before anybody else has come
-    /// since, is in time.
-    pub(super) fn fetch(&self, ticket: Ticket, waker: &Waker) -> Fetched {
+    /// Fetches the permit that was handed to a place, if one was, or that one before it did not come
+    /// for. Late, but before anybody else has come since, is in time.
+    pub(super) fn fetch(
+        &self,
+        ticket: Ticket,
+        waker: &Waker,
+        remaining: Option<Duration>,
+    ) -> Fetched {
         let waker = waker.clone();
-        self.lock().fetch(ticket, waker)
+        let until = self.until(remaining);
+        self.lock().fetch(ticket, waker, until)
+    }
+
+    /// The time, and when a place is lost for which there is so much left. It is the end of time where
+    /// there is no limit; and not asked for where nobody has one.
+    fn until(&self, remaining: Option<Duration>) -> (Moment, Moment) {
+        match remaining {
+            Some(time) => {
+                let now = self.clock.now();
+                (now, now.after(time).after(LATE))
+            }
+            None => (self.now_if_lapsing().unwrap_or_default(), Moment::END),
+        }
+    }
+
+    /// How long until somebody may have lost what it has in the queue, if ever.
+    #[cfg(feature = "tokio")]
+    pub(super) fn lapses_in(&self) -> Option<Duration> {
+        let now = self.now_if_lapsing()?;
+        let lapse = self.full.ledger.lapse();
+        Some(lapse.since(now) + Duration::from_nanos(1))
     }
 
     /// Gives a place up. A permit that was handed to it goes to the next.
@@ -198,10 +220,11 @@ impl<C: Clock> Shared<C> {
     /// Gives the permit of a call back.
     #[inline]
     pub(super) fn leave(&self, stripe: &Stripe, admission: Admission) {
+        // First: a clock may panic.
+        self.give(stripe);
         if self.shed {
             stripe.held.record(self.clock.now().since(admission.at));
         }
-        self.give(stripe);
     }
 
     #[inline]
@@ -214,7 +237,12 @@ impl<C: Clock> Shared<C> {
     /// Hands a permit on that came back to a closed stripe.
     #[cold]
     fn hand_on(&self, stripe: &Stripe) {
-        self.lock_now().hand_on(stripe);
+        // At once: a clock may panic, and the permit would be nobody's. If it goes to somebody whose time
+        // is over it comes back.
+        self.lock().hand_on(stripe);
+        if self.full.ledger.lapse() != Moment::END {
+            drop(self.lock_now());
+        }
     }
 
     /// Changes the limit now; an adaptive one goes on from there, within its bounds.
@@ -272,14 +300,24 @@ impl<C: Clock> Shared<C> {
 
     /// Whether somebody may have lost what it has in the queue.
     fn is_lapsed(&self) -> bool {
-        let lapse = self.full.ledger.lapse();
-        lapse != Moment::END && self.clock.now() > lapse
+        let now = self.now_if_lapsing();
+        now.is_some_and(|now| now > self.full.ledger.lapse())
+    }
+
+    /// The time, where anybody can lose what it has in the queue.
+    fn now_if_lapsing(&self) -> Option<Moment> {
+        let lapsing = self.full.ledger.lapse() != Moment::END;
+        lapsing.then(|| self.clock.now())
     }
 
     /// With the lock, and without those who did not come in time.
     fn lock_now(&self) -> Locked<'_> {
+        // Foreign code: not under the lock. Whose time begins meanwhile cannot be over.
+        let now = self.now_if_lapsing();
         let mut locked = self.lock();
-        locked.expire(|| self.clock.now());
+        if let Some(now) = now {
+            locked.expire(now);
+        }
         locked
     }
 

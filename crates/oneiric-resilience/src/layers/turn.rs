@@ -84,10 +84,7 @@ impl<C: Clock> WaitForPermit<C> {
     pub(super) fn new(enter: Enter<C>, limit: Duration) -> Self {
         let until = (limit != Duration::MAX).then(|| Deadline::within(limit));
         Self {
-            enter: match until {
-                Some(until) => enter.until(until),
-                None => enter,
-            },
+            enter,
             until,
             timer: None,
         }
@@ -100,7 +97,8 @@ impl<C: Clock> Future for WaitForPermit<C> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         {
-            // A bulkhead that sheds looks at it: who would have to wait for longer need not begin.
+            // A bulkhead looks at it: then the place is lost. One that sheds lets nobody begin to wait who
+            // would have to do so for longer.
             let _entered = this.until.map(|until| until.or_earlier().enter());
             if let Poll::Ready(entered) = Pin::new(&mut this.enter).poll(cx) {
                 return Poll::Ready(entered);

@@ -460,6 +460,27 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn those_behind_one_whose_deadline_came_later_know_of_it() {
+        let bucket = tokio_bucket(1, 1.0);
+        bucket.try_take(1).unwrap();
+        let start = Instant::now();
+        let mut kept = bucket.take(1);
+        assert!(poll_once(&mut kept, Waker::noop()));
+        let gone = queued(&bucket, 1, start).await;
+        let behind = queued(&bucket, 1, start).await;
+        let hurried = Deadline::within(3 * SECOND).scope(std::future::poll_fn(|_| {
+            assert!(poll_once(&mut kept, Waker::noop()));
+            std::task::Poll::Ready(())
+        }));
+        hurried.await.unwrap();
+        yield_now().await;
+        gone.abort();
+        let limit = timeout(1_000 * SECOND, behind).await;
+        assert!(limit.expect("nobody else looks").unwrap() < 4 * SECOND);
+        drop(kept);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn places_that_are_lost_are_free_for_others() {
         let config = TokenBucketConfig {
             max_waiters: 2,

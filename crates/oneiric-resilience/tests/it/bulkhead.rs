@@ -335,14 +335,19 @@ async fn everybody_who_waits_gets_a_turn() {
 /// Futures that are kept and not polled; and wakers.
 #[cfg(feature = "tokio")]
 mod abandoned {
+    use std::future::poll_fn;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::pin::Pin;
     use std::sync::Arc;
-    use std::task::{Context, Waker};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
-    use oneiric_resilience::{Bulkhead, BulkheadConfig, EnterBefore, Rejection, TokioClock};
-    use tokio::time::advance;
+    use oneiric_resilience::{
+        Bulkhead, BulkheadConfig, Clock, Deadline, DeadlineExceeded, EnterBefore, ManualClock,
+        Moment, Rejection, TokioClock,
+    };
+    use tokio::time::{Instant, advance};
 
     use super::{Caller, assert_whole};
     use crate::foreign::{bells, rang};
@@ -426,6 +431,116 @@ mod abandoned {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn those_behind_one_who_did_not_come_look_by_themselves() {
+        let bulkhead = bulkhead(1, 10);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let kept = [abandoned(&bulkhead, SECOND), abandoned(&bulkhead, SECOND)];
+        let began = Instant::now();
+        let behind = tokio::spawn(bulkhead.enter_within(10 * SECOND));
+        tokio::task::yield_now().await;
+        drop(held);
+        drop(behind.await.unwrap().unwrap());
+        assert!(began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
+        drop(kept);
+        assert_whole(&bulkhead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_no_limit_is_served_behind_one_who_did_not_come_when_it_is_polled() {
+        let bulkhead = bulkhead(1, 10);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let kept = abandoned(&bulkhead, SECOND);
+        let mut behind = Caller::new(&bulkhead);
+        assert!(behind.poll().is_pending());
+        drop(held);
+        advance(SECOND + LATE).await;
+        assert!(behind.poll().is_pending(), "it may still come");
+        advance(Duration::from_nanos(1)).await;
+        drop(behind.permit());
+        drop(kept);
+        assert_whole(&bulkhead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gave_up_at_a_deadline_around_it_keeps_no_permit_from_others() {
+        let bulkhead = bulkhead(1, 10);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let mut kept = bulkhead.enter();
+        let given_up = Deadline::within(SECOND).scope(&mut kept).await;
+        assert_eq!(given_up.map(drop), Err(DeadlineExceeded));
+        drop(held);
+        advance(LATE).await;
+        assert!(bulkhead.try_enter().is_err(), "it may still come");
+        advance(Duration::from_nanos(1)).await;
+        drop(bulkhead.try_enter().unwrap());
+        drop(kept);
+        assert_whole(&bulkhead);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_came_later_counts_and_so_does_the_next_one() {
+        let bulkhead = bulkhead(1, 10);
+        let held = bulkhead.try_enter_owned().unwrap();
+        let began = Instant::now();
+        let mut first = bulkhead.enter();
+        let mut behind = None;
+        for limit in [Duration::MAX, SECOND] {
+            let hurried = Deadline::within(limit).scope(poll_fn(|context| {
+                assert!(Pin::new(&mut first).poll(context).is_pending());
+                Poll::Ready(())
+            }));
+            hurried.await.unwrap();
+            behind.get_or_insert_with(|| tokio::spawn(bulkhead.enter_within(100 * SECOND)));
+            tokio::task::yield_now().await;
+        }
+        // And again: its first second is none of the next look's.
+        advance(SECOND).await;
+        let again = Deadline::within(2 * SECOND).scope(&mut first).await;
+        assert_eq!(again.map(drop), Err(DeadlineExceeded));
+        drop(held);
+        drop(behind.unwrap().await.unwrap().unwrap());
+        assert!(began.elapsed() < 4 * SECOND, "{:?}", began.elapsed());
+        drop(first);
+        assert_whole(&bulkhead);
+    }
+
+    /// A clock that panics when it is told to.
+    #[derive(Debug, Clone, Default)]
+    struct Faulty {
+        clock: ManualClock,
+        panics: Arc<AtomicBool>,
+    }
+
+    impl Clock for Faulty {
+        fn now(&self) -> Moment {
+            assert!(!self.panics.swap(false, Ordering::SeqCst), "a clock's own");
+            self.clock.now()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_panics_keeps_no_permit() {
+        for shed in [false, true] {
+            let config = BulkheadConfig {
+                limit: 1,
+                shed,
+                ..BulkheadConfig::default()
+            };
+            let clock = Faulty::default();
+            let bulkhead = Bulkhead::with_clock(config, clock.clone()).unwrap();
+            let held = bulkhead.try_enter_owned().unwrap();
+            let mut waits = Box::pin(bulkhead.enter_within(SECOND));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(waits.as_mut().poll(&mut context).is_pending());
+            clock.panics.store(true, Ordering::SeqCst);
+            let left = catch_unwind(AssertUnwindSafe(|| drop(held)));
+            assert!(left.is_err(), "the panic goes on");
+            drop(waits.await.unwrap());
+            assert_whole(&bulkhead);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_comes_late_but_before_all_others_has_its_permit() {
         let bulkhead = bulkhead(1, 10);
         let held = bulkhead.try_enter_owned().unwrap();
@@ -443,7 +558,7 @@ mod abandoned {
         let _kept = abandoned(&bulkhead, SECOND);
         assert_eq!(
             Caller::new(&bulkhead).poll().map(|entered| entered.is_ok()),
-            std::task::Poll::Ready(false)
+            Poll::Ready(false)
         );
         advance(2 * SECOND).await;
         let mut caller = Caller::new(&bulkhead);

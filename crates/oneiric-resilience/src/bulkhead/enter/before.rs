@@ -28,7 +28,7 @@ impl<C: Clock> EnterBefore<C> {
     pub(in crate::bulkhead) fn new(enter: Enter<C>, deadline: Deadline) -> Self {
         Self {
             seat: None,
-            scope: deadline.scope(enter.until(deadline)),
+            scope: deadline.scope(enter),
         }
     }
 }
