@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use oneiric_resilience::layers::{FallbackLayer, PolicyLayer};
 use oneiric_resilience::{
-    BackoffConfig, BreakerConfig, BreakerWindow, BulkheadConfig, Fallback, OnlyRejected, Policy,
-    PolicyConfig, RetryConfig, TokioClock,
+    BackoffConfig, BreakerConfig, BreakerWindow, BulkheadConfig, Error as Guarded, Fallback,
+    Policy, PolicyConfig, RetryConfig, TokioClock,
 };
 use tokio::time::{Instant, advance, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -50,7 +50,9 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
         ..PolicyConfig::default()
     };
     let policy = Policy::with_clock(config, TokioClock::new())?;
-    let nothing = Fallback::value("no pages, as search is away".to_owned()).when(OnlyRejected);
+    // To search twice does no harm, so this also answers for an attempt that was refused after one that failed.
+    let refused = |error: &Guarded<std::io::Error>| matches!(error, Guarded::Rejected(_));
+    let nothing = Fallback::value("no pages, as search is away".to_owned()).when(refused);
 
     let began = Instant::now();
     let mut client = ServiceBuilder::new()

@@ -258,6 +258,9 @@ fn interval(per_sec: f64) -> u64 {
     (exactly * (1.0 - f64::EPSILON)).ceil() as u64
 }
 
+#[cfg(feature = "serde")]
+pub(crate) mod setting;
+
 #[cfg(all(test, oneiric_loom))]
 mod model;
 

@@ -1,10 +1,11 @@
 //! What a caller can be told instead of an answer: that the call was not let through, that time ran
 //! out, or what the call itself said.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
-/// Why a call was not let through. Nothing was called.
+/// Why a call, or another attempt at it, was not let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -66,6 +67,7 @@ impl fmt::Display for Rejection {
 pub struct Rejected {
     rejection: Rejection,
     retry_after: Option<Duration>,
+    attempts_made: u32,
 }
 
 impl Rejected {
@@ -73,6 +75,15 @@ impl Rejected {
         Self {
             rejection,
             retry_after,
+            attempts_made: 0,
+        }
+    }
+
+    /// The same of an attempt that would have followed so many.
+    pub(crate) const fn after(self, attempts_made: u32) -> Self {
+        Self {
+            attempts_made,
+            ..self
         }
     }
 
@@ -86,9 +97,23 @@ impl Rejected {
         self.retry_after
     }
 
+    /// How many attempts at the same call were made before this one was not let through; with none, nothing
+    /// was called. A [`Policy`](crate::Policy) and a retry's layer know; a [`Retry`](crate::Retry) around
+    /// something that rejects, nested by hand, does not.
+    pub const fn attempts_made(&self) -> u32 {
+        self.attempts_made
+    }
+
     /// The error code, `resilience.reason`.
     pub const fn code(&self) -> &'static str {
         self.rejection.code()
+    }
+
+    const fn what_was_not_made(&self) -> &'static str {
+        match self.attempts_made {
+            0 => "the call was not made",
+            _ => "the call failed and was not made again",
+        }
     }
 }
 
@@ -108,8 +133,8 @@ impl std::error::Error for Rejected {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// The call was not let through.
-    #[error("the call was not made")]
+    /// The call was not let through, or not again: [`Rejected::attempts_made`].
+    #[error("{}", .0.what_was_not_made())]
     Rejected(#[source] Rejected),
     /// An attempt took longer than one may.
     #[error("the call took longer than {limit:?}")]
@@ -141,6 +166,29 @@ impl<E> Error<E> {
         match self {
             Self::Inner(error) => Some(error),
             _ => None,
+        }
+    }
+
+    /// Itself as a boxed error, with what the call said as it is: for an `E` that is a box already, which is no
+    /// error by Rust's rules, so that `?` or a layer of tower's cannot make another box of an `Error<E>`. The
+    /// others come as `Error<Infallible>`.
+    pub fn boxed(self) -> Box<dyn std::error::Error + Send + Sync>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self {
+            Self::Inner(error) => error.into(),
+            Self::Rejected(rejected) => Error::<Infallible>::Rejected(rejected).into(),
+            Self::TimedOut { limit } => Error::<Infallible>::TimedOut { limit }.into(),
+            Self::DeadlineExceeded => Error::<Infallible>::DeadlineExceeded.into(),
+        }
+    }
+
+    /// What was not let through now, after so many attempts that were made.
+    pub(crate) fn after(self, attempts_made: u32) -> Self {
+        match self {
+            Self::Rejected(rejected) => Self::Rejected(rejected.after(attempts_made)),
+            error => error,
         }
     }
 
@@ -197,6 +245,36 @@ mod tests {
             limit: Duration::from_secs(2),
         };
         assert_eq!(timed_out.code(), Some("resilience.timed_out"));
+    }
+
+    #[test]
+    fn a_box_of_it_can_be_asked_again_what_it_was() {
+        type Boxed = Box<dyn std::error::Error + Send + Sync>;
+        let inner: Boxed = "connection reset".into();
+        assert_eq!(Error::Inner(inner).boxed().to_string(), "connection reset");
+        let rejected = Rejected::new(Rejection::QueueFull, None);
+        let limit = Duration::from_secs(1);
+        for error in [
+            Error::<Boxed>::Rejected(rejected),
+            Error::TimedOut { limit },
+            Error::DeadlineExceeded,
+        ] {
+            let code = error.code();
+            let boxed = error.boxed();
+            let again = boxed.downcast_ref::<Error<Infallible>>().unwrap();
+            assert_eq!(again.code(), code);
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_made_before_is_not_said_not_to_have_been() {
+        let rejected = Rejected::new(Rejection::BreakerOpen, None);
+        let error = Error::<()>::Rejected(rejected);
+        assert_eq!(error.to_string(), "the call was not made");
+        let again = error.after(2);
+        assert_eq!(again.to_string(), "the call failed and was not made again");
+        assert!(matches!(again, Error::Rejected(rejected) if rejected.attempts_made() == 2));
+        assert_eq!(Error::Inner(7).after(2), Error::Inner(7));
     }
 
     #[test]

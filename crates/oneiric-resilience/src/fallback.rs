@@ -180,13 +180,15 @@ impl<E> FallbackWhen<E> for AnyError {
     }
 }
 
-/// Only calls that were not let through: what the call itself answered stays.
+/// Only calls that were not let through, and of which no attempt was made: what was never asked. What the call
+/// itself answered stays, and so does a refusal after an attempt that may have done its work
+/// ([`Rejected::attempts_made`](crate::Rejected::attempts_made)).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OnlyRejected;
 
 impl<E> FallbackWhen<E> for OnlyRejected {
     fn applies(&self, error: &Error<E>) -> bool {
-        matches!(error, Error::Rejected(_))
+        matches!(error, Error::Rejected(rejected) if rejected.attempts_made() == 0)
     }
 }
 
@@ -242,6 +244,8 @@ mod tests {
         let inner = Error::Inner("no");
         assert_eq!(rejections.apply(Err(inner)), Err(inner));
         assert_eq!(*told.borrow(), [REJECTED]);
+        let again = REJECTED.after(1);
+        assert_eq!(rejections.apply(Err(again)), Err(again));
 
         let by_text = Fallback::value(0)
             .when(|error: &Error<&'static str>| matches!(error, Error::Inner("gone")))

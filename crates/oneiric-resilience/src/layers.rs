@@ -24,14 +24,14 @@
 //! - **Tokens are taken last**, once the inner service is ready: else those that were saved up while
 //!   it was not would go out in one burst. A token is waited for by the clock alone, and is part of
 //!   no circle.
+//!   Two stacks that share two bulkheads must have them in the same order, as with any two locks.
 //! - **A rejection is an answer, not a broken service.** `poll_ready` fails only if the inner
 //!   service's does, which means that it is of no use any more. Whoever cannot have a turn (the
 //!   queue is full, the wait took too long) is told that it is ready, and the call answers
 //!   [`Error::Rejected`](crate::Error::Rejected); for a token it tries once more before.
-//! - **A call that is refused is not made**, so what is further inside stays ready for it, with what it
-//!   reserved. A policy and a retry let go of that; a single layer cannot, as its service need not be
-//!   [`Clone`]. So keep a service to clone from and make each call by a clone, as
-//!   `service.clone().oneshot(request)` does; or drop one that was refused.
+//! - **A call that is refused is not made**, though what is further inside was ready for it. What that
+//!   had reserved goes back: a layer that refuses goes on with a clone of its inner service, which has
+//!   nothing reserved. So the inner service is [`Clone`]; where it is not, `tower::buffer` makes it so.
 //! - **A breaker that is open is ready at once**, without a look at what is inside it, so that
 //!   nobody waits for a connection only to be turned away. Its permit is taken by the call, costs
 //!   nothing when refused, and is given back when the response future is dropped. A service that
@@ -78,6 +78,7 @@
 //! wait allocates its place in the queue and a timer. Clones of a service share breaker, bucket,
 //! bulkhead and budget, as those of the patterns do.
 
+mod asked;
 mod bounded;
 mod breaker;
 mod bucket;

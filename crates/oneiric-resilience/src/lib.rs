@@ -3,7 +3,7 @@
 //! several around one call, as one [`Policy`].
 //!
 //! ```
-//! use oneiric_resilience::{Breaker, BreakerConfig, Error, Retry, RetryConfig};
+//! use oneiric_resilience::{Breaker, BreakerConfig, Error, InnerErrIsFailure, Retry, RetryConfig};
 //!
 //! fn ask_stock() -> Result<u32, std::io::Error> {
 //!     Ok(12)
@@ -11,7 +11,7 @@
 //!
 //! // Made once for each thing that is called; clones are the same breaker and share the budget.
 //! let breaker = Breaker::new(BreakerConfig::default())?;
-//! let retry = Retry::new(RetryConfig::default())?;
+//! let retry = Retry::new(RetryConfig::default())?.classify(InnerErrIsFailure);
 //!
 //! // The breaker inside the retry: each attempt is counted, and an open breaker ends them.
 //! let answer = retry.run(|| breaker.call(ask_stock)).map_err(Error::flatten);
@@ -140,7 +140,7 @@ pub use jitter::{Jitter, SeededJitter, ThreadJitter};
 pub use join::join_all_or_cancel;
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsObserver, ResilienceMetrics};
-pub use outcome::{Classify, ErrIsFailure, Outcome};
+pub use outcome::{Classify, ErrIsFailure, InnerErrIsFailure, Outcome};
 #[cfg(feature = "tokio")]
 pub use policy::PolicyWithFallback;
 pub use policy::{

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::Error;
+
 /// What a call's end says about the called one's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -79,9 +81,28 @@ impl<T, E> Classify<T, E> for ErrIsFailure {
     }
 }
 
+/// The same for a call that is itself guarded, and says so by an [`Error`] of this crate: a retry around a
+/// breaker, one time limit within another. What the call itself said is a failure, and so is that it took
+/// longer than it may; that it was not let through, or that a deadline passed, says nothing of it, and
+/// ends a retry. [`Error::retry_outcome`] is for who would wait for a breaker to close.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InnerErrIsFailure;
+
+impl<T, E> Classify<T, Error<E>> for InnerErrIsFailure {
+    #[inline]
+    fn classify(&self, result: &Result<T, Error<E>>) -> Outcome {
+        match result {
+            Ok(_) => Outcome::Success,
+            Err(Error::Inner(_) | Error::TimedOut { .. }) => Outcome::Failure,
+            Err(Error::Rejected(_) | Error::DeadlineExceeded) => Outcome::Ignored,
+        }
+    }
+}
+
 #[cfg(all(test, not(oneiric_loom)))]
 mod tests {
     use super::*;
+    use crate::{Rejected, Rejection};
 
     #[test]
     fn each_outcome_counts_and_repeats_as_it_says() {
@@ -110,5 +131,17 @@ mod tests {
         assert_eq!(by_status.classify(&Ok(404)), Outcome::Ignored);
         assert_eq!(ErrIsFailure.classify(&Ok::<_, ()>(503)), Outcome::Success);
         assert_eq!(ErrIsFailure.classify(&Err::<u8, _>(())), Outcome::Failure);
+    }
+
+    #[test]
+    fn what_was_not_let_through_says_nothing_of_the_called_one() {
+        let says = |result: Result<(), Error<()>>| InnerErrIsFailure.classify(&result);
+        let limit = Duration::from_secs(1);
+        assert_eq!(says(Ok(())), Outcome::Success);
+        assert_eq!(says(Err(Error::Inner(()))), Outcome::Failure);
+        assert_eq!(says(Err(Error::TimedOut { limit })), Outcome::Failure);
+        let rejected = Rejected::new(Rejection::BreakerOpen, Some(limit));
+        assert_eq!(says(Err(Error::Rejected(rejected))), Outcome::Ignored);
+        assert_eq!(says(Err(Error::DeadlineExceeded)), Outcome::Ignored);
     }
 }

@@ -34,9 +34,9 @@ pub struct BreakerTransition {
 #[non_exhaustive]
 pub enum BreakerReason {
     /// Too many of the calls failed.
-    FailureRate,
+    Failures,
     /// Too many of the calls were slow.
-    SlowRate,
+    SlowCalls,
     /// Too many calls failed in a row.
     Consecutive,
     /// A call was told to leave the called one alone.
@@ -61,8 +61,8 @@ impl BreakerReason {
     /// As it stands in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::FailureRate => "failure_rate",
-            Self::SlowRate => "slow_rate",
+            Self::Failures => "failures",
+            Self::SlowCalls => "slow_calls",
             Self::Consecutive => "consecutive",
             Self::Overloaded => "overloaded",
             Self::OpenTimeOver => "open_time_over",

@@ -83,9 +83,9 @@ impl Sums {
         if self.calls < bounds.min_calls {
             None
         } else if self.failures > 0 && reaches(self.failures, self.calls, bounds.failure_percent) {
-            Some(BreakerReason::FailureRate)
+            Some(BreakerReason::Failures)
         } else if self.slow > 0 && reaches(self.slow, self.calls, bounds.slow_percent) {
-            Some(BreakerReason::SlowRate)
+            Some(BreakerReason::SlowCalls)
         } else {
             None
         }

@@ -491,7 +491,7 @@ fn time_that_jumps_to_its_end_fills_the_bucket_once() {
 }
 
 #[test]
-fn slow_percents_after_long_bookings_neither_overflow_nor_give() {
+fn slow_rates_after_long_bookings_neither_overflow_nor_give() {
     let clock = ManualClock::new();
     let config = TokenBucketConfig {
         capacity: 1_000_000_000,

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tower_service::Service;
 
+use super::asked::Asked;
 use super::gates::{Turns, judge, refusal, refuse};
 use crate::policy::gates::{Gate, Gates, Held, Refused};
 use crate::{Classify, Clock, ErrIsFailure, Error, Rejected, SystemClock};
@@ -19,7 +20,7 @@ use crate::{Classify, Clock, ErrIsFailure, Error, Rejected, SystemClock};
 ///
 /// Clones share breaker, bucket and bulkhead, not the turn that one of them has waited for.
 pub struct Gated<S, K = ErrIsFailure, C: Clock = SystemClock> {
-    inner: S,
+    inner: Asked<S>,
     gates: Arc<Gates<C>>,
     classify: K,
     turns: Turns<C>,
@@ -35,7 +36,7 @@ impl<S, K, C: Clock> Gated<S, K, C> {
 
     fn new(inner: S, gates: Arc<Gates<C>>, classify: K) -> Self {
         Self {
-            inner,
+            inner: Asked::new(inner),
             gates,
             classify,
             turns: Turns::default(),
@@ -45,19 +46,19 @@ impl<S, K, C: Clock> Gated<S, K, C> {
 
     /// The inner service.
     pub const fn get_ref(&self) -> &S {
-        &self.inner
+        self.inner.get_ref()
     }
 
     /// The inner service, by itself again. What was reserved is given back.
     pub fn into_inner(self) -> S {
-        self.inner
+        self.inner.into_inner()
     }
 }
 
 impl<S: Clone, K: Clone, C: Clock> Clone for Gated<S, K, C> {
     fn clone(&self) -> Self {
         Self::new(
-            self.inner.clone(),
+            self.inner.get_ref().clone(),
             Arc::clone(&self.gates),
             self.classify.clone(),
         )
@@ -67,7 +68,7 @@ impl<S: Clone, K: Clone, C: Clock> Clone for Gated<S, K, C> {
 impl<S: fmt::Debug, K, C: Clock> fmt::Debug for Gated<S, K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gated")
-            .field("inner", &self.inner)
+            .field("inner", self.inner.get_ref())
             .field("gates", &self.gates)
             .field("turns", &self.turns)
             .field("refused", &self.refused)
@@ -77,7 +78,7 @@ impl<S: fmt::Debug, K, C: Clock> fmt::Debug for Gated<S, K, C> {
 
 impl<S, K, C, R, E> Service<R> for Gated<S, K, C>
 where
-    S: Service<R, Error = Error<E>>,
+    S: Service<R, Error = Error<E>> + Clone,
     K: Classify<S::Response, E> + Clone,
     C: Clock,
 {
@@ -112,16 +113,18 @@ where
             Some(told) => Err(refuse(&self.gates, told)),
             None => turns.pass(&self.gates),
         };
-        GatedFuture {
-            state: match passed {
-                Err(Refused { rejected, .. }) => State::Refused { rejected },
-                Ok(held) => State::Called {
-                    future: self.inner.call(request),
-                    held: held.laid_down(),
-                    classify: self.classify.clone(),
-                },
+        let state = match passed {
+            Err(Refused { rejected, .. }) => {
+                self.inner.lay_down();
+                State::Refused { rejected }
+            }
+            Ok(held) => State::Called {
+                future: self.inner.call(request),
+                held: held.laid_down(),
+                classify: self.classify.clone(),
             },
-        }
+        };
+        GatedFuture { state }
     }
 }
 

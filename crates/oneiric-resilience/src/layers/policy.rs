@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::asked::Asked;
 use super::gates::{Turns, refusal, refuse};
 use super::next::{Next, spare};
 use super::policy_call::{First, PolicyFuture};
@@ -128,7 +129,7 @@ impl<K, C: Clock, D> Rule<K, C, D> {
 ///
 /// Clones share all but the turns that one of them has waited for.
 pub struct WithPolicy<S, K = ErrIsFailure, C: Clock = SystemClock, D = CloneRequest> {
-    inner: S,
+    inner: Asked<S>,
     rule: Arc<Rule<K, C, D>>,
     /// Of the gates that a call passes once.
     outer: Turns<C>,
@@ -150,7 +151,7 @@ enum Told {
 impl<S, K, C: Clock, D> WithPolicy<S, K, C, D> {
     fn new(inner: S, rule: Arc<Rule<K, C, D>>) -> Self {
         Self {
-            inner,
+            inner: Asked::new(inner),
             rule,
             outer: Turns::default(),
             first: Turns::default(),
@@ -160,12 +161,12 @@ impl<S, K, C: Clock, D> WithPolicy<S, K, C, D> {
 
     /// The inner service.
     pub const fn get_ref(&self) -> &S {
-        &self.inner
+        self.inner.get_ref()
     }
 
     /// The inner service, by itself again. What was reserved is given back.
     pub fn into_inner(self) -> S {
-        self.inner
+        self.inner.into_inner()
     }
 
     /// The policy.
@@ -174,26 +175,16 @@ impl<S, K, C: Clock, D> WithPolicy<S, K, C, D> {
     }
 }
 
-impl<S: Clone, K, C: Clock, D> WithPolicy<S, K, C, D> {
-    /// The inner service was ready for a call that it does not get; what it reserved goes back.
-    #[cold]
-    fn lay_down(&mut self, told: Option<Told>) {
-        if told.is_none() {
-            self.inner = self.inner.clone();
-        }
-    }
-}
-
 impl<S: Clone, K, C: Clock, D> Clone for WithPolicy<S, K, C, D> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.rule))
+        Self::new(self.inner.get_ref().clone(), Arc::clone(&self.rule))
     }
 }
 
 impl<S: fmt::Debug, K, C: Clock, D> fmt::Debug for WithPolicy<S, K, C, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WithPolicy")
-            .field("inner", &self.inner)
+            .field("inner", self.inner.get_ref())
             .field("policy", &self.rule.policy)
             .field("outer", &self.outer)
             .field("first", &self.first)
@@ -264,11 +255,11 @@ where
         let outer = match outer {
             Ok(held) => held,
             Err(refused) => {
-                self.lay_down(told);
+                self.inner.lay_down();
                 return PolicyFuture::refused(refused, Arc::clone(&self.rule));
             }
         };
-        let next = Next::new(self.rule.copy(&request, 1), || self.inner.clone());
+        let next = Next::new(self.rule.copy(&request, 1), || self.inner.get_ref().clone());
         let held = match told {
             Some(Told::Attempt(told)) => Err(refuse(&parts.inner, told)),
             _ => first.pass(&parts.inner),
@@ -276,7 +267,7 @@ where
         let first = match held {
             Ok(held) => First::Made(self.inner.call(request), held),
             Err(refused) => {
-                self.lay_down(told);
+                self.inner.lay_down();
                 First::Refused(refused)
             }
         };

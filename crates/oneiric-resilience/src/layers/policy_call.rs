@@ -298,7 +298,7 @@ where
                 attempts.end_by(clock.now().after(end.remaining()));
             }
             let now = this.clock.as_ref().map_or(Moment::ORIGIN, Clock::now);
-            let told = parts.to_retry(&result, outcome);
+            let told = parts.to_retry(attempts, &result, outcome);
             if !this.next.is_some() {
                 attempts.not_repeatable();
             }
@@ -306,7 +306,10 @@ where
         });
         let Some(wait) = wait else {
             this.step.set(Step::Ended);
-            return Some(result);
+            return Some(match this.attempts {
+                Some(attempts) => attempts.told(result),
+                None => result,
+            });
         };
         if this
             .attempts

@@ -224,6 +224,7 @@ where
         {
             outcome = error.retry_outcome(|_| Outcome::Ignored);
         }
+        this.attempts.note(&result);
         let step = if let Err(Error::DeadlineExceeded) = result {
             this.attempts.cut_off()
         } else {
@@ -235,7 +236,7 @@ where
         };
         retry.tell(this.attempts, outcome, &result, step);
         let RetryStep::Wait(wait) = step else {
-            return Some(result);
+            return Some(this.attempts.told(result));
         };
         if this.attempts.ended_attempts() > 1 {
             this.next.lay_down();

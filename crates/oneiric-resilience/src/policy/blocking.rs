@@ -138,9 +138,9 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
         let mut attempts = retry.attempts_lent(now());
         loop {
             let (result, outcome) = self.attempt(call);
-            let told = parts.to_retry(&result, outcome);
+            let told = parts.to_retry(&mut attempts, &result, outcome);
             let Some(wait) = parts.next(&mut attempts, now(), told) else {
-                return (result, outcome);
+                return (attempts.told(result), outcome);
             };
             drop(result);
             if !wait.is_zero() {

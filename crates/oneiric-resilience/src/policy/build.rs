@@ -173,10 +173,6 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
         let config = &self.config;
         let mut checks = Checks::of("policy");
         config.check(&mut checks, present);
-        let retry_budget = config
-            .retry
-            .as_ref()
-            .and_then(|retry| retry.budget.as_ref());
         for (field, handed_in, is_set) in [
             ("breaker", self.breaker.is_some(), config.breaker.is_some()),
             ("bucket", self.bucket.is_some(), config.bucket.is_some()),
@@ -184,11 +180,6 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
                 "bulkhead",
                 self.bulkhead.is_some(),
                 config.bulkhead.is_some(),
-            ),
-            (
-                "retry.budget",
-                self.budget.is_some(),
-                retry_budget.is_some(),
             ),
         ] {
             let twice = handed_in && is_set;

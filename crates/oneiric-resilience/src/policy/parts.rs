@@ -91,7 +91,13 @@ impl<C: Clock> Parts<C> {
 
     /// What the end of an attempt says to the retry, given what it says of the called one. They differ
     /// where an attempt was not made: that says nothing of the called one, but may be tried again.
-    pub(crate) fn to_retry<T, E>(&self, result: &Result<T, Error<E>>, outcome: Outcome) -> Outcome {
+    pub(crate) fn to_retry<T, E>(
+        &self,
+        attempts: &mut Attempts<'_>,
+        result: &Result<T, Error<E>>,
+        outcome: Outcome,
+    ) -> Outcome {
+        attempts.note(result);
         match result {
             Err(error @ Error::Rejected(_)) if self.retry_rejected => {
                 error.retry_outcome(|_| Outcome::Ignored)

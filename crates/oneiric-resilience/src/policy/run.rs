@@ -113,7 +113,7 @@ impl<K, C: Clock> Policy<K, C> {
             retrying.begin();
         };
         outer.record(outcome, None);
-        result
+        retrying.told(result)
     }
 }
 
@@ -185,11 +185,20 @@ impl<'a, C: Clock> Retrying<'a, C> {
     #[inline]
     fn next<T, E>(&mut self, result: &Result<T, Error<E>>, outcome: Outcome) -> Option<Duration> {
         let attempts = self.attempts.as_mut()?;
-        let told = self.parts.to_retry(result, outcome);
+        let told = self.parts.to_retry(attempts, result, outcome);
         if let Some(end) = self.end.filter(|_| told.may_retry()) {
             attempts.end_by(NOW.after(end.remaining()));
         }
         self.parts.next(attempts, NOW, told)
+    }
+
+    /// What the caller is told.
+    #[inline]
+    fn told<T, E>(&self, result: Result<T, Error<E>>) -> Result<T, Error<E>> {
+        match &self.attempts {
+            Some(attempts) => attempts.told(result),
+            None => result,
+        }
     }
 
     /// The next attempt begins.

@@ -10,7 +10,7 @@ use super::config::RetryConfig;
 use crate::backoff::Backoff;
 use crate::budget::RetryBudget;
 use crate::jitter::Chance;
-use crate::{InvalidConfig, Jitter, Moment, Outcome};
+use crate::{Error, InvalidConfig, Jitter, Moment, Outcome};
 
 /// What is next after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,8 @@ impl Plan {
 pub struct Attempts<'a> {
     plan: Held<'a>,
     ended: u32,
+    /// How many of those called somebody.
+    made: u32,
     /// Whether there can be another, as far as the request goes.
     repeatable: bool,
     /// When all must be over.
@@ -168,6 +170,7 @@ impl<'a> Attempts<'a> {
             end: plan.config.total_limit.map(|limit| now.after(limit)),
             plan,
             ended: 0,
+            made: 0,
             repeatable: true,
             last_wait: None,
             owed: None,
@@ -177,6 +180,22 @@ impl<'a> Attempts<'a> {
     /// How many attempts have ended.
     pub const fn ended_attempts(&self) -> u32 {
         self.ended
+    }
+
+    /// Counts an attempt whose gates belong to whoever drives this: one that they refused was not made.
+    #[inline]
+    pub(crate) fn note<T, E>(&mut self, result: &Result<T, Error<E>>) {
+        self.made = self.made.saturating_add(match result {
+            // A retry further inside may have made some.
+            Err(Error::Rejected(rejected)) => rejected.attempts_made(),
+            _ => 1,
+        });
+    }
+
+    /// The result of them all: a refusal says how many were made before it.
+    #[inline]
+    pub(crate) fn told<T, E>(&self, result: Result<T, Error<E>>) -> Result<T, Error<E>> {
+        result.map_err(|error| error.after(self.made))
     }
 
     /// All must be over by then, too: of this and the limit in the settings, the earlier counts.

@@ -9,7 +9,7 @@ use crate::invalid::{Checks, DAY};
 
 /// How often, how long and after which waits a call is tried again.
 ///
-/// The default is three attempts with the default backoff and no limit of time or budget.
+/// The default is three attempts with the default backoff and budget, and no limit of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
@@ -46,8 +46,9 @@ pub struct RetryConfig {
         serde(rename = "max_retry_after_ms", with = "crate::millis")
     )]
     pub max_retry_after: Duration,
-    /// How many retries all calls may make together. [`Retry::with_budget`](crate::Retry::with_budget)
-    /// shares one with others.
+    /// How many retries all calls may make together; in a file `"none"` stands for no limit.
+    /// [`Retry::with_budget`](crate::Retry::with_budget) shares one with others.
+    #[cfg_attr(feature = "serde", serde(with = "crate::budget::setting"))]
     pub budget: Option<RetryBudgetConfig>,
 }
 
@@ -59,7 +60,7 @@ impl Default for RetryConfig {
             total_limit: None,
             attempt_limit: None,
             max_retry_after: Duration::from_secs(60),
-            budget: None,
+            budget: Some(RetryBudgetConfig::default()),
         }
     }
 }

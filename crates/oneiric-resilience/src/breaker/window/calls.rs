@@ -73,13 +73,13 @@ impl Calls {
         if calls < min_calls {
             None
         } else if too_many(&self.failures, failure_percent) {
-            Some(BreakerReason::FailureRate)
+            Some(BreakerReason::Failures)
         } else if self
             .slow
             .as_ref()
             .is_some_and(|slow| too_many(slow, slow_percent))
         {
-            Some(BreakerReason::SlowRate)
+            Some(BreakerReason::SlowCalls)
         } else {
             None
         }

@@ -193,6 +193,7 @@ fn p56_attempts_are_of_the_same_size_however_many_there_are() {
     let config = RetryConfig {
         attempts: u32::MAX,
         backoff: BackoffConfig::constant(Duration::ZERO),
+        budget: None,
         ..RetryConfig::default()
     };
     let mut attempts = attempts(config, None);

@@ -220,10 +220,7 @@ fn a_fault_names_the_policy_and_what_is_as_by_default() {
 #[test]
 fn a_part_that_is_handed_in_must_not_be_set_as_well() {
     let settings = PolicyConfig {
-        retry: Some(RetryConfig {
-            budget: Some(RetryBudgetConfig::default()),
-            ..RetryConfig::default()
-        }),
+        retry: Some(RetryConfig::default()),
         breaker: breaker(1),
         bucket: bucket(1),
         bulkhead: bulkhead(1),
@@ -239,7 +236,8 @@ fn a_part_that_is_handed_in_must_not_be_set_as_well() {
         .unwrap_err();
     assert_eq!(
         paths(&invalid),
-        ["breaker", "bucket", "bulkhead", "retry.budget"]
+        ["breaker", "bucket", "bulkhead"],
+        "a budget is there by default, so one that is handed in takes its place"
     );
 
     let invalid = Policy::builder(nothing())

@@ -1,6 +1,7 @@
 //! Each stage alone.
 
 use std::future::pending;
+use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -258,6 +259,41 @@ async fn the_fallback_answers_for_what_it_was_chosen_for() {
         guarded.policy().breaker().unwrap().state(),
         BreakerState::Open
     );
+}
+
+/// Whoever sends an order elsewhere because it was refused must know that it was not made.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_how_many_attempts_were_made_before_it() {
+    let guarded = |failures, stages: [Stage; 2]| {
+        policy(PolicyConfig {
+            retry: retry(3),
+            breaker: breaker(failures),
+            order: Some(stages.to_vec()),
+            ..nothing()
+        })
+    };
+    let made = |answer: Result<u32, Error<&'static str>>| match answer {
+        Err(Error::Rejected(rejected)) => Some(rejected.attempts_made()),
+        _ => None,
+    };
+    let inside = [Stage::Retry, Stage::Breaker];
+    for failures in [1, 2] {
+        let guarded = guarded(failures, inside);
+        let fallback = guarded
+            .clone()
+            .with_fallback(Fallback::value(0).when(OnlyRejected));
+        let failing = || || ready(Err("lost"));
+        assert_eq!(made(fallback.call(failing()).await), Some(failures));
+        assert_eq!(made(guarded.call(failing()).await), Some(0));
+        assert_eq!(fallback.call(failing()).await, Ok(0), "not made at all");
+    }
+    let blocking = guarded(1, inside).blocking().unwrap();
+    assert_eq!(made(blocking.call(|| Err("lost"))), Some(1));
+    assert_eq!(made(blocking.call(|| Err("lost"))), Some(0));
+    let outside = guarded(1, [Stage::Breaker, Stage::Retry]);
+    let failing = || ready(Err::<u32, _>("lost"));
+    assert_eq!(outside.call(failing).await, Err(Error::Inner("lost")));
+    assert_eq!(made(outside.call(|| async { Ok(7) }).await), Some(0));
 }
 
 #[tokio::test(start_paused = true)]

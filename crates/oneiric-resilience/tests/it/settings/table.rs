@@ -98,7 +98,7 @@ pub(super) const SECTIONS: &[Section] = &[
             ),
             (
                 "budget",
-                "How many retries all calls of the policy may make together.",
+                "How many retries all calls of the policy may make together; `\"none\"` for no bound.",
             ),
         ],
     },

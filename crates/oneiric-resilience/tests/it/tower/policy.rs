@@ -730,3 +730,37 @@ async fn a_call_that_is_refused_lets_go_of_what_is_inside() {
         assert_eq!(seats.in_flight(), 0);
     }
 }
+
+/// The layer outside may refuse a call after the one inside was asked, or was had, for it.
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_opens_between_readiness_and_call_leaves_no_permit_behind() {
+    for waits in [false, true] {
+        let (all, _) = policy(all());
+        let (breaker, seats) = (all.breaker().unwrap(), all.bulkhead().unwrap());
+        let inner = BulkheadLayer::new(seats.clone()).layer(InnerLayer.layer(Mock::new()));
+        let mut kept = BreakerLayer::new(breaker.clone()).layer(inner);
+        let held = waits.then(|| seats.try_enter().unwrap());
+        assert_eq!(
+            ask(&mut kept),
+            if waits {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(()))
+            }
+        );
+        for _ in 0..3 {
+            breaker.permit().unwrap().record(Outcome::Failure);
+        }
+        drop(held);
+        if waits {
+            ready(&mut kept).await.unwrap();
+        }
+        let refused = kept.call(1).await.unwrap_err();
+        assert_eq!(refused.code(), Some(Rejection::BreakerOpen.code()));
+        assert_eq!(
+            (seats.in_flight(), seats.waiting()),
+            (0, 0),
+            "waits: {waits}"
+        );
+    }
+}

@@ -7,8 +7,8 @@ use oneiric_resilience::layers::{
     InnerLayer, PolicyLayer, RetryLayer, TimeoutLayer,
 };
 use oneiric_resilience::{
-    BackoffConfig, BreakerState, BulkheadConfig, Deadline, Error, Fallback, OnlyRejected, Policy,
-    PolicyConfig, Rejection, Retry, RetryConfig, Stage,
+    BackoffConfig, Breaker, BreakerConfig, BreakerState, BulkheadConfig, Deadline, Error, Fallback,
+    OnlyRejected, Policy, PolicyConfig, Rejection, Retry, RetryConfig, Stage, TokioClock,
 };
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -36,6 +36,28 @@ async fn all_of_them_have_one_error_that_is_not_nested() {
     let failed: Error<Fault> = service.clone().oneshot(1).await.unwrap_err();
     assert_eq!(failed, Error::Inner(Fault::Bad));
     assert_eq!(service.oneshot(2).await, Ok(0), "the breaker is open");
+}
+
+/// Those that a layer further inside made count too.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_how_many_attempts_were_made_by_all_layers() {
+    let mock = Mock::new().answering([Answer::Bad; 9]);
+    let config = BreakerConfig {
+        open: BackoffConfig::constant(9 * SECOND),
+        ..*breaker().config()
+    };
+    let breaker = Breaker::with_clock(config, TokioClock::new()).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new(retry(2)).retry_rejected())
+        .layer(RetryLayer::new(retry(3)))
+        .layer(BreakerLayer::new(breaker))
+        .layer(InnerLayer)
+        .service(mock.clone());
+    let Err(Error::Rejected(rejected)) = service.oneshot(1).await else {
+        panic!("the breaker opens at the first failure")
+    };
+    assert_eq!(rejected.attempts_made(), 2);
+    assert_eq!(mock.calls().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
