@@ -56,6 +56,7 @@ pub fn main() -> Result<(), InvalidConfig> {
             jitter: oneiric_resilience::BackoffJitter::None,
             ..BackoffConfig::exponential(Duration::from_secs(4), Duration::from_secs(30))
         },
+        // One is enough for an example.
         probes: 1,
         ..BreakerConfig::default()
     })

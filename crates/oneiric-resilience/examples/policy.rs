@@ -22,7 +22,7 @@ const SETTINGS: &str = "
     deadline_ms = 2000
     attempt_limit_ms = 600
     retry = { attempts = 3, backoff = { min_ms = 50 }, budget = { capacity = 10, min_per_sec = 0.0 } }
-    breaker = { window = { calls = 100 }, min_calls = 20, failure_percent = 50.0, probes = 1 }
+    breaker = { window = { calls = 100 }, min_calls = 20, failure_percent = 50.0 }
     bulkhead = { limit = 20, max_waiters = 20 }
     bulkhead_wait_ms = 30
 ";
@@ -82,8 +82,10 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("ten seconds later it is back");
     sleep(Duration::from_secs(10)).await;
-    let call = policy.call(|| ready(Ok::<_, &str>(12)));
-    println!("  {:?}", call.await);
+    for _ in 0..2 {
+        let call = policy.call(|| ready(Ok::<_, &str>(12)));
+        println!("  {:?}", call.await);
+    }
     println!(
         "  the breaker is {}",
         policy

@@ -80,7 +80,7 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
         match client.clone().oneshot(item).await {
             Ok(stock) => println!("  {item}: {stock}"),
             Err(error) => {
-                let said = error.code().unwrap_or("what it said itself");
+                let said = error.code().or(error.into_inner()).unwrap_or_default();
                 println!("  {item}: {error} ({said}), after {:?}", began.elapsed());
             }
         }

@@ -46,7 +46,8 @@
 //!
 //! # Features
 //!
-//! None is on by default: what is left is synchronous and knows no runtime.
+//! None is on by default: what is left is called from any thread or awaited on any executor, and sets no timer
+//! ([`Retry::run_async_with`] takes one of yours).
 //!
 //! - `tokio`: waiting in a bucket's queue, retries with `.await`, time limits, deadlines, shields and scopes.
 //! - `serde`: settings that can be read from a file; durations in whole milliseconds.

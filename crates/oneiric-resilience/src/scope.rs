@@ -77,7 +77,7 @@ where
 ///
 /// The body does not count. A child that waits for one that it began itself holds its own place
 /// meanwhile: when all places are held so, nothing goes on. Let the body wait, or give such children a
-/// scope of their own.
+/// scope of their own. As cancel-safe as [`scope`].
 ///
 /// # Errors
 /// The first error of body or children.

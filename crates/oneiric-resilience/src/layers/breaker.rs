@@ -54,8 +54,8 @@ impl<C: Clock> BreakerLayer<ErrIsFailure, C> {
 }
 
 impl<K, C: Clock> BreakerLayer<K, C> {
-    /// Lets `classify` decide what a response or an error of the guarded service says; a closure needs the type of its argument, as
-    /// [`Classify`](crate::Classify) shows.
+    /// Lets `classify` decide what a response or an error of the guarded service says; a closure needs
+    /// the type of its argument, as [`Classify`](crate::Classify) shows.
     #[must_use]
     pub fn classify<K2>(self, classify: K2) -> BreakerLayer<K2, C> {
         BreakerLayer {
