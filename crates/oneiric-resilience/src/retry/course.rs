@@ -199,6 +199,16 @@ impl<C, H, K: Time, S: Sleep, J: Jitter> Course<'_, C, H, K, S, J> {
         }
     }
 
+    /// There is no time for the attempt that was to begin. Whoever is told of attempts is told of it.
+    #[cold]
+    pub(super) fn too_late<T, E>(&mut self) -> Result<T, Error<E>>
+    where
+        H: RetryHook<E>,
+    {
+        let settled = self.settle(Ended::cut_off(Limit::of_all(Duration::ZERO)));
+        settled.err().unwrap_or(Err(Error::DeadlineExceeded))
+    }
+
     /// The wait before the next attempt, or the result if there is none.
     #[cold]
     pub(super) fn settle<T, E>(

@@ -29,7 +29,8 @@ impl<E> fmt::Debug for RetryEvent<'_, E> {
     }
 }
 
-/// Is told after each attempt, but for a first one after which nothing is next.
+/// Is told after each attempt, but for a first one after which nothing is next; and of one that there was no
+/// time to begin.
 ///
 /// Closures `Fn(&RetryEvent<'_, E>)` do, with the type of their argument. It is called between attempts, so
 /// it should be quick.

@@ -121,7 +121,7 @@ where
                     this.timer.set(None);
                 }
                 if course.begin().is_err() {
-                    return Poll::Ready(Err(Error::DeadlineExceeded));
+                    return Poll::Ready(course.too_late());
                 }
                 this.attempt.set(Some((this.call)()));
                 continue;

@@ -271,10 +271,12 @@ fn no_attempt_is_begun_when_a_wait_took_all_the_time() {
         let clock = clock.clone();
         async move { clock.advance(wait * 10) }
     };
+    let steps = RefCell::new(vec![]);
     let retry = retry(RetryConfig {
         total_limit: Some(SECOND * 3),
         ..steady()
-    });
+    })
+    .hook(|event: &RetryEvent<'_, &str>| steps.borrow_mut().push((event.attempt, event.step)));
     let calls = Cell::new(0);
     let call = || {
         calls.set(calls.get() + 1);
@@ -283,6 +285,9 @@ fn no_attempt_is_begun_when_a_wait_took_all_the_time() {
     let run = pin!(retry.run_async_with(clock.clone(), oversleep, SeededJitter::new(1), call));
     assert_eq!(poll(run), Poll::Ready(Err(Error::DeadlineExceeded)));
     assert_eq!(calls.get(), 1);
+    let out_of_time = RetryStep::GiveUp(GiveUp::OutOfTime);
+    let told = [(1, RetryStep::Wait(SECOND)), (2, out_of_time)];
+    assert_eq!(steps.take(), told, "of the one that was not begun too");
 }
 
 #[test]
