@@ -15,7 +15,7 @@ pub enum Outcome {
     /// It failed, and would again. Counts against it; is not tried again.
     Permanent,
     /// It asks to be left alone for so long (an answer with `Retry-After`). Counts against it, opens a
-    /// breaker until then at once, and nothing is tried again earlier.
+    /// breaker at once, until then at least, and nothing is tried again earlier.
     Overloaded {
         /// How long, from now.
         retry_after: Duration,

@@ -73,13 +73,15 @@ pub struct BreakerConfig {
     pub open: BackoffConfig,
     /// So many calls are let through to find out whether it may close, 1 to 1,000.
     pub probes: u32,
-    /// If that is not known after so long, because probes hang, it opens again: 1 ms to 24 h.
+    /// If probes have been under way for so long without a break, and that is not known yet, they hang,
+    /// and it opens again: 1 ms to 24 h.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "half_open_max_ms", with = "crate::millis")
     )]
     pub half_open_max: Duration,
-    /// The longest that an [`Overloaded`](crate::Outcome::Overloaded) outcome can keep it open, at most 24 h.
+    /// The longest that an [`Overloaded`](crate::Outcome::Overloaded) outcome can keep it open beyond the
+    /// time that it would be open anyway, at most 24 h.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "max_retry_after_ms", with = "crate::millis")

@@ -35,9 +35,10 @@ pub(crate) struct Machine<C> {
     stripes: Striped<Stripe>,
     memory: Memory,
     clock: C,
-    /// Written only while the word says something else than open, half open: what is read under one word is
-    /// of that word, or the word has changed.
+    /// Written only while the word says something else than open: what is read under one word is of that
+    /// word, or the word has changed.
     open_until: AtomicU64,
+    /// Written before the first of some probes begins, so of use only where no more may begin.
     half_open_until: AtomicU64,
     /// Probes that may begin; only written under the lock.
     free: AtomicU64,
@@ -192,14 +193,18 @@ impl<C: Clock> Machine<C> {
                 }
                 BreakerState::HalfOpen => {
                     let until = self.half_open_until();
-                    if now >= until {
+                    if rare.probes.none_under_way() {
+                        // Nobody came for a while, which is no sign of anything.
+                        self.begin_probing(now);
+                    } else if now >= until {
                         self.open(&mut rare, now, BreakerReason::ProbesHung, None);
-                    } else if rare.probes.take() {
-                        self.show_free(&rare);
-                        return Ok(self.ticket(word));
-                    } else {
+                        continue;
+                    }
+                    if !rare.probes.take() {
                         return Err(closed_door(word, until, now));
                     }
+                    self.show_free(&rare);
+                    return Ok(self.ticket(word));
                 }
                 BreakerState::ForcedOpen => return Err(forced_open()),
                 BreakerState::Closed | BreakerState::MetricsOnly | BreakerState::Disabled => {

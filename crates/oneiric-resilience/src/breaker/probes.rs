@@ -70,6 +70,11 @@ impl Probes {
             .saturating_sub(self.under_way + self.ended.calls)
     }
 
+    /// Whether all that began have ended.
+    pub(super) const fn none_under_way(&self) -> bool {
+        self.under_way == 0
+    }
+
     /// One begins, if one may.
     pub(super) const fn take(&mut self) -> bool {
         let free = self.free() > 0;

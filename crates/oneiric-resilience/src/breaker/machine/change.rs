@@ -14,11 +14,18 @@ use super::super::state::{BreakerState, Word};
 use super::{Machine, Rare};
 
 impl<C: Clock> Machine<C> {
+    /// Sets the time of the probes that are under way, of which the first begins now.
+    pub(super) fn begin_probing(&self, now: Moment) {
+        let until = now.after(self.config.half_open_max);
+        self.half_open_until
+            .store(until.as_nanos(), Ordering::Release);
+    }
+
     pub(super) fn show_free(&self, rare: &Rare) {
         self.free.store(rare.probes.free(), Ordering::Release);
     }
 
-    /// Opens for as long as was asked, or else for the next of its delays.
+    /// Opens for the next of its delays, and for no less than was asked.
     pub(super) fn open(
         &self,
         rare: &mut Rare,
@@ -26,7 +33,8 @@ impl<C: Clock> Machine<C> {
         why: BreakerReason,
         asked: Option<Duration>,
     ) {
-        let wait = asked.unwrap_or_else(|| rare.delays.next_delay(&mut *rare.jitter));
+        let delay = rare.delays.next_delay(&mut *rare.jitter);
+        let wait = asked.map_or(delay, |asked| delay.max(asked));
         self.open_until
             .store(now.after(wait).as_nanos(), Ordering::Release);
         rare.opened += 1;
@@ -34,9 +42,6 @@ impl<C: Clock> Machine<C> {
     }
 
     pub(super) fn half_open(&self, rare: &mut Rare, now: Moment) {
-        let until = now.after(self.config.half_open_max);
-        self.half_open_until
-            .store(until.as_nanos(), Ordering::Release);
         rare.probes = Test::of(&self.config).begin();
         self.show_free(rare);
         self.go(

@@ -29,7 +29,7 @@ pub(super) struct Model {
     pub(super) rejected: u64,
     calls: Vec<Call>,
     until: Duration,
-    /// How often it opened since it last closed, not counting what was asked for.
+    /// How often it opened since it last closed.
     opened: u32,
     under_way: u32,
 }
@@ -51,12 +51,15 @@ impl Model {
 
     /// A permit, or what a rejected one is told.
     pub(super) fn permit(&mut self) -> Result<Permit, Option<Duration>> {
-        if self.state == BreakerState::HalfOpen && self.now >= self.until {
+        let hung = self.under_way > 0 && self.now >= self.until;
+        if self.state == BreakerState::HalfOpen && hung {
             self.open(None);
         }
         if self.state == BreakerState::Open && self.now >= self.until {
-            self.until = self.now + self.config.half_open_max;
             self.go(BreakerState::HalfOpen);
+        }
+        if self.state == BreakerState::HalfOpen && self.under_way == 0 {
+            self.until = self.now + self.config.half_open_max;
         }
         let rejected = match self.state {
             BreakerState::Open => Some(Some(self.until - self.now)),
@@ -192,13 +195,10 @@ impl Model {
     }
 
     fn open(&mut self, asked: Option<Duration>) {
-        let wait = asked.unwrap_or_else(|| {
-            let open = self.config.open;
-            self.opened += 1;
-            let grown = open.min * 2_u32.pow(self.opened.min(20) - 1);
-            grown.min(open.max)
-        });
-        self.until = self.now + wait;
+        let open = self.config.open;
+        self.opened += 1;
+        let grown = open.min * 2_u32.pow(self.opened.min(20) - 1);
+        self.until = self.now + grown.min(open.max).max(asked.unwrap_or_default());
         self.go(BreakerState::Open);
     }
 

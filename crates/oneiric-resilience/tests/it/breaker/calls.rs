@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use oneiric_resilience::{
-    Breaker, BreakerConfig, BreakerPermit, BreakerState, BreakerWindow, Error, ManualClock,
-    Outcome, Rejection,
+    BackoffConfig, BackoffJitter, Breaker, BreakerConfig, BreakerPermit, BreakerState,
+    BreakerWindow, Error, ManualClock, Outcome, Rejection,
 };
 
 use super::{SECOND, after_failures_in_a_row, call, with_clock};
@@ -142,7 +143,7 @@ fn who_is_overloaded_is_left_alone_for_as_long_as_it_asks() {
         max_retry_after: 60 * SECOND,
         ..after_failures_in_a_row(100)
     });
-    for (asked, left_alone) in [(5, 5), (3_600, 60), (0, 0)] {
+    for (asked, left_alone) in [(5, 5), (3_600, 60), (0, 1)] {
         let retry_after = asked * SECOND;
         // The one at first closed, the others at half open.
         assert!(call(&breaker, Outcome::Overloaded { retry_after }));
@@ -154,6 +155,25 @@ fn who_is_overloaded_is_left_alone_for_as_long_as_it_asks() {
     }
     assert!(call(&breaker, Outcome::Success));
     assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+/// However little it asks for, and however often.
+#[test]
+fn asking_for_less_shortens_no_open_time() {
+    let (breaker, clock) = with_clock(BreakerConfig {
+        open: BackoffConfig {
+            jitter: BackoffJitter::None,
+            ..BackoffConfig::exponential(SECOND, 8 * SECOND)
+        },
+        ..after_failures_in_a_row(100)
+    });
+    let retry_after = Duration::ZERO;
+    for left_alone in [1, 2, 4, 8, 8] {
+        assert!(call(&breaker, Outcome::Overloaded { retry_after }));
+        let wait = breaker.permit().unwrap_err().retry_after().unwrap();
+        assert_eq!(wait, left_alone * SECOND);
+        clock.advance(wait);
+    }
 }
 
 fn slow_calls(window: BreakerWindow) -> BreakerConfig {

@@ -113,6 +113,30 @@ fn p51_a_probe_that_hangs_does_not_keep_it_half_open() {
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
+/// Fewer calls than one in `half_open_max` are no probes that hang.
+#[test]
+fn p51_few_calls_close_it_as_well_as_many() {
+    let (breaker, clock) = with_clock(BreakerConfig {
+        probes: 3,
+        half_open_max: 30 * SECOND,
+        ..after_failures_in_a_row(1)
+    });
+    call(&breaker, Outcome::Failure);
+    for _ in 0..2 {
+        clock.advance(31 * SECOND);
+        assert!(call(&breaker, Outcome::Success));
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    }
+    // The time of the last one begins when it does.
+    clock.advance(31 * SECOND);
+    let last = breaker.permit().unwrap();
+    clock.advance(30 * SECOND - Duration::from_nanos(1));
+    assert!(breaker.permit().is_err(), "it is under way");
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    last.record(Outcome::Success);
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
 #[test]
 fn p52_rejected_calls_do_not_lengthen_the_open_time() {
     let (breaker, clock) = with_clock(after_failures_in_a_row(1));
@@ -212,6 +236,18 @@ impl Clock for Counted {
     fn now(&self) -> Moment {
         self.0.fetch_add(1, Ordering::Relaxed);
         Moment::ORIGIN
+    }
+}
+
+/// After 584 years there is no later moment to wait for.
+#[test]
+fn at_the_end_of_its_clock_it_answers() {
+    let (breaker, clock) = with_clock(after_failures_in_a_row(1));
+    clock.advance(Duration::MAX);
+    for _ in 0..3 {
+        call(&breaker, Outcome::Failure);
+        let _probe = breaker.permit();
+        let _answer = breaker.permit();
     }
 }
 
