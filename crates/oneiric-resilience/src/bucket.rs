@@ -115,7 +115,9 @@ impl TokenBucket {
 }
 
 impl<C: Clock> TokenBucket<C> {
-    /// A full bucket on any clock. It counts 18 years from now; after that nothing comes back.
+    /// A full bucket on any clock. It counts 18 years from now; after that nothing comes back. Limits of
+    /// those who wait are in tokio's time: where this clock goes faster, or jumps, one of them may lose its
+    /// place before its time is over.
     ///
     /// # Errors
     /// `resilience.invalid_config` with every setting that cannot work.
@@ -156,7 +158,8 @@ impl<C: Clock> TokenBucket<C> {
     /// Takes so many tokens now, which may be used from a later moment on; never waits. Those who
     /// reserve later come later. While callers wait ([`TokenBucket::take`]) nothing can be reserved.
     ///
-    /// What is dropped before its time is given back, and later reservations move up.
+    /// What is dropped before its time is given back, and later reservations move up: that takes a step for
+    /// each of them, under the bucket's lock. So thousands are best dropped the last one first.
     ///
     /// # Errors
     /// `resilience.deadline_too_near` if its time would come later than `max_wait` from now, with how

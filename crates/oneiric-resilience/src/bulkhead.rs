@@ -74,7 +74,8 @@ impl Bulkhead {
 
 impl<C: Clock> Bulkhead<C> {
     /// A bulkhead by any clock. It is read only to shed or to adapt to latency, and to take the place of
-    /// somebody who had a limit and has not come.
+    /// somebody who had a limit and has not come. Limits are in tokio's time: where this clock goes faster,
+    /// or jumps, a waiter may lose its place before its time is over.
     ///
     /// # Errors
     /// `resilience.invalid_config` with every bound that is broken.

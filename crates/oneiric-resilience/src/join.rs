@@ -1,13 +1,14 @@
 //! Several calls at once, all of which are needed: the first that fails makes the others pointless.
 
 use std::iter::repeat_with;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use crate::caught::FirstPanic;
+use crate::caught::{Caught, FirstPanic, Panic};
 
 /// Runs futures at once and returns all their values, in the order of the futures; or the first
 /// error, after all others were dropped and are gone.
@@ -53,13 +54,13 @@ where
 {
     let placed = |(place, future)| Placed {
         place,
-        future: Some(future),
+        future: Some(Caught::new(future)),
     };
     let mut running = Running(futures.into_iter().enumerate().map(placed).collect());
     let mut values: Vec<Option<T>> = repeat_with(|| None).take(running.0.len()).collect();
     while let Some((place, result)) = running.0.next().await {
-        // On an error `running` is dropped on the way out.
-        values[place] = Some(result?);
+        // On an error, and on a panic, `running` is dropped on the way out.
+        values[place] = Some(result.unwrap_or_else(|panic| resume_unwind(panic))?);
     }
     // Each place was filled.
     Ok(values.into_iter().flatten().collect())
@@ -83,14 +84,15 @@ pin_project_lite::pin_project! {
     /// A future that remembers where its value goes.
     struct Placed<F> {
         place: usize,
-        // Nothing once it was dropped.
+        // Nothing once it was dropped. Caught, as the set would drop one that panics while that goes on,
+        // and one that then panics again would end the process.
         #[pin]
-        future: Option<F>,
+        future: Option<Caught<F>>,
     }
 }
 
 impl<F: Future> Future for Placed<F> {
-    type Output = (usize, F::Output);
+    type Output = (usize, Result<F::Output, Panic>);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

@@ -68,18 +68,12 @@ impl<C: Clock> Shared<C> {
         Moment::from_nanos(self.origin.saturating_add(since))
     }
 
-    /// Waits for whoever is changing the terms.
-    fn settle(&self) {
-        drop(self.lock());
-    }
-
     pub(super) fn read(&self) -> Reading {
-        loop {
-            match self.meter.read(self.tick()) {
-                Some(reading) => return reading,
-                None => self.settle(),
-            }
-        }
+        self.meter.read(self.tick()).unwrap_or_else(|| {
+            // By whoever holds the lock the terms are being changed.
+            let _line = self.lock();
+            self.meter.read_locked(self.tick())
+        })
     }
 
     /// The tokens that those want who still wait.
@@ -116,7 +110,7 @@ impl<C: Clock> Shared<C> {
     fn try_again(&self, tokens: u32) -> Result<(), Rejected> {
         let waited_for = self.still_waited_for();
         if waited_for > 0 && tokens > 0 {
-            return Err(self.behind(waited_for, tokens));
+            return Err(behind(&self.read(), waited_for, tokens));
         }
         match self.meter.take(tokens, self.tick()) {
             Ok(()) => Ok(()),
@@ -131,24 +125,21 @@ impl<C: Clock> Shared<C> {
             _ if tokens == 0 => Ok(()),
             Refusal::Never => Err(over_capacity()),
             Refusal::Later(wait) => Err(rejected(Rejection::RateLimited, wait)),
-            Refusal::Changing => {
-                self.settle();
-                self.try_again(tokens)
-            }
+            Refusal::Changing => self.take_unchanged(tokens),
         }
     }
 
-    /// The rejection of somebody who may not pass those who wait.
-    fn behind(&self, waited_for: u64, tokens: u32) -> Rejected {
-        let reading = self.read();
-        if reading.terms.cost(u64::from(tokens)) > reading.terms.span {
-            return over_capacity();
+    /// Takes while nobody can change the terms.
+    fn take_unchanged(&self, tokens: u32) -> Result<(), Rejected> {
+        let mut line = self.lock();
+        let tick = self.tick();
+        line.expire(tick);
+        if line.waited_for == 0 && self.meter.take(tokens, tick).is_ok() {
+            return Ok(());
         }
-        let all = waited_for.saturating_add(u64::from(tokens));
-        rejected(
-            Rejection::RateLimited,
-            reading.wait(reading.terms.cost(all)),
-        )
+        // If it still looks as if they were being changed, the clock went back by years.
+        let reading = self.meter.read_locked(tick);
+        Err(behind(&reading, line.waited_for, tokens))
     }
 
     /// Books tokens; without a ticket if they may be used at once.
@@ -173,7 +164,7 @@ impl<C: Clock> Shared<C> {
                 return Err(over_capacity());
             }
             if line.waited_for > 0 {
-                return Err(self.behind(line.waited_for, tokens));
+                return Err(behind(&reading, line.waited_for, tokens));
             }
             if wait > patience {
                 return Err(rejected(Rejection::DeadlineTooNear, wait - patience));
@@ -189,6 +180,16 @@ impl<C: Clock> Shared<C> {
             }
         }
     }
+}
+
+/// The rejection of somebody who may not pass those who wait, if any do.
+fn behind(reading: &Reading, waited_for: u64, tokens: u32) -> Rejected {
+    if reading.terms.cost(u64::from(tokens)) > reading.terms.span {
+        return over_capacity();
+    }
+    let all = waited_for.saturating_add(u64::from(tokens));
+    let wait = reading.wait(reading.terms.cost(all));
+    rejected(Rejection::RateLimited, wait)
 }
 
 /// The end of the life of a bucket on a clock that said so when it was made.

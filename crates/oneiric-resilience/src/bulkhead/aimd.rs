@@ -34,7 +34,7 @@ pub struct AimdConfig {
     /// The limit never rises above this. `min` to 1,000,000.
     pub max: u32,
     /// By how much the limit rises while as many successes come in as it allows calls at once, if at
-    /// least half of it is used. More than 0, at most 1,000.
+    /// least half of it is used. 0.001 to 1,000.
     pub increase: f64,
     /// What share of the limit an overload takes away, percent. 1 to 99.
     pub decrease_percent: f64,
@@ -75,7 +75,7 @@ impl AimdConfig {
         checks
             .within("min", min, 1..=MOST)
             .that((least..=MOST).contains(&max), "max", max, allowed)
-            .more_than_none("increase", increase, 1e3)
+            .within("increase", increase, 1e-3..=1e3)
             .percent("decrease_percent", decrease_percent, 1.0..=99.0);
         if let Some(latency) = latency_above {
             let bounds = Duration::from_millis(1)..=DAY;
@@ -208,6 +208,20 @@ mod tests {
         assert_eq!(aimd.limit(), 10);
         record(&mut aimd, 2, 10, Outcome::Success);
         assert_eq!(aimd.limit(), 11);
+    }
+
+    #[test]
+    fn the_smallest_step_is_not_lost_at_the_highest_limit() {
+        let config = AimdConfig {
+            max: MOST,
+            increase: 1e-3,
+            ..AimdConfig::default()
+        };
+        let mut aimd = aimd(config, MOST - 1);
+        let before = aimd.limit;
+        record(&mut aimd, 1_000, MOST, Outcome::Success);
+        let more = (aimd.limit - before) * 1e6;
+        assert!((0.9..1.1).contains(&more), "1,000 times 1e-9: {more}e-6");
     }
 
     #[test]

@@ -119,7 +119,7 @@ mod tests {
                 "`max_waiters` is 1000001, allowed is 0 to 1000000",
                 "`adaptive.min` is 0, allowed is 1 to 1000000",
                 "`adaptive.max` is 1000001, allowed is `min` to 1000000",
-                "`adaptive.increase` is NaN, allowed is more than 0, at most 1000",
+                "`adaptive.increase` is NaN, allowed is 0.001 to 1000",
                 "`adaptive.decrease_percent` is 100, allowed is 1 to 99 percent: a share of 0.5 is written 50",
                 "`adaptive.latency_above_ms` is 0, allowed is 1 ms to 24 h",
             ]

@@ -197,7 +197,9 @@ where
                     return Poll::Pending;
                 }
                 StepNow::Readying => {
-                    ready!(this.next.poll_ready(cx))?;
+                    if let Err(broke) = ready!(this.next.poll_ready(cx)) {
+                        return Poll::Ready(self.broke(broke));
+                    }
                     self.as_mut().begin();
                 }
                 StepNow::Ended => unreachable!("not polled again after it has answered"),
@@ -246,6 +248,17 @@ where
             false => Step::Waiting { timer: sleep(wait) },
         });
         None
+    }
+
+    /// The service is of no use any more: there is no other attempt, and whoever was told of a wait for
+    /// it is told so.
+    fn broke(self: Pin<&mut Self>, error: Error<E>) -> Result<S::Response, Error<E>> {
+        let mut this = self.project();
+        this.step.set(Step::Ended);
+        let (outcome, result) = (Outcome::Ignored, Err(error));
+        let step = this.attempts.never_begun();
+        this.rule.retry.tell(this.attempts, outcome, &result, step);
+        result
     }
 
     /// The next attempt, by a service that is ready.

@@ -252,6 +252,13 @@ impl<'a> Attempts<'a> {
         RetryStep::GiveUp(GiveUp::OutOfTime)
     }
 
+    /// The next attempt will never begin. It is told of as one, but its token is not spent.
+    #[cfg(feature = "tower")]
+    pub(crate) const fn never_begun(&mut self) -> RetryStep {
+        self.ended = self.ended.saturating_add(1);
+        RetryStep::Done
+    }
+
     #[cold]
     fn again(
         &mut self,

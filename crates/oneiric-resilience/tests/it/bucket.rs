@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use oneiric_resilience::{Clock, ManualClock, Moment, Rejection, TokenBucket, TokenBucketConfig};
@@ -109,6 +109,34 @@ fn a_clock_that_panics_in_a_change_leaves_the_bucket_as_it_was() {
             assert_eq!(bucket.snapshot().capacity, 5);
         }
     });
+}
+
+/// A clock that may go back, though none should.
+#[derive(Debug, Clone, Default)]
+struct Unsteady(Arc<AtomicU64>);
+
+impl Clock for Unsteady {
+    fn now(&self) -> Moment {
+        Moment::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_by_years_ends_nothing_but_the_tokens() {
+    let clock = Unsteady::default();
+    let year = 365 * 86_400 * 1_000_000_000;
+    clock.0.store(6 * year, Ordering::SeqCst);
+    let bucket = TokenBucket::with_clock(config(2, 1.0), clock.clone()).unwrap();
+    clock.0.store(12 * year, Ordering::SeqCst);
+    bucket.try_take(1).unwrap();
+    clock.0.store(6 * year, Ordering::SeqCst);
+    let refused = bucket.try_take(1).unwrap_err();
+    assert_eq!(refused.rejection(), Rejection::RateLimited);
+    assert!(refused.retry_after() > Some(5 * Duration::from_nanos(year)));
+    assert_eq!(bucket.available(), 0);
+    assert!(bucket.reserve(1, Duration::MAX).is_err());
+    clock.0.store(13 * year, Ordering::SeqCst);
+    bucket.try_take(2).unwrap();
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::future::{Ready, pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::{Context, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oneiric_resilience::{Deadline, DeadlineExceeded, join_all_or_cancel};
@@ -81,7 +81,7 @@ async fn a_panic_of_one_that_is_dropped_goes_on_when_all_others_are_gone() {
         let _bomb = OnDrop(|| panic!("dropped"));
         call(held).await
     };
-    type Boxed<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), ()>> + 'a>>;
+    type Boxed<'a> = Pin<Box<dyn Future<Output = Result<(), ()>> + 'a>>;
     let calls: [Boxed<'_>; 4] = [
         Box::pin(call(Some(first))),
         Box::pin(panics(None)),
@@ -94,6 +94,27 @@ async fn a_panic_of_one_that_is_dropped_goes_on_when_all_others_are_gone() {
     let panic = catch_unwind(AssertUnwindSafe(|| drop(joined))).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&"dropped"));
     assert!(first_gone.is_gone() && last_gone.is_gone());
+}
+
+#[tokio::test]
+async fn one_that_panics_again_when_it_is_dropped_ends_no_process() {
+    struct Twice;
+    impl Future for Twice {
+        type Output = Result<(), ()>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            panic!("polled")
+        }
+    }
+    impl Drop for Twice {
+        fn drop(&mut self) {
+            panic!("dropped")
+        }
+    }
+    let mut joined = Box::pin(join_all_or_cancel([Twice]));
+    let mut cx = Context::from_waker(Waker::noop());
+    let poll = AssertUnwindSafe(|| joined.as_mut().poll(&mut cx).is_ready());
+    let panic = catch_unwind(poll).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"polled"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,8 +73,14 @@ async fn the_last_error_is_told_as_itself() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_breaks_between_attempts_ends_them() {
     let mock = Mock::new().answering([Answer::Bad; 3]);
+    let told = Arc::<Mutex<Vec<_>>>::default();
+    let steps = Arc::clone(&told);
+    let hook = move |event: &RetryEvent<'_, Fault>| {
+        let step = (event.attempt, event.outcome, event.step);
+        steps.lock().unwrap().push(step);
+    };
     let service = ServiceBuilder::new()
-        .layer(RetryLayer::new(retry(3)))
+        .layer(RetryLayer::new(retry(3).hook(hook)))
         .layer(InnerLayer)
         .service(mock.clone());
     let breaks = async {
@@ -84,6 +90,9 @@ async fn a_service_that_breaks_between_attempts_ends_them() {
     let (answer, ()) = tokio::join!(service.oneshot(1), breaks);
     assert_eq!(answer, Err(Error::Inner(Fault::Broken)));
     assert_eq!(mock.calls().len(), 1);
+    let told = told.lock().unwrap();
+    assert!(matches!(told[0], (1, Outcome::Failure, RetryStep::Wait(_))));
+    assert_eq!(told[1..], [(2, Outcome::Ignored, RetryStep::Done)]);
 }
 
 #[tokio::test(start_paused = true)]
