@@ -121,10 +121,17 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rejection.fmt(f)?;
         match self.retry_after {
-            Some(wait) => write!(f, "; try again in {wait:?}"),
+            Some(wait) => write!(f, "; try again in {:?}", rounded(wait)),
             None => Ok(()),
         }
     }
+}
+
+/// For people: up to whole milliseconds, as who comes a little later is let through all the same.
+fn rounded(wait: Duration) -> Duration {
+    const MILLI: u128 = 1_000_000;
+    let millis = u64::try_from(wait.as_nanos().div_ceil(MILLI));
+    millis.map_or(wait, Duration::from_millis)
 }
 
 impl std::error::Error for Rejected {}
@@ -275,6 +282,26 @@ mod tests {
         assert_eq!(again.to_string(), "the call failed and was not made again");
         assert!(matches!(again, Error::Rejected(rejected) if rejected.attempts_made() == 2));
         assert_eq!(Error::Inner(7).after(2), Error::Inner(7));
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_milliseconds_and_never_too_short() {
+        let told = |nanos| {
+            let wait = Duration::from_nanos(nanos);
+            Rejected::new(Rejection::RateLimited, Some(wait)).to_string()
+        };
+        assert!(
+            told(641_633_815).ends_with("in 642ms"),
+            "{}",
+            told(641_633_815)
+        );
+        assert!(told(2_000_000_000).ends_with("in 2s"));
+        assert!(told(1).ends_with("in 1ms"));
+        let longest = Rejected::new(Rejection::RateLimited, Some(Duration::MAX));
+        assert!(
+            longest.to_string().contains("18446744073709551615"),
+            "{longest}"
+        );
     }
 
     #[test]
