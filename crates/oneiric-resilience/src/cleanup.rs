@@ -5,7 +5,10 @@
 //! clean-up is held by a guard: whichever way the call ends, the guard starts it in a task of its own,
 //! once; where there is a caller left, the caller waits for it and hears how it went.
 
+mod inside;
+
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -15,13 +18,18 @@ use crate::error::Error;
 use crate::limited::{Limit, Limited};
 use crate::shield::{Shielded, Shields, Unfinished};
 use crate::timeout::timeout;
+use crate::tracker::Tracker;
+
+use inside::{Inside, counted};
 
 /// Runs a call for at most so long (and no longer than the deadline around it), and the clean-up
 /// unless the call succeeds: on its error, when time is over, when it panics, and when what is returned
 /// is dropped after its first poll.
 ///
 /// The clean-up begins when the call is gone, runs [shielded](crate::shield) to its end or its own
-/// limit, and exactly once. So after an error this takes up to that limit longer than `limit`. What
+/// limit, and exactly once. So after an error this takes up to that limit longer than `limit`. If the call
+/// began clean-ups of this kind itself, in the task that it is polled or dropped in, it begins when these
+/// have ended too, so that what was done last is undone first; their own limits bound that wait. What
 /// it reports never hides why the call failed: both are in the error. When the caller is gone nobody
 /// awaits it; [`Cleanup::report`] hears of its failure then too.
 ///
@@ -66,7 +74,9 @@ where
     let mut due = Due {
         runtime: Handle::current(),
         cleanup: Some(cleanup),
+        inside: Arc::default(),
     };
+    let call = Inside::new(call, Arc::clone(&due.inside));
     let error = match timeout(limit, call).await {
         Ok(Ok(value)) => {
             due.cleanup = None;
@@ -144,6 +154,8 @@ where
     /// The call may be dropped outside of its runtime.
     runtime: Handle,
     cleanup: Option<Cleanup<U, C>>,
+    /// Counts the clean-ups that began in the call.
+    inside: Arc<Tracker>,
 }
 
 impl<U, G, C> Due<U, G, C>
@@ -160,7 +172,9 @@ where
             report,
         } = self.cleanup.take()?;
         let tracked = shields.map(|shields| shields.track());
-        Some(Shielded::spawn(&self.runtime, tracked, async move {
+        let inside = Arc::clone(&self.inside);
+        let work = async move {
+            inside.idle().await;
             let undo = Limited::new(async move { undo().await }, Limit::Alone(limit));
             let ended = match Caught::new(undo).await {
                 Ok(Ok(Ok(()))) => return Ok(Ok(())),
@@ -174,7 +188,11 @@ where
                 contained(|| report(&ended));
             }
             Ok(Err(ended))
-        }))
+        };
+        Some(match counted() {
+            Some(counted) => Shielded::spawn(&self.runtime, tracked, counted.around(work)),
+            None => Shielded::spawn(&self.runtime, tracked, work),
+        })
     }
 }
 

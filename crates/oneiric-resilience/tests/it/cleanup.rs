@@ -63,6 +63,48 @@ async fn a_call_that_succeeds_is_not_undone() {
     assert_eq!(cleaned.times(), 0);
 }
 
+/// Whether the call still runs when the time is over outside, or is being undone already; and whether
+/// anybody waits for how that ends.
+#[tokio::test(start_paused = true)]
+async fn what_was_done_last_is_undone_first() {
+    for (inner_limit, is_dropped) in [(60, false), (1, false), (60, true), (1, true)] {
+        let log = Arc::<Mutex<Vec<_>>>::default();
+        let undo = |name: &'static str| {
+            let log = Arc::clone(&log);
+            Cleanup::within(9 * SECOND, move || async move {
+                log.lock().unwrap().push((name, "begins"));
+                sleep(3 * SECOND).await;
+                log.lock().unwrap().push((name, "ends"));
+                Ok::<_, Infallible>(())
+            })
+        };
+        let call = async |limit: u32| {
+            let inmost =
+                timeout_with_cleanup(60 * SECOND, pending::<Result<(), ()>>(), undo("inmost"));
+            let inner = async { inmost.await.map_err(drop) };
+            timeout_with_cleanup(limit * SECOND, inner, undo("inner"))
+                .await
+                .map_err(drop)
+        };
+        let mut outer = Box::pin(timeout_with_cleanup(
+            2 * SECOND,
+            call(inner_limit),
+            undo("outer"),
+        ));
+        if is_dropped {
+            let cut = tokio::time::timeout(SECOND + SECOND / 2, outer.as_mut()).await;
+            assert!(cut.is_err());
+            drop(outer);
+        } else {
+            outer.await.unwrap_err();
+        }
+        sleep(60 * SECOND).await;
+        let both = |name| [(name, "begins"), (name, "ends")];
+        let expected = ["inmost", "inner", "outer"].map(both).concat();
+        assert_eq!(*log.lock().unwrap(), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_a_time_out_and_a_deadline_are_undone_before_they_are_told() {
     let cleaned = Cleaned::default();
