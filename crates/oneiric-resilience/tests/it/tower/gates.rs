@@ -602,3 +602,22 @@ async fn a_service_that_is_not_asked_again_keeps_no_permit_from_others_once_its_
     drop(kept);
     assert_eq!(bulkhead.in_flight(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_given_up_at_a_deadline_keeps_no_permit_from_others() {
+    for max_wait in [10 * SECOND, Duration::MAX] {
+        let bulkhead = bulkhead(1, 10);
+        let mut kept = ServiceBuilder::new()
+            .layer(BulkheadLayer::new(bulkhead.clone()).max_wait(max_wait))
+            .layer(InnerLayer)
+            .service(Mock::new());
+        let held = bulkhead.try_enter_owned().unwrap();
+        let given_up = Deadline::within(SECOND).scope(ready(&mut kept)).await;
+        assert_eq!(given_up, Err(DeadlineExceeded));
+        drop(held);
+        tokio::time::advance(SECOND).await;
+        assert!(bulkhead.try_enter().is_ok());
+        drop(kept);
+        assert_eq!(bulkhead.in_flight(), 0);
+    }
+}
