@@ -168,6 +168,14 @@ impl<E> Error<E> {
         }
     }
 
+    /// How many attempts were made before one was not let through; nothing for an error of another kind.
+    pub const fn attempts_made(&self) -> Option<u32> {
+        match self {
+            Self::Rejected(rejected) => Some(rejected.attempts_made()),
+            _ => None,
+        }
+    }
+
     /// What the call itself said, if it was made and ended.
     pub fn into_inner(self) -> Option<E> {
         match self {
@@ -280,7 +288,8 @@ mod tests {
         assert_eq!(error.to_string(), "the call was not made");
         let again = error.after(2);
         assert_eq!(again.to_string(), "the call failed and was not made again");
-        assert!(matches!(again, Error::Rejected(rejected) if rejected.attempts_made() == 2));
+        assert_eq!(again.attempts_made(), Some(2));
+        assert_eq!(Error::<()>::DeadlineExceeded.attempts_made(), None);
         assert_eq!(Error::Inner(7).after(2), Error::Inner(7));
     }
 

@@ -182,7 +182,8 @@ impl<E> FallbackWhen<E> for AnyError {
 
 /// Only calls that were not let through, and of which no attempt was made: what was never asked. What the call
 /// itself answered stays, and so does a refusal after an attempt that may have done its work
-/// ([`Rejected::attempts_made`](crate::Rejected::attempts_made)).
+/// ([`Rejected::attempts_made`](crate::Rejected::attempts_made)): of a policy or a retry's layer, as a retry that is
+/// nested by hand does not know.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OnlyRejected;
 

@@ -13,7 +13,8 @@
 //! let breaker = Breaker::new(BreakerConfig::default())?;
 //! let retry = Retry::new(RetryConfig::default())?.classify(InnerErrIsFailure);
 //!
-//! // The breaker inside the retry: each attempt is counted, and an open breaker ends them.
+//! // The breaker inside the retry: each attempt is counted, and an open breaker ends them. A `Policy` does the
+//! // same, and also knows whether an attempt was made before one was refused.
 //! let answer = retry.run(|| breaker.call(ask_stock)).map_err(Error::flatten);
 //! assert_eq!(answer.ok(), Some(12));
 //! # Ok::<(), oneiric_resilience::InvalidConfig>(())
@@ -37,8 +38,8 @@
 //! | all of this around one call, in an order that is stated and checked | [`Policy`] |
 //!
 //! Where a part can be used with and without a runtime, the plain name is synchronous and the one with `_async`
-//! is awaited ([`Breaker::call`] and [`Breaker::call_async`], [`Retry::run`] and `run_async`); what is only ever
-//! awaited, as [`Policy`] is, has no such ending. An observer is told after the fact and can disturb nothing;
+//! is awaited ([`Breaker::call`] and [`Breaker::call_async`], [`Retry::run`] and `run_async`); what stands on one side
+//! only has no such ending (`Policy::call` is awaited, [`BlockingPolicy::call`] is not). An observer is told after the fact and can disturb nothing;
 //! a hook is part of the call, and its panic is the call's.
 //!
 //! It does not hedge, cache, balance load or inject faults, and it knows no protocol: what an answer means is
@@ -46,10 +47,10 @@
 //!
 //! # Features
 //!
-//! None is on by default: what is left is called from any thread or awaited on any executor, and sets no timer
-//! ([`Retry::run_async_with`] takes one of yours).
+//! None is on by default: what is left sets no timer. It is called from any thread, and breaker, bulkhead and
+//! fallback are awaited on any executor ([`Retry::run_async_with`] takes a timer of yours).
 //!
-//! - `tokio`: waiting in a bucket's queue, retries with `.await`, time limits, deadlines, shields and scopes.
+//! - `tokio`: `Policy::call`, `Retry::run_async`, waiting in a bucket's line, time limits, deadlines, shields, scopes.
 //! - `serde`: settings that can be read from a file; durations in whole milliseconds.
 //! - `quanta`: reads the machine's clock from the processor's time stamp counter, at less than half the cost.
 //! - `metrics`: what happened and how the parts stand, through the facade `metrics`: `ResilienceMetrics`.

@@ -4,7 +4,8 @@
 use crate::{Error, Outcome, Rejection};
 
 impl<E> Error<Error<E>> {
-    /// One error out of two: what the inner pattern said counts as if the outer one had.
+    /// One error out of two: what the inner pattern said counts as if the outer one had. A refusal after an attempt
+    /// that was made is not told from a first one: [`Rejected::attempts_made`](crate::Rejected::attempts_made) is 0.
     pub fn flatten(self) -> Error<E> {
         match self {
             Self::Inner(inner) => inner,
