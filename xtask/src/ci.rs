@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::workspace::{BENCH, Package, Workspace, run as run_command};
+use crate::workspace::{BENCH, Dependency, Package, Workspace, run as run_command};
 use crate::{Failure, cli_reference, codes, layers, models};
 
 pub(crate) const HELP: &str = "\
@@ -274,15 +274,41 @@ fn has_default(package: &Package) -> bool {
     on.is_some_and(|on| !on.is_empty())
 }
 
-/// The tests run with every feature on, and there code that stands in for a missing one is not compiled.
+/// The tests run with every feature on, and there code that stands in for a missing one is not compiled. One
+/// library at a time, or one would switch on what another is tested without.
 fn bare(workspace: &Workspace) -> Result<Verdict, Failure> {
-    let mut args = vec!["test", "--locked", "--no-default-features"];
-    for package in &workspace.packages {
-        if is_published_library(package) && !has_default(package) && !package.features.is_empty() {
-            args.extend(["-p", &package.name]);
+    let mut failed = Vec::new();
+    for package in workspace
+        .packages
+        .iter()
+        .filter(|package| is_tested_bare(package))
+    {
+        let args = [
+            "test",
+            "--locked",
+            "--no-default-features",
+            "-p",
+            &package.name,
+        ];
+        if cargo(workspace, &args).is_err() {
+            failed.push(package.name.as_str());
         }
     }
-    cargo(workspace, &args)
+    if failed.is_empty() {
+        return Ok(Verdict::Passed);
+    }
+    let failed = failed.join(", ");
+    Err(Failure::failed(format!("without features: {failed}")))
+}
+
+/// Those that have features, all off by default; but not one whose tests switch them on by depending on
+/// the library itself.
+fn is_tested_bare(package: &Package) -> bool {
+    let own = |dependency: &Dependency| dependency.name == package.name;
+    is_published_library(package)
+        && !has_default(package)
+        && !package.features.is_empty()
+        && !package.dependencies.iter().any(own)
 }
 
 fn loom(workspace: &Workspace) -> Result<Verdict, Failure> {
@@ -413,6 +439,24 @@ mod tests {
                 "--all-features"
             ]
         );
+    }
+
+    #[test]
+    fn a_library_is_tested_without_features_where_it_has_some_and_none_is_forced_on() {
+        let bare = |features, dependencies: &[&str]| {
+            let mut package = package(features, "lib", "/w/crates/x/Cargo.toml");
+            let named = |name: &&str| serde_json::json!({"name": name, "kind": "dev"});
+            let json: Vec<_> = dependencies.iter().map(named).collect();
+            package.dependencies = serde_json::from_value(json.into()).expect("dependencies");
+            is_tested_bare(&package)
+        };
+        assert!(bare(serde_json::json!({"http": []}), &["y"]));
+        assert!(!bare(serde_json::json!({}), &[]), "it has none");
+        assert!(!bare(
+            serde_json::json!({"default": ["http"], "http": []}),
+            &[]
+        ));
+        assert!(!bare(serde_json::json!({"http": []}), &["x"]), "itself");
     }
 
     #[test]

@@ -169,18 +169,9 @@ where
     type Output = Result<S::Response, Error<S::Error>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Here if anything panics, so that it is seen as one.
-        let outer = self.as_mut().project().outer.take_up();
-        match self.as_mut().advance(cx) {
-            Poll::Pending => {
-                *self.project().outer = outer.laid_down();
-                Poll::Pending
-            }
-            Poll::Ready((result, outcome)) => {
-                outer.record(outcome, None);
-                Poll::Ready(result)
-            }
-        }
+        let (result, outcome) = ready!(self.as_mut().advance(cx));
+        self.project().outer.take_up().record(outcome, None);
+        Poll::Ready(result)
     }
 }
 
@@ -216,8 +207,9 @@ where
                     began,
                 } => {
                     // Here if the call panics, so that it is seen as one.
-                    let holding = held.take_up();
+                    let (outer, holding) = (this.outer.take_up(), held.take_up());
                     let Poll::Ready(ended) = call.poll(cx) else {
+                        *this.outer = outer.laid_down();
                         *held = holding.laid_down();
                         return Poll::Pending;
                     };
@@ -234,6 +226,7 @@ where
                     this.step.set(Step::Yielding);
                     let took = began.map(|began| parts.clock.now().since(began));
                     holding.record(ended.1, took);
+                    *this.outer = outer.laid_down();
                     ended
                 }
                 StepNow::Waiting { timer } => {
@@ -258,8 +251,10 @@ where
                 }
                 StepNow::Readying { ready, held } => {
                     // Here if it panics, so that it is seen as one.
-                    let holding = held.take_up();
-                    let Poll::Ready(readied) = ready.poll(cx) else {
+                    let (outer, holding) = (this.outer.take_up(), held.take_up());
+                    let readied = ready.poll(cx);
+                    *this.outer = outer.laid_down();
+                    let Poll::Ready(readied) = readied else {
                         *held = holding.laid_down();
                         return Poll::Pending;
                     };
@@ -335,12 +330,18 @@ where
     /// The next attempt, by a service that is ready.
     fn again(self: Pin<&mut Self>, held: Held<C>) {
         let mut this = self.project();
-        let attempts = this.attempts.as_mut().expect(NEXT);
-        attempts.begin();
-        let attempts = attempts.ended_attempts() + 1;
-        let (next, rule) = (this.next, &**this.rule);
-        let call = || next.call(|request| rule.copy(request, attempts));
-        this.step.set(rule.begin(call, held, *this.by));
+        // Here if it panics, so that it is seen as one.
+        let outer = this.outer.take_up();
+        let (attempts, next) = (this.attempts.as_mut().expect(NEXT), this.next);
+        let rule = &**this.rule;
+        let call = || {
+            attempts.begin();
+            let begun = attempts.ended_attempts() + 1;
+            next.call(|request| rule.copy(request, begun))
+        };
+        let step = rule.begin(call, held, *this.by);
+        *this.outer = outer.laid_down();
+        this.step.set(step);
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::Policy;
 use super::gates::Lent;
 use crate::invalid::{Checks, Shown as _};
-use crate::{Classify, Clock, ErrIsFailure, Error, InvalidConfig, Moment, Outcome, SystemClock};
+use crate::{
+    Attempts, Classify, Clock, ErrIsFailure, Error, InvalidConfig, Moment, Outcome, SystemClock,
+};
 
 /// A [`Policy`] for calls on a blocking thread. From [`Policy::blocking`].
 ///
@@ -110,8 +112,7 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
         let mut outer = Lent::at_rest();
         let passed = parts.outer.pass(&mut outer, 0);
         passed.map_err(|stopped| parts.refused(stopped.refused()))?;
-        outer.runs(true);
-        let (result, outcome) = self.attempts(&mut sleep, &mut call);
+        let (result, outcome) = self.attempts(&mut outer, &mut sleep, &mut call);
         outer.record(outcome, None);
         result
     }
@@ -123,6 +124,7 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
 
     fn attempts<T, E>(
         &self,
+        outer: &mut Lent<'_, C>,
         sleep: &mut impl FnMut(Duration),
         call: &mut impl FnMut() -> Result<T, E>,
     ) -> (Result<T, Error<E>>, Outcome)
@@ -131,27 +133,31 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
     {
         let parts = &*self.policy.parts;
         let Some(retry) = &parts.retry else {
-            return self.attempt(call);
+            return self.attempt(outer, &mut None, call);
         };
         let total = retry.config().total_limit;
         let now = || total.map_or(Moment::ORIGIN, |_| parts.clock.now());
-        let mut attempts = retry.attempts_lent(now());
+        let mut retrying = Some(retry.attempts_lent(now()));
         loop {
-            let (result, outcome) = self.attempt(call);
-            let told = parts.to_retry(&mut attempts, &result, outcome);
-            let Some(wait) = parts.next(&mut attempts, now(), told) else {
+            let (result, outcome) = self.attempt(outer, &mut retrying, call);
+            let Some(attempts) = &mut retrying else {
+                return (result, outcome);
+            };
+            let told = parts.to_retry(attempts, &result, outcome);
+            let Some(wait) = parts.next(attempts, now(), told) else {
                 return (attempts.told(result), outcome);
             };
             drop(result);
             if !wait.is_zero() {
                 sleep(wait);
             }
-            attempts.begin();
         }
     }
 
     fn attempt<T, E>(
         &self,
+        outer: &mut Lent<'_, C>,
+        retrying: &mut Option<Attempts<'_>>,
         call: &mut impl FnMut() -> Result<T, E>,
     ) -> (Result<T, Error<E>>, Outcome)
     where
@@ -163,9 +169,15 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
             return (Err(parts.refused(stopped.refused())), Outcome::Ignored);
         }
         let began = parts.time_attempts.then(|| parts.clock.now());
+        if let Some(attempts) = retrying {
+            attempts.begin();
+        }
+        // Only for so long a panic is the call's.
+        outer.runs(true);
         inner.runs(true);
         let result = call();
         let outcome = self.policy.classify.classify(&result);
+        outer.runs(false);
         inner.record(outcome, began.map(|began| parts.clock.now().since(began)));
         (result.map_err(Error::Inner), outcome)
     }

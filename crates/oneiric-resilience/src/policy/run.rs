@@ -85,7 +85,11 @@ impl<K, C: Clock> Policy<K, C> {
                 let began = parts.time_attempts.then(|| parts.clock.now());
                 outer.runs(true);
                 inner.runs(true);
-                let ended = match first(parts.attempt_limit, by) {
+                let limit = first(parts.attempt_limit, by);
+                if limit.is_ok() {
+                    retrying.begin();
+                }
+                let ended = match limit {
                     Ok(None) => Ok(Running::new(call(), &mut outer, &mut inner).await),
                     Ok(Some((until, cut))) => {
                         let call = Limited::begun(call(), until);
@@ -110,7 +114,6 @@ impl<K, C: Clock> Policy<K, C> {
             };
             drop(result);
             pause(wait).await;
-            retrying.begin();
         };
         outer.record(outcome, None);
         retrying.told(result)

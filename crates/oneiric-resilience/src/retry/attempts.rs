@@ -131,8 +131,10 @@ pub struct Attempts<'a> {
     end: Option<Moment>,
     /// What the next wait is measured by.
     last_wait: Option<Duration>,
-    /// Whose token pays for the attempt that was decided on and has not begun.
-    owed: Option<RetryBudget>,
+    /// Whose token pays for the attempt that was decided on.
+    paid: Option<RetryBudget>,
+    /// Whether that was begun: then its token is spent.
+    begun: bool,
 }
 
 /// A plan that somebody else keeps, or that this one keeps too.
@@ -173,7 +175,8 @@ impl<'a> Attempts<'a> {
             made: 0,
             repeatable: true,
             last_wait: None,
-            owed: None,
+            paid: None,
+            begun: false,
         }
     }
 
@@ -182,9 +185,15 @@ impl<'a> Attempts<'a> {
         self.ended
     }
 
-    /// Counts an attempt whose gates belong to whoever drives this: one that they refused was not made.
+    /// Counts an attempt whose gates belong to whoever drives this: one that they refused, or that there was no
+    /// time to begin, was not made and costs no token.
     #[inline]
     pub(crate) fn note<T, E>(&mut self, result: &Result<T, Error<E>>) {
+        let refused =
+            matches!(result, Err(Error::Rejected(rejected)) if rejected.attempts_made() == 0);
+        if refused || !self.begun {
+            self.give_back();
+        }
         self.made = self.made.saturating_add(match result {
             // A retry further inside may have made some.
             Err(Error::Rejected(rejected)) => rejected.attempts_made(),
@@ -210,8 +219,15 @@ impl<'a> Attempts<'a> {
 
     /// The next attempt begins: its token, if it took one, is spent.
     #[inline]
-    pub fn begin(&mut self) {
-        self.owed = None;
+    pub const fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    #[inline]
+    fn give_back(&mut self) {
+        if let Some(budget) = self.paid.take() {
+            budget.give_back();
+        }
     }
 
     /// The request of the attempt that runs is the last there is, so whatever might be tried again is given
@@ -232,7 +248,9 @@ impl<'a> Attempts<'a> {
         outcome: Outcome,
         jitter: &mut (impl Jitter + ?Sized),
     ) -> RetryStep {
-        self.begin();
+        // Whoever forgot to say that it began says so now.
+        self.paid = None;
+        self.begun = false;
         self.ended = self.ended.saturating_add(1);
         match outcome {
             Outcome::Success => {
@@ -289,7 +307,7 @@ impl<'a> Attempts<'a> {
             if !budget.withdraw() {
                 return RetryStep::GiveUp(GiveUp::Budget);
             }
-            self.owed = Some(budget.clone());
+            self.paid = Some(budget.clone());
         }
         RetryStep::Wait(wait)
     }
@@ -298,8 +316,8 @@ impl<'a> Attempts<'a> {
 impl Drop for Attempts<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(budget) = self.owed.take() {
-            budget.give_back();
+        if !self.begun {
+            self.give_back();
         }
     }
 }

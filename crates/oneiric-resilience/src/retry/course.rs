@@ -150,18 +150,17 @@ impl<C, H, K: Time, S: Sleep, J: Jitter> Course<'_, C, H, K, S, J> {
         if let Some(left) = around {
             attempts.end_by(began.after(left));
         }
-        attempts.begin();
         let left = attempts.left(began);
         let of_one = plan.config.attempt_limit.map(Limit::of_one);
         self.limit = match (of_one, left) {
             (_, Some(Duration::ZERO)) => {
-                self.end();
                 return Err(OutOfTime);
             }
             (Some(of_one), Some(left)) if of_one.after < left => Some(of_one),
             (_, Some(left)) => Some(Limit::of_all(left)),
             (of_one, None) => of_one,
         };
+        attempts.begin();
         #[cfg(feature = "tokio")]
         {
             let limit = self.limit;

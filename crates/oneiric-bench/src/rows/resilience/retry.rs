@@ -37,6 +37,8 @@ fn ours(more: impl Fn(&mut RetryConfig)) -> Result<Retry, Box<dyn Error>> {
     let mut config = RetryConfig {
         attempts: 3,
         backoff: BackoffConfig::exponential(MIN, MAX),
+        // As the peer, which has none.
+        budget: None,
         ..RetryConfig::default()
     };
     more(&mut config);

@@ -2,12 +2,13 @@
 
 use std::future::pending;
 use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oneiric_resilience::{
     BreakerState, Deadline, Error, Fallback, GiveUp, OnlyRejected, Outcome, Policy, PolicyConfig,
-    PolicyEvent, Rejection, RetryConfig, Stage,
+    PolicyEvent, Rejection, RetryBudget, RetryBudgetConfig, RetryConfig, Stage,
 };
 use tokio::time::{Instant, sleep};
 
@@ -259,6 +260,69 @@ async fn the_fallback_answers_for_what_it_was_chosen_for() {
         guarded.policy().breaker().unwrap().state(),
         BreakerState::Open
     );
+}
+
+/// Where each attempt needs a permit, and there is none, all of them are refused; and nothing is sent.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_refused_costs_no_token() {
+    let budget = || {
+        RetryBudget::new(RetryBudgetConfig {
+            capacity: 10,
+            ratio: 0.0,
+            min_per_sec: 0.0,
+        })
+        .unwrap()
+    };
+    let refusing = |budget: &RetryBudget| {
+        let policy = Policy::builder(PolicyConfig {
+            retry: retry(3),
+            retry_rejected: true,
+            bulkhead: bulkhead(1),
+            ..nothing()
+        });
+        policy.budget(budget).build().unwrap()
+    };
+    let (awaited, blocking) = (budget(), budget());
+    let policy = refusing(&awaited);
+    let held = policy.bulkhead().unwrap().try_enter_owned().unwrap();
+    let refused = policy.call(|| ready(Ok::<(), ()>(()))).await;
+    assert!(matches!(refused, Err(Error::Rejected(_))));
+    assert_eq!(awaited.available(), 10);
+    drop(held);
+    let failed = policy.call(|| ready(Err::<(), _>("no"))).await;
+    assert_eq!((failed, awaited.available()), (Err(Error::Inner("no")), 8));
+
+    let policy = refusing(&blocking);
+    let held = policy.bulkhead().unwrap().try_enter_owned().unwrap();
+    let waits = std::cell::Cell::new(0);
+    let wait = |_| waits.set(waits.get() + 1);
+    let on_thread = policy.clone().blocking().unwrap();
+    let refused = on_thread.call_with(wait, || Ok::<(), ()>(()));
+    assert!(matches!(refused, Err(Error::Rejected(_))));
+    assert_eq!((waits.get(), blocking.available()), (2, 10));
+    drop(held);
+    let failed = on_thread.call_with(wait, || Err::<(), _>("no"));
+    assert_eq!((failed, blocking.available()), (Err(Error::Inner("no")), 8));
+}
+
+#[test]
+fn a_panic_between_attempts_is_not_the_calls() {
+    let config = PolicyConfig {
+        retry: retry(2),
+        breaker: breaker(1),
+        order: Some(vec![Stage::Breaker, Stage::Retry]),
+        ..nothing()
+    };
+    let policy = policy(config);
+    let breaker = policy.breaker().unwrap().clone();
+    let blocking = policy.blocking().unwrap();
+    let calling = |wait: &dyn Fn(Duration), call: &dyn Fn() -> Result<(), ()>| {
+        catch_unwind(AssertUnwindSafe(|| blocking.call_with(wait, call))).is_err()
+    };
+    assert!(calling(&|_| panic!("of the wait"), &|| Err(())));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    assert!(calling(&|_| {}, &|| panic!("of the call")));
+    assert_eq!(breaker.state(), BreakerState::Open);
 }
 
 /// Whoever sends an order elsewhere because it was refused must know that it was not made.

@@ -764,3 +764,40 @@ async fn a_breaker_that_opens_between_readiness_and_call_leaves_no_permit_behind
         );
     }
 }
+
+/// As a policy, and as a layer for each of its parts: an attempt that is refused costs no token.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_refused_costs_no_token() {
+    let config = PolicyConfig {
+        retry: Some(RetryConfig {
+            budget: Some(RetryBudgetConfig {
+                capacity: 10,
+                ratio: 0.0,
+                min_per_sec: 0.0,
+            }),
+            ..retry(3)
+        }),
+        retry_rejected: true,
+        bulkhead: Some(bulkhead(1)),
+        ..PolicyConfig::default()
+    };
+    for way in [Way::Call, Way::Layer, Way::Layers] {
+        let (policy, _) = policy(config.clone());
+        let mock = Mock::new().answering([Answer::Bad; 3]);
+        let service = match way {
+            Way::Layers => each_part_as_a_layer(&config, &policy, mock.clone()),
+            _ => BoxCloneService::new(PolicyLayer::new(policy.clone()).layer(mock.clone())),
+        };
+        let call = async || match way {
+            Way::Call => policy.call(|| mock.clone().oneshot(7)).await,
+            _ => service.clone().oneshot(7).await,
+        };
+        let budget = policy.retry().unwrap().budget().unwrap().clone();
+        let held = policy.bulkhead().unwrap().try_enter_owned().unwrap();
+        assert!(matches!(call().await, Err(Error::Rejected(_))));
+        assert_eq!((budget.available(), mock.calls().len()), (10, 0), "{way:?}");
+        drop(held);
+        assert_eq!(call().await, Err(Error::Inner(Fault::Bad)), "{way:?}");
+        assert_eq!((budget.available(), mock.calls().len()), (8, 3), "{way:?}");
+    }
+}
