@@ -13,6 +13,8 @@
 mod blocking;
 mod build;
 mod config;
+#[cfg(feature = "tokio")]
+pub(crate) mod cut;
 mod event;
 #[cfg(feature = "tokio")]
 mod fallback;
@@ -20,7 +22,7 @@ pub(crate) mod gates;
 mod order;
 pub(crate) mod parts;
 #[cfg(feature = "tokio")]
-pub(crate) mod run;
+mod run;
 mod snapshot;
 
 use std::fmt;

@@ -15,8 +15,8 @@ use super::next::{NEXT, Next, Ready};
 use super::policy::Rule;
 use super::retry::{CloneRequest, CopyRequest};
 use crate::limited::Over;
+use crate::policy::cut::{Cut, Ended, first};
 use crate::policy::gates::{Entering, Held, Refused};
-use crate::policy::run::{Cut, Ended, first};
 use crate::{
     Attempts, Classify, Clock, Deadline, ErrIsFailure, Error, Moment, Outcome, SystemClock,
     TokioClock,
