@@ -65,7 +65,9 @@ impl<C: Clock> BreakerBuilder<C> {
         self
     }
 
-    /// Draws the open time from this chance instead of the thread's.
+    /// Draws the open time from this chance instead of the thread's. That is done while transitions are locked,
+    /// so it must not use the breaker. Its panic goes on in the call that was to open the breaker, and another
+    /// call opens it.
     pub fn jitter(mut self, jitter: impl Jitter + Send + 'static) -> Self {
         self.jitter = Box::new(jitter);
         self

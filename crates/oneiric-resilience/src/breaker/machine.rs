@@ -193,8 +193,9 @@ impl<C: Clock> Machine<C> {
                 }
                 BreakerState::HalfOpen => {
                     let until = self.half_open_until();
-                    if rare.probes.none_under_way() {
-                        // Nobody came for a while, which is no sign of anything.
+                    if rare.probes.none_under_way() && rare.probes.free() > 0 {
+                        // Nobody came for a while, which is no sign of anything. Where none is free either, the
+                        // chance panicked as it was to open: then its time runs out, too.
                         self.begin_probing(now);
                     } else if now >= until {
                         self.open(&mut rare, now, BreakerReason::ProbesHung, None);
@@ -204,7 +205,9 @@ impl<C: Clock> Machine<C> {
                         return Err(closed_door(word, until, now));
                     }
                     self.show_free(&rare);
-                    return Ok(self.ticket(word));
+                    // Not from the clock again, which may panic: the probe would be nobody's.
+                    let started = now;
+                    return Ok(Ticket { word, started });
                 }
                 BreakerState::ForcedOpen => return Err(forced_open()),
                 BreakerState::Closed | BreakerState::MetricsOnly | BreakerState::Disabled => {

@@ -1,12 +1,14 @@
 //! Chance that is handed in: with the same seed the waits are the same, whichever way a call is tried again.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oneiric_resilience::{
-    Backoff, BackoffConfig, BreakerConfig, BreakerWindow, Clock as _, Error, ManualClock, Policy,
-    PolicyConfig, PolicyEvent, Retry, RetryConfig, RetryEvent, RetryStep, SeededJitter, Stage,
+    Backoff, BackoffConfig, Breaker, BreakerConfig, BreakerState, BreakerWindow, Clock as _, Error,
+    Jitter, ManualClock, Policy, PolicyConfig, PolicyEvent, Retry, RetryConfig, RetryEvent,
+    RetryStep, SeededJitter, Stage,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,5 +194,53 @@ fn a_policys_breaker_draws_its_open_times_from_a_chance_of_its_own() {
             "whatever the retries drew"
         );
         clock.advance(open);
+    }
+}
+
+/// A chance that panics when it is drawn from for the second time.
+struct SecondPanics(u32);
+
+impl Jitter for SecondPanics {
+    fn next_f64(&mut self) -> f64 {
+        self.0 += 1;
+        assert_ne!(self.0, 2, "in a chance, as planned");
+        0.5
+    }
+}
+
+#[test]
+fn a_chance_that_panics_does_not_keep_a_breaker_half_open() {
+    const MAX: Duration = Duration::from_secs(30);
+    for probes in [1, 3] {
+        let clock = ManualClock::new();
+        let breaker = Breaker::builder(BreakerConfig {
+            window: BreakerWindow::Calls(10),
+            min_calls: 1,
+            failure_percent: 100.0,
+            probes,
+            half_open_max: MAX,
+            ..BreakerConfig::default()
+        })
+        .clock(clock.clone())
+        .jitter(SecondPanics(0))
+        .build()
+        .unwrap();
+        let fails = || breaker.call(|| Err::<(), _>(()));
+        assert_eq!(fails(), Err(Error::Inner(())));
+        clock.advance(60 * SECOND);
+        for _ in 1..probes {
+            assert_eq!(fails(), Err(Error::Inner(())));
+        }
+        assert!(catch_unwind(AssertUnwindSafe(fails)).is_err());
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+
+        clock.advance(MAX);
+        assert!(matches!(fails(), Err(Error::Rejected(_))));
+        assert_eq!(breaker.state(), BreakerState::Open);
+        clock.advance(60 * SECOND);
+        for _ in 0..probes {
+            assert_eq!(breaker.call(|| Ok::<_, ()>(())), Ok(()));
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
     }
 }
