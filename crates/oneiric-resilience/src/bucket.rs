@@ -54,6 +54,9 @@ use shared::{Shared, whole_tokens};
 /// With a clock that stands still between its ticks (a coarse one) the bound for what is seen from
 /// outside grows by what comes back in one such tick. [`SystemClock`] tells nanoseconds.
 ///
+/// A bucket takes about a kilobyte. For thousands with the same numbers there are
+/// [`KeyedBuckets`].
+///
 /// Source: docs/spec/resilience.md, "Token bucket".
 ///
 /// ```

@@ -2,6 +2,8 @@
 //! know all of it, seldom, looks at every line.
 
 use std::ops::Deref;
+#[cfg(not(oneiric_loom))]
+use std::sync::OnceLock;
 // Not exchanged for a model: nothing follows from a count, and each would make it a good deal longer.
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -81,7 +83,12 @@ pub(crate) struct Count(Striped<AtomicU64>);
 
 impl Count {
     pub(crate) fn new() -> Self {
-        Self(Striped::new(AtomicU64::default))
+        Self::at_most(usize::MAX)
+    }
+
+    /// In no more lines of memory than so many.
+    pub(crate) fn at_most(lines: usize) -> Self {
+        Self(Striped::at_most(lines, AtomicU64::default))
     }
 
     /// It happened once more.
@@ -99,8 +106,12 @@ impl Count {
 
 #[cfg(not(oneiric_loom))]
 fn count() -> usize {
-    let processors = std::thread::available_parallelism().map_or(4, std::num::NonZero::get);
-    processors.next_power_of_two().min(32)
+    // Asked once: the system answers from files.
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| {
+        let processors = std::thread::available_parallelism().map_or(4, std::num::NonZero::get);
+        processors.next_power_of_two().min(32)
+    })
 }
 
 /// A model has few threads, and every stripe multiplies its schedules.

@@ -175,6 +175,18 @@ fn entering_a_bulkhead_and_being_refused_allocates_nothing() {
     assert_eq!(measure(visit).count_total, 0);
 }
 
+/// However many processors there are: a program may have a bucket for each of many.
+#[test]
+fn a_bucket_takes_little_more_than_a_kilobyte() {
+    let mut buckets = Vec::with_capacity(2);
+    let mut made =
+        || measure(|| buckets.push(TokenBucket::new(TokenBucketConfig::default()).unwrap()));
+    made();
+    // The first one asks how many processors there are, which reads files.
+    let second = made();
+    assert!(second.bytes_total <= 1_300, "{second:?}");
+}
+
 #[test]
 fn taking_from_a_bucket_and_being_refused_allocates_nothing() {
     let clock = ManualClock::new();

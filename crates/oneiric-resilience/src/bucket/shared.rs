@@ -13,6 +13,10 @@ use crate::invalid::DAY;
 use crate::stripe::Count;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
+/// The most lines of memory that count refusals. There may be many buckets, so no more than keep a few threads
+/// each out of the others' way.
+const COUNT_LINES: usize = 4;
+
 /// What clones of a bucket share.
 #[derive(Debug)]
 pub(super) struct Shared<C> {
@@ -52,7 +56,7 @@ impl<C: Clock> Shared<C> {
             lapse: AtomicU64::new(u64::MAX),
             max_waiters: usize::try_from(max_waiters).unwrap_or(usize::MAX),
             line: Mutex::new(Line::new(capacity, refill_per_sec, tick)),
-            rejected: Count::new(),
+            rejected: Count::at_most(COUNT_LINES),
         }
     }
 
