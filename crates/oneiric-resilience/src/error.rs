@@ -97,8 +97,7 @@ impl Rejected {
         self.retry_after
     }
 
-    /// How many attempts at the same call were made before this one was not let through; with none, nothing
-    /// was called. A [`Policy`](crate::Policy) and a retry's layer know; a [`Retry`](crate::Retry) around
+    /// Attempts of this call that were made before the one that was refused; 0 means that nothing was called. A [`Policy`](crate::Policy) and a retry's layer know; a [`Retry`](crate::Retry) around
     /// something that rejects, nested by hand, does not.
     pub const fn attempts_made(&self) -> u32 {
         self.attempts_made

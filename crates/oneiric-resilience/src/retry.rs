@@ -102,7 +102,8 @@ impl<C, H> Retry<C, H> {
     /// Draws the waits from this chance instead of the thread's; clones made from then on draw from the
     /// same. So a test that hands in a [`SeededJitter`](crate::SeededJitter) knows all waits, whatever runs
     /// the retry; but [`run_with`](Self::run_with), [`run_async_with`](Self::run_async_with) and
-    /// [`Attempts`] are told theirs. The chance lies behind a lock, which only a wait between attempts takes.
+    /// [`Attempts`] are told theirs. The chance lies behind a lock, which only a wait between attempts takes; so
+    /// it must not use the retry that it is for.
     #[must_use]
     pub fn jitter(mut self, jitter: impl Jitter + Send + 'static) -> Self {
         self.draw_from(Chance::new(jitter));

@@ -145,7 +145,7 @@ impl Line {
         };
         let before = std::mem::replace(&mut self.waiters[place].until, until);
         self.lapse = self.lapse.min(until);
-        // Those behind it do not know that they must look, so early.
+        // Those behind it sleep until their old limits: they are woken to see the new one, which is earlier.
         if until.saturating_add(late()) < before {
             let behind = self.waiters.range_mut(place + 1..);
             let wakers = behind.filter_map(|waiter| waiter.waker.take());

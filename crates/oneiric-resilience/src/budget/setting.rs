@@ -1,5 +1,5 @@
 //! A retry budget in settings: its own settings, or the word `none`. There is one unless it is said that
-//! there is none, and a file has no other word for that.
+//! there is none, and a file has no other word for that: not `null`, which some read as "as if left out".
 
 use std::fmt;
 
@@ -43,6 +43,14 @@ impl<'de> Visitor<'de> for Setting {
         }
     }
 
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        self.visit_unit()
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Err(E::custom("for no retry budget write \"none\""))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         RetryBudgetConfig::deserialize(MapAccessDeserializer::new(map)).map(Some)
     }
@@ -78,6 +86,14 @@ mod tests {
         }
         let typo = read("budget = { burst = 1 }").expect_err("a typo");
         assert!(typo.contains("unknown field `burst`"), "{typo}");
+    }
+
+    #[test]
+    fn who_writes_null_is_told_what_to_write() {
+        let read = serde_json::from_str::<RetryConfig>(r#"{"budget": null}"#);
+        let message = read.expect_err("null").to_string();
+        let expected = "for no retry budget write \"none\"";
+        assert!(message.starts_with(expected), "{message}");
     }
 
     #[test]

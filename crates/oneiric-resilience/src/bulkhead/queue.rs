@@ -130,7 +130,7 @@ impl Queue {
         afterwards.spent.extend(place.waker.replace(waker));
         let before = std::mem::replace(&mut place.until, until);
         self.lapse = self.lapse.min(until);
-        // Those behind it that look by themselves do not know that they must, so early.
+        // Those behind it that set a timer sleep until the old limit: they are woken to see the new, earlier one.
         if until.after(LATE) < before {
             let behind = self.waiting.range_mut((Excluded(ticket), Unbounded));
             let look = behind.filter(|(_, place)| place.until != Moment::END);

@@ -12,9 +12,9 @@ use crate::{
 
 /// A [`Policy`] for calls on a blocking thread. From [`Policy::blocking`].
 ///
-/// Retry, breaker, bucket and bulkhead hold as they do otherwise; between attempts the thread sleeps, or waits
-/// as [`call_with`](Self::call_with) is told. The
-/// retry's own `total_limit` decides whether there is another attempt, but cuts none off.
+/// Retry, breaker, bucket and bulkhead hold as they do otherwise; between attempts the thread sleeps, or
+/// waits as [`call_with`](Self::call_with) is told. The retry's own `total_limit` decides whether there is
+/// another attempt, but cuts none off.
 #[derive(Debug, Clone)]
 pub struct BlockingPolicy<K = ErrIsFailure, C: Clock = SystemClock> {
     policy: Policy<K, C>,
@@ -24,8 +24,8 @@ impl<K, C: Clock> Policy<K, C> {
     /// This policy for calls on a blocking thread.
     ///
     /// # Errors
-    /// `resilience.invalid_config` with everything that does not hold there: `deadline`, `attempt_limit`,
-    /// `bucket_wait` and `bulkhead_wait`.
+    /// `resilience.invalid_config` with everything that does not hold there: `deadline_ms`, `attempt_limit_ms`,
+    /// `bucket_wait_ms` and `bulkhead_wait_ms`.
     pub fn blocking(self) -> Result<BlockingPolicy<K, C>, InvalidConfig> {
         let parts = &*self.parts;
         let mut checks = Checks::of("blocking policy");
@@ -54,11 +54,12 @@ impl<K, C: Clock> Policy<K, C> {
 impl<K, C: Clock> BlockingPolicy<K, C> {
     /// Makes a call, as the policy says; the thread waits for it.
     ///
-    /// If the call panics, so does this; to the breaker that is a failure.
-    ///
     /// # Errors
     /// What the last attempt said, as [`Error::Inner`]; the code of the [`Rejection`](crate::Rejection),
     /// if a stage did not let the call or its last attempt through.
+    ///
+    /// # Panics
+    /// If the call panics; to the breaker that is a failure.
     pub fn call<T, E>(&self, call: impl FnMut() -> Result<T, E>) -> Result<T, Error<E>>
     where
         K: Classify<T, E>,
@@ -100,6 +101,9 @@ impl<K, C: Clock> BlockingPolicy<K, C> {
     ///
     /// # Errors
     /// As [`call`](Self::call).
+    ///
+    /// # Panics
+    /// As [`call`](Self::call), and if `sleep` panics.
     pub fn call_with<T, E>(
         &self,
         mut sleep: impl FnMut(Duration),

@@ -81,7 +81,7 @@ impl<C: Clock + Clone> PolicyBuilder<C> {
     /// Draws the waits of the retries and the open times of its breaker from this chance instead of the
     /// thread's: the retries from this one, the breaker that is made from the settings from a clone of it. So
     /// how often the one draws does not change what the other waits. A breaker that is handed in keeps its
-    /// own.
+    /// own. Both are drawn from under a lock, so they must not use the policy that they are for.
     pub fn jitter(mut self, jitter: impl Jitter + Clone + Send + 'static) -> Self {
         self.chances = (Chance::new(jitter.clone()), Chance::new(jitter));
         self

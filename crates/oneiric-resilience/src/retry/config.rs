@@ -46,7 +46,8 @@ pub struct RetryConfig {
         serde(rename = "max_retry_after_ms", with = "crate::millis")
     )]
     pub max_retry_after: Duration,
-    /// How many retries all calls may make together; in a file `"none"` stands for no limit.
+    /// How many retries all calls may make together; in a file `"none"` stands for no limit. As it may be a word
+    /// or settings, only formats that tell which (TOML, JSON, YAML) can be read, not postcard or bincode.
     /// [`Retry::with_budget`](crate::Retry::with_budget) shares one with others.
     #[cfg_attr(feature = "serde", serde(with = "crate::budget::setting"))]
     pub budget: Option<RetryBudgetConfig>,
