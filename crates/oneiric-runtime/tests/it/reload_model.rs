@@ -18,6 +18,10 @@ use crate::support::{Scene, Stage, build, slot, soon};
 const SLOTS: [&str; 3] = ["adapter/a", "adapter/b", "service/c"];
 const PROVIDERS: [&str; 2] = ["p", "q"];
 
+const fn takes_settings_while_it_serves(provider: usize) -> bool {
+    provider == 1
+}
+
 /// One candidate as a document has it.
 #[derive(Debug, Clone)]
 struct Part {
@@ -55,6 +59,12 @@ impl Document {
             elsewhere: false,
             paused: None,
         }
+    }
+
+    /// Has a part that takes new settings while it serves, and took some that no other instance can begin with.
+    fn cannot_be_built_again(&self) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|((_, provider), part)| part.fails && takes_settings_while_it_serves(*provider))
     }
 
     /// The same of parts that work.
@@ -100,7 +110,7 @@ impl Document {
                 part.metadata,
                 part.name,
                 if part.fails { "fail" } else { "" },
-                *provider == 1,
+                takes_settings_while_it_serves(*provider),
             ));
         }
         text
@@ -280,6 +290,9 @@ async fn run(documents: Vec<Document>) {
             ReloadOutcome::Restored { ref failed } => {
                 assert!(document.parts.values().any(Part::may_fail), "{failed:?}");
             }
+            // What served had been told of settings that it cannot be built with again. It is shown as such, and
+            // nothing more can be said of this process.
+            ReloadOutcome::Broken { .. } if good.cannot_be_built_again() => return,
             other => panic!("{other:?}"),
         }
         if let Some(paused) = document.paused {
@@ -294,6 +307,7 @@ async fn run(documents: Vec<Document>) {
                 ReloadOutcome::Applied | ReloadOutcome::Unchanged => {}
                 // What waited cannot work: it waits on, and is shown. Nothing more can be said of this process.
                 ReloadOutcome::Restored { .. } => return,
+                ReloadOutcome::Broken { .. } if good.cannot_be_built_again() => return,
                 other => panic!("{other:?}"),
             }
         }
@@ -487,4 +501,43 @@ proptest! {
             model.end().await;
         });
     }
+}
+
+/// What serves was told of settings that it cannot be built with; another reload exchanges it, and fails further
+/// on. There is no way back then, and both are told.
+#[tokio::test]
+async fn what_cannot_be_built_again_is_told_when_a_reload_has_to_go_back() {
+    let part = |fails| Part {
+        priority: 0,
+        metadata: 0,
+        name: 0,
+        fails,
+        needs_first: false,
+    };
+    let document = |parts: &[((usize, usize), Part)]| Document {
+        parts: parts.iter().cloned().collect(),
+        ..Document::empty()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Stage::new();
+    stage.safe.set("token", "value 0");
+    let runtime = build(&stage, &Document::empty().text(), dir.path());
+    let reload = async |document: Document| {
+        let settings = document.settings(&runtime.settings());
+        runtime.reload_to(settings, "test").await.unwrap().outcome
+    };
+    let first = reload(document(&[((0, 1), part(false))])).await;
+    assert!(matches!(first, ReloadOutcome::Applied), "{first:?}");
+    let told = reload(document(&[((0, 1), part(true))])).await;
+    assert!(matches!(told, ReloadOutcome::Applied), "{told:?}");
+    let outcome = reload(document(&[((0, 0), part(false)), ((1, 0), part(true))])).await;
+    let ReloadOutcome::Broken { failed, left } = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(failed.slot.unwrap().to_string(), "adapter/b");
+    let left: Vec<_> = left
+        .iter()
+        .map(|left| left.slot.as_ref().unwrap().to_string())
+        .collect();
+    assert_eq!(left, ["adapter/a"]);
 }
