@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::observe::{Announcer, SwapObserver};
 use crate::provider_settings::ProviderSettings;
 use crate::redact::Redact;
+use crate::slot_policy::SlotPolicies;
 
 /// Events kept for an [`EventStream`](crate::EventStream) that is not read.
 const EVENTS_KEPT: usize = 1_024;
@@ -28,6 +29,7 @@ pub struct LifecycleBuilder {
     policy: FactoryPolicy,
     settings: Arc<dyn ProviderSettings>,
     limits: Limits,
+    policies: SlotPolicies,
     proxies: Vec<FacetProxy>,
     hooks: Vec<Arc<dyn SwapHook>>,
     observers: Vec<Arc<dyn SwapObserver>>,
@@ -43,6 +45,7 @@ impl LifecycleBuilder {
             policy: FactoryPolicy::default(),
             settings: Arc::new(|_: &Slot, _: &Provider| None),
             limits: Limits::default(),
+            policies: SlotPolicies::default(),
             proxies: Vec::new(),
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -76,6 +79,13 @@ impl LifecycleBuilder {
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How slots are looked after; by default each as [`SlotPolicy`](crate::SlotPolicy) says.
+    #[must_use]
+    pub fn slot_policies(mut self, policies: SlotPolicies) -> Self {
+        self.policies = policies;
         self
     }
 
@@ -128,6 +138,7 @@ impl LifecycleBuilder {
             policy: ArcSwap::from_pointee(self.policy),
             settings: self.settings,
             limits: ArcSwap::from_pointee(self.limits),
+            policies: ArcSwap::from_pointee(self.policies),
             proxies: self.proxies,
             hooks: self.hooks,
             announcer: Announcer::new(self.observers, EVENTS_KEPT),

@@ -19,6 +19,7 @@ use crate::limits::Limits;
 use crate::observe::Announcer;
 use crate::provider_settings::ProviderSettings;
 use crate::redact::Redact;
+use crate::slot_policy::{SlotPolicies, SlotPolicy};
 use crate::state::SlotState;
 
 /// What all clones of a lifecycle, its transitions and its live references share.
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) policy: ArcSwap<FactoryPolicy>,
     pub(crate) settings: Arc<dyn ProviderSettings>,
     pub(crate) limits: ArcSwap<Limits>,
+    pub(crate) policies: ArcSwap<SlotPolicies>,
     pub(crate) proxies: Vec<FacetProxy>,
     pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
     pub(crate) announcer: Announcer,
@@ -44,6 +46,11 @@ impl Inner {
     /// The limits that hold now. Each step takes its own when it begins: new ones hold from the next step on.
     pub(crate) fn limits(&self) -> Limits {
         Limits::clone(&self.limits.load())
+    }
+
+    /// What `slot` goes by now.
+    pub(crate) fn policy_of(&self, slot: &Slot) -> SlotPolicy {
+        self.policies.load().of(slot)
     }
 
     /// The slot's cell, made if need be: for names that the program itself states.

@@ -87,6 +87,7 @@ mod redact;
 mod report;
 mod running;
 mod shutdown;
+mod slot_policy;
 mod slot_ref;
 mod state;
 mod status;
@@ -121,6 +122,10 @@ pub use provider_settings::{ProviderSettings, SettingsUnavailable};
 pub use reconfigure::{Reconfigure, Reconfigured};
 pub use report::{Outcome, SwapReport, SwapRequest};
 pub use shutdown::{ShutdownReport, Unfinished};
+pub use slot_policy::{
+    BakePolicy, FailurePolicy, HandoverMode, HandoverPolicy, HealthPolicy, OnDependencyChange,
+    OnFailure, PolicyEntry, PolicyScope, Rebind, RebindPolicy, SlotPolicies, SlotPolicy,
+};
 pub use slot_ref::SlotRef;
 pub use state::SlotState;
 pub use status::{

@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::live::Live;
 use crate::observe::EventStream;
 use crate::report::{SwapReport, SwapRequest};
+use crate::slot_policy::{SlotPolicies, SlotPolicy};
 use crate::slot_ref::SlotRef;
 use crate::status::{HealthReport, SlotStatus};
 use crate::transition::Ask;
@@ -60,6 +61,16 @@ impl Lifecycle {
     /// Says how long each step may take from now on. A step under way keeps the limit with which it began.
     pub fn set_limits(&self, limits: Limits) {
         self.inner.limits.store(Arc::new(limits));
+    }
+
+    /// How `slot` is looked after now.
+    pub fn slot_policy(&self, slot: &Slot) -> SlotPolicy {
+        self.inner.policy_of(slot)
+    }
+
+    /// Says how slots are looked after from now on. A swap or a bake under way keeps to the policy with which it began.
+    pub fn set_slot_policies(&self, policies: SlotPolicies) {
+        self.inner.policies.store(Arc::new(policies));
     }
 
     /// Says which factory names are allowed from now on. What serves is left alone: a factory is asked for when

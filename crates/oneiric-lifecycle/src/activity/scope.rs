@@ -140,7 +140,7 @@ pub struct InvalidScope {
 }
 
 impl InvalidScope {
-    fn new(text: &str, fault: &dyn fmt::Display) -> Self {
+    pub(crate) fn new(text: &str, fault: &dyn fmt::Display) -> Self {
         // Escaped and cut, so that hostile input cannot flood or forge a log line.
         let head: String = text.chars().take(SHOWN_CHARS).collect();
         let rest = if head.len() < text.len() { "..." } else { "" };

@@ -1,0 +1,563 @@
+//! How a slot is looked after while nobody looks: how often it is probed, what happens when it fails, how long a new
+//! instance is on trial, who may take over by itself.
+//!
+//! A policy is stated for a scope: one slot, a domain, or all. What a slot goes by is put together key by key, the
+//! narrowest scope that states a key first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use oneiric_core::{Domain, Slot};
+use serde::{Deserialize, Serialize};
+
+use crate::activity::{ActivityScope, InvalidScope};
+
+/// How one slot is looked after. `Default` gives the values named at each field.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SlotPolicy {
+    /// How it is probed.
+    pub health: HealthPolicy,
+    /// What happens when it fails.
+    pub failure: FailurePolicy,
+    /// How long and how strictly a new instance is on trial.
+    pub bake: BakePolicy,
+    /// When somebody else takes over although nothing failed.
+    pub rebind: RebindPolicy,
+    /// Whether state goes from the old instance to the new.
+    pub handover: HandoverPolicy,
+    /// What its instance does when a slot that it requires is exchanged.
+    pub on_dependency_change: OnDependencyChange,
+}
+
+/// How a slot is probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HealthPolicy {
+    /// From one probe to the next (10 s); zero: none but those that somebody asks for.
+    pub interval: Duration,
+    /// By how much an interval is longer or shorter by chance, so that not all are probed at once, in percent of it,
+    /// 0 to 100 (10).
+    pub jitter_percent: u8,
+    /// So many bad answers in a row make it unhealthy (3).
+    pub bad: NonZeroU32,
+    /// So many good answers in a row make it healthy again (2).
+    pub good: NonZeroU32,
+    /// How long *temporarily unavailable* counts as neither good nor bad; then it is bad (30 s).
+    pub grace: Duration,
+}
+
+impl Default for HealthPolicy {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            jitter_percent: 10,
+            bad: count(3),
+            good: count(2),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What happens when an instance is unhealthy or cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailurePolicy {
+    /// What is done (report).
+    pub action: OnFailure,
+    /// So many restarts within [`within`](Self::within) are tried; then it is given up (5).
+    pub restarts: NonZeroU32,
+    /// The time in which restarts are counted (60 s).
+    pub within: Duration,
+    /// Until the first restart is tried again (200 ms); doubled each time.
+    pub backoff: Duration,
+    /// The longest that `backoff` becomes (30 s).
+    pub backoff_max: Duration,
+    /// How long the better candidate must have been healthy before it serves again; `None`: not by itself.
+    pub fail_back_after: Option<Duration>,
+}
+
+impl Default for FailurePolicy {
+    fn default() -> Self {
+        Self {
+            action: OnFailure::default(),
+            restarts: count(5),
+            within: Duration::from_secs(60),
+            backoff: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            fail_back_after: None,
+        }
+    }
+}
+
+/// What is done about a slot that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// It is said.
+    #[default]
+    Report,
+    /// Another instance of the same candidate is built.
+    Restart,
+    /// The next-ranked candidate that can be built and is healthy takes over.
+    FailOver,
+    /// As restart; when that is given up, as fail over.
+    RestartThenFailOver,
+}
+
+impl OnFailure {
+    /// The name as in settings and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Restart => "restart",
+            Self::FailOver => "fail_over",
+            Self::RestartThenFailOver => "restart_then_fail_over",
+        }
+    }
+}
+
+/// How long a new instance is on trial after a swap, the old one kept warm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BakePolicy {
+    /// For how long (0: the old one is retired at once).
+    pub time: Duration,
+    /// So many calls must have ended before their share is looked at (20).
+    pub min_calls: NonZeroU32,
+    /// By so many points the share of failed calls may be above the old instance's, in percent, 0 to 100 (5).
+    pub error_percent: u8,
+    /// The share of calls that may panic, in percent, 0 to 100 (1).
+    pub panic_percent: u8,
+}
+
+impl Default for BakePolicy {
+    fn default() -> Self {
+        Self {
+            time: Duration::ZERO,
+            min_calls: count(20),
+            error_percent: 5,
+            panic_percent: 1,
+        }
+    }
+}
+
+/// When somebody else takes over although nothing failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RebindPolicy {
+    /// On what (on selection).
+    pub when: Rebind,
+    /// How long who ranks best must have stayed the same before a greedy slot follows (1 s).
+    pub settle: Duration,
+}
+
+impl Default for RebindPolicy {
+    fn default() -> Self {
+        Self {
+            when: Rebind::default(),
+            settle: Duration::from_secs(1),
+        }
+    }
+}
+
+/// On what a slot goes over to another candidate by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Rebind {
+    /// On nothing: only when an operator asks for a swap.
+    Manual,
+    /// When a selection changes.
+    #[default]
+    OnSelection,
+    /// Whenever somebody else ranks best, for whatever reason.
+    Greedy,
+}
+
+impl Rebind {
+    /// The name as in settings and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::OnSelection => "on_selection",
+            Self::Greedy => "greedy",
+        }
+    }
+}
+
+/// Whether and how state goes from the old instance to the new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandoverPolicy {
+    /// Whether, and what happens when there is no time for it (off).
+    pub mode: HandoverMode,
+    /// How long new calls wait for it at most (500 ms).
+    pub block: Duration,
+    /// The largest state that is taken over, in bytes (16 MiB).
+    pub max_bytes: u64,
+}
+
+impl Default for HandoverPolicy {
+    fn default() -> Self {
+        Self {
+            mode: HandoverMode::default(),
+            block: Duration::from_millis(500),
+            max_bytes: 16 << 20,
+        }
+    }
+}
+
+/// Whether state goes from the old instance to the new, and what happens over budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HandoverMode {
+    /// It does not; readers never wait.
+    #[default]
+    Off,
+    /// It does; over budget the new instance begins without it.
+    Empty,
+    /// It does; over budget the swap is rolled back.
+    Abort,
+}
+
+impl HandoverMode {
+    /// The name as in settings and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Empty => "empty",
+            Self::Abort => "abort",
+        }
+    }
+}
+
+/// What an instance does when a slot that it requires is exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnDependencyChange {
+    /// Nothing: its live references follow by themselves.
+    #[default]
+    Nothing,
+    /// It is told.
+    Tell,
+    /// It is exchanged for a new instance of the same candidate.
+    Restart,
+}
+
+impl OnDependencyChange {
+    /// The name as in settings and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Tell => "tell",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// What a policy is stated for: `*`, `adapter/*` or `adapter/cache`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum PolicyScope {
+    /// Every slot.
+    All,
+    /// Every slot of a domain.
+    Domain(Domain),
+    /// One slot.
+    Slot(Slot),
+}
+
+impl fmt::Display for PolicyScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.pad("*"),
+            Self::Domain(domain) => f.pad(&format!("{domain}/*")),
+            Self::Slot(slot) => f.pad(slot.as_str()),
+        }
+    }
+}
+
+impl FromStr for PolicyScope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        if text == "*" {
+            return Ok(Self::All);
+        }
+        match text.parse()? {
+            ActivityScope::Domain(domain) => Ok(Self::Domain(domain)),
+            ActivityScope::Slot(slot) => Ok(Self::Slot(slot)),
+            ActivityScope::Provider(..) => Err(InvalidScope::new(
+                text,
+                &"expected a slot such as 'adapter/cache', a domain such as 'adapter/*', or '*'",
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for PolicyScope {
+    type Error = InvalidScope;
+
+    fn try_from(text: String) -> Result<Self, InvalidScope> {
+        text.parse()
+    }
+}
+
+impl From<PolicyScope> for String {
+    fn from(scope: PolicyScope) -> Self {
+        scope.to_string()
+    }
+}
+
+/// What is stated for one scope; whatever is absent follows from wider ones.
+///
+/// Read by serde it has the names and units of the settings: durations are whole milliseconds under a name that ends
+/// in `_ms`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PolicyEntry {
+    /// [`HealthPolicy::interval`].
+    pub health_interval_ms: Option<u64>,
+    /// [`HealthPolicy::jitter_percent`]; more than 100 counts as 100.
+    pub health_jitter_percent: Option<u8>,
+    /// [`HealthPolicy::bad`].
+    pub health_bad: Option<NonZeroU32>,
+    /// [`HealthPolicy::good`].
+    pub health_good: Option<NonZeroU32>,
+    /// [`HealthPolicy::grace`].
+    pub health_grace_ms: Option<u64>,
+    /// [`FailurePolicy::action`].
+    pub on_failure: Option<OnFailure>,
+    /// [`FailurePolicy::restarts`].
+    pub restarts: Option<NonZeroU32>,
+    /// [`FailurePolicy::within`].
+    pub restarts_within_ms: Option<u64>,
+    /// [`FailurePolicy::backoff`].
+    pub restart_backoff_ms: Option<u64>,
+    /// [`FailurePolicy::backoff_max`].
+    pub restart_backoff_max_ms: Option<u64>,
+    /// Whether it fails back by itself: `false` takes back what a wider scope says.
+    pub fail_back: Option<bool>,
+    /// [`FailurePolicy::fail_back_after`] (30 s), where it fails back by itself.
+    pub fail_back_after_ms: Option<u64>,
+    /// [`BakePolicy::time`].
+    pub bake_ms: Option<u64>,
+    /// [`BakePolicy::min_calls`].
+    pub bake_min_calls: Option<NonZeroU32>,
+    /// [`BakePolicy::error_percent`]; more than 100 counts as 100.
+    pub bake_error_percent: Option<u8>,
+    /// [`BakePolicy::panic_percent`]; more than 100 counts as 100.
+    pub bake_panic_percent: Option<u8>,
+    /// [`RebindPolicy::when`].
+    pub rebind: Option<Rebind>,
+    /// [`RebindPolicy::settle`].
+    pub rebind_settle_ms: Option<u64>,
+    /// [`HandoverPolicy::mode`].
+    pub handover: Option<HandoverMode>,
+    /// [`HandoverPolicy::block`].
+    pub handover_block_ms: Option<u64>,
+    /// [`HandoverPolicy::max_bytes`].
+    pub handover_max_bytes: Option<u64>,
+    /// [`SlotPolicy::on_dependency_change`].
+    pub on_dependency_change: Option<OnDependencyChange>,
+}
+
+/// How long a better candidate must have been healthy where nothing else is stated.
+const FAIL_BACK_AFTER: Duration = Duration::from_secs(30);
+
+impl PolicyEntry {
+    /// Puts what is stated here in the place of what `policy` says.
+    fn apply(&self, policy: &mut SlotPolicy) {
+        let health = &mut policy.health;
+        put_ms(&mut health.interval, self.health_interval_ms);
+        put_percent(&mut health.jitter_percent, self.health_jitter_percent);
+        put(&mut health.bad, self.health_bad);
+        put(&mut health.good, self.health_good);
+        put_ms(&mut health.grace, self.health_grace_ms);
+        let failure = &mut policy.failure;
+        put(&mut failure.action, self.on_failure);
+        put(&mut failure.restarts, self.restarts);
+        put_ms(&mut failure.within, self.restarts_within_ms);
+        put_ms(&mut failure.backoff, self.restart_backoff_ms);
+        put_ms(&mut failure.backoff_max, self.restart_backoff_max_ms);
+        let bake = &mut policy.bake;
+        put_ms(&mut bake.time, self.bake_ms);
+        put(&mut bake.min_calls, self.bake_min_calls);
+        put_percent(&mut bake.error_percent, self.bake_error_percent);
+        put_percent(&mut bake.panic_percent, self.bake_panic_percent);
+        put(&mut policy.rebind.when, self.rebind);
+        put_ms(&mut policy.rebind.settle, self.rebind_settle_ms);
+        put(&mut policy.handover.mode, self.handover);
+        put_ms(&mut policy.handover.block, self.handover_block_ms);
+        put(&mut policy.handover.max_bytes, self.handover_max_bytes);
+        put(&mut policy.on_dependency_change, self.on_dependency_change);
+    }
+}
+
+fn put<T>(field: &mut T, stated: Option<T>) {
+    if let Some(stated) = stated {
+        *field = stated;
+    }
+}
+
+fn put_ms(field: &mut Duration, stated: Option<u64>) {
+    put(field, stated.map(Duration::from_millis));
+}
+
+fn put_percent(field: &mut u8, stated: Option<u8>) {
+    put(field, stated.map(|percent| percent.min(100)));
+}
+
+/// The policies of a program, by scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SlotPolicies {
+    entries: BTreeMap<PolicyScope, PolicyEntry>,
+}
+
+impl SlotPolicies {
+    /// Policies that state nothing: every slot goes by the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// States `entry` for `scope`, in the place of what was stated for it.
+    #[must_use]
+    pub fn with(mut self, scope: PolicyScope, entry: PolicyEntry) -> Self {
+        self.entries.insert(scope, entry);
+        self
+    }
+
+    /// What is stated, by scope.
+    pub fn entries(&self) -> impl Iterator<Item = (&PolicyScope, &PolicyEntry)> {
+        self.entries.iter()
+    }
+
+    /// What `slot` goes by.
+    pub fn of(&self, slot: &Slot) -> SlotPolicy {
+        let mut policy = SlotPolicy::default();
+        if self.entries.is_empty() {
+            return policy;
+        }
+        let scopes = [
+            PolicyScope::All,
+            PolicyScope::Domain(slot.domain().clone()),
+            PolicyScope::Slot(slot.clone()),
+        ];
+        let (mut fails_back, mut after) = (false, FAIL_BACK_AFTER);
+        for entry in scopes.iter().filter_map(|scope| self.entries.get(scope)) {
+            entry.apply(&mut policy);
+            put(&mut fails_back, entry.fail_back);
+            put_ms(&mut after, entry.fail_back_after_ms);
+        }
+        policy.failure.fail_back_after = fails_back.then_some(after);
+        policy
+    }
+}
+
+impl FromIterator<(PolicyScope, PolicyEntry)> for SlotPolicies {
+    fn from_iter<I: IntoIterator<Item = (PolicyScope, PolicyEntry)>>(entries: I) -> Self {
+        Self {
+            entries: entries.into_iter().collect(),
+        }
+    }
+}
+
+/// A count that is stated in this file.
+const fn count(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn policies(entries: &[(&str, serde_json::Value)]) -> SlotPolicies {
+        entries
+            .iter()
+            .map(|(scope, entry)| {
+                (
+                    scope.parse().unwrap(),
+                    serde_json::from_value(entry.clone()).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn slot(text: &str) -> Slot {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_narrowest_scope_that_states_a_key_holds_key_by_key() {
+        let policies = policies(&[
+            (
+                "*",
+                json!({"health_bad": 5, "bake_ms": 1000, "on_failure": "restart"}),
+            ),
+            (
+                "adapter/*",
+                json!({"on_failure": "fail_over", "health_bad": 4}),
+            ),
+            ("adapter/cache", json!({"health_bad": 2})),
+        ]);
+        let cache = policies.of(&slot("adapter/cache"));
+        assert_eq!(cache.health.bad.get(), 2);
+        assert_eq!(cache.failure.action, OnFailure::FailOver);
+        assert_eq!(cache.bake.time, Duration::from_secs(1));
+        let other = policies.of(&slot("adapter/store"));
+        assert_eq!(other.health.bad.get(), 4);
+        let elsewhere = policies.of(&slot("service/web"));
+        assert_eq!(elsewhere.failure.action, OnFailure::Restart);
+        assert_eq!(elsewhere.handover, HandoverPolicy::default());
+    }
+
+    #[test]
+    fn failing_back_is_asked_for_and_can_be_taken_back() {
+        let policies = policies(&[
+            ("*", json!({"fail_back": true})),
+            ("adapter/*", json!({"fail_back_after_ms": 5})),
+            ("adapter/cache", json!({"fail_back": false})),
+        ]);
+        let after = |name| policies.of(&slot(name)).failure.fail_back_after;
+        assert_eq!(after("service/web"), Some(FAIL_BACK_AFTER));
+        assert_eq!(after("adapter/store"), Some(Duration::from_millis(5)));
+        assert_eq!(after("adapter/cache"), None);
+        assert_eq!(SlotPolicy::default().failure.fail_back_after, None);
+    }
+
+    #[test]
+    fn a_scope_is_read_as_it_is_written_and_a_provider_is_none() {
+        for text in ["*", "adapter/*", "adapter/cache"] {
+            assert_eq!(text.parse::<PolicyScope>().unwrap().to_string(), text);
+        }
+        for text in ["", "adapter", "adapter/cache:redis", "*/*"] {
+            let error = text.parse::<PolicyScope>().unwrap_err();
+            assert!(error.to_string().contains("invalid scope"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_entry_refuses_what_it_does_not_know_and_counts_of_none() {
+        for entry in [
+            json!({"helth_bad": 1}),
+            json!({"health_bad": 0}),
+            json!({"rebind": "x"}),
+        ] {
+            assert!(serde_json::from_value::<PolicyEntry>(entry).is_err());
+        }
+    }
+}
