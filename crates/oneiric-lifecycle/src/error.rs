@@ -111,7 +111,7 @@ impl fmt::Display for Failure {
 }
 
 /// A duration as people read it: `250 ms`, `30 s`.
-struct Millis(std::time::Duration);
+pub(crate) struct Millis(pub(crate) std::time::Duration);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use oneiric_core::Provider;
 use serde::Serialize;
 
+use crate::decision::Decision;
 use crate::error::Failure;
 use crate::observe::{Happening, SwapEvent};
 use crate::status::{SwapCounts, unix_ms};
@@ -37,6 +38,9 @@ pub struct HistoryEntry {
     /// Why it failed, or what was skipped by force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<PastFailure>,
+    /// What was decided, where something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<PastDecision>,
 }
 
 /// How a transition ended.
@@ -54,16 +58,19 @@ pub enum Ended {
     Failed,
     /// An instance was retired.
     Retired,
+    /// Something was decided without anybody asking for it. What it took to carry it out is remembered as well.
+    Decided,
 }
 
 impl Ended {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Activated,
         Self::Swapped,
         Self::RolledBack,
         Self::Failed,
         Self::Retired,
+        Self::Decided,
     ];
 
     /// The name as in JSON.
@@ -74,6 +81,7 @@ impl Ended {
             Self::RolledBack => "rolled_back",
             Self::Failed => "failed",
             Self::Retired => "retired",
+            Self::Decided => "decided",
         }
     }
 }
@@ -87,6 +95,24 @@ pub struct PastFailure {
     pub code: String,
     /// What happened, for the operator.
     pub message: String,
+}
+
+/// A decision as it is remembered. Unlike a [`Decision`] it may come from another version of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PastDecision {
+    /// What it was, as [`DecisionKind::name`](crate::DecisionKind::name) spells it.
+    pub kind: String,
+    /// What and why, in words.
+    pub text: String,
+}
+
+impl From<&Decision> for PastDecision {
+    fn from(decision: &Decision) -> Self {
+        Self {
+            kind: decision.kind.name().to_owned(),
+            text: decision.text.clone(),
+        }
+    }
 }
 
 impl From<&Failure> for PastFailure {
@@ -111,6 +137,7 @@ impl HistoryEntry {
             instance: None,
             forced: false,
             failure: None,
+            decision: None,
         }
     }
 
@@ -154,6 +181,16 @@ impl HistoryEntry {
                 instance: Some(*instance),
                 ..new(Ended::Retired, provider)
             },
+            Happening::Decided { decision } => Self {
+                from: decision.from.clone(),
+                instance: decision.instance,
+                failure: decision.failure.as_ref().map(PastFailure::from),
+                decision: Some((&**decision).into()),
+                ..new(
+                    Ended::Decided,
+                    decision.to.as_ref().or(decision.from.as_ref())?,
+                )
+            },
             _ => return None,
         })
     }
@@ -168,6 +205,8 @@ impl SwapCounts {
             Ended::RolledBack => self.rolled_back += 1,
             Ended::Failed => self.failed += 1,
             Ended::Retired => self.retired += 1,
+            // What it took is counted for itself.
+            Ended::Decided => {}
         }
         if entry.forced {
             self.forced += 1;

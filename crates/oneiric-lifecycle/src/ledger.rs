@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Candidate, Provider};
 
+use crate::decision::Trail;
 use crate::error::{Failure, LifecycleError};
 use crate::running::{Published, Running, Tally, Term};
 use crate::state::{Move, SlotState};
@@ -33,6 +34,8 @@ pub(crate) struct Ledger {
     pub(crate) attempts: u64,
     pub(crate) last_failure: Option<LifecycleError>,
     durations: VecDeque<Duration>,
+    /// What was done by itself.
+    pub(crate) trail: Trail,
 }
 
 /// A term that nobody begins new work in: of an instance that was unpublished and is not retired yet,

@@ -59,6 +59,7 @@ mod care;
 mod cell;
 mod clock;
 mod deactivate;
+mod decision;
 mod drain_watch;
 #[cfg(feature = "entry-points")]
 mod entry;
@@ -102,13 +103,14 @@ pub use activity::{Activity, ActivityRule, ActivityScope, ActivityState, Invalid
 pub use builder::LifecycleBuilder;
 pub use clock::SystemWallClock;
 pub use deactivate::Deactivated;
+pub use decision::{Because, Decision, DecisionKind};
 #[cfg(feature = "entry-points")]
 pub use entry::{EntryPoint, EntryPointError};
 pub use error::{Failure, LifecycleError, Stage};
 pub use facet::FacetProxy;
 pub use factory::{BuildContext, BuildError, Factory, FactoryTable, factory_fn};
 pub use health::{Health, Probe};
-pub use history::{Ended, HistoryEntry, PastFailure};
+pub use history::{Ended, HistoryEntry, PastDecision, PastFailure};
 pub use hook::{SwapContext, SwapHook};
 pub use instance::{Instance, Retire};
 pub use invoke::{CallError, Invoke, Operation, Payload};

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::activity::{Activity, ActivityScope};
+use crate::decision::Decision;
 use crate::error::Failure;
 use crate::health::Health;
 use crate::status::unix_ms;
@@ -128,6 +129,12 @@ pub enum Happening {
     Drained {
         /// What was drained.
         scope: ActivityScope,
+    },
+    /// Something was decided without anybody asking for it, and carried out, or failed to be. What it took to carry it
+    /// out was told before.
+    Decided {
+        /// What, and why.
+        decision: Box<Decision>,
     },
 }
 

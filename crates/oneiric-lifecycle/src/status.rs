@@ -6,6 +6,7 @@ use oneiric_core::{Origin, Provider, Slot};
 use serde::Serialize;
 
 use crate::activity::ActivityState;
+use crate::decision::Decision;
 use crate::error::Failure;
 use crate::health::Health;
 use crate::state::SlotState;
@@ -55,6 +56,9 @@ pub struct SlotStatus {
     /// The last answer to a probe, of the instance that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthReport>,
+    /// What was decided without anybody asking for it, the last 20 decisions, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trail: Vec<Decision>,
 }
 
 /// The instance that serves.

@@ -34,6 +34,7 @@ impl Inner {
             holders: self.graph.holders(slot),
             live_references: 0,
             health: None,
+            trail: Vec::new(),
         };
         let Some(cell) = self.existing_cell(slot) else {
             return status;
@@ -53,6 +54,7 @@ impl Inner {
         status.swaps = ledger.swaps;
         status.swap_duration = ledger.percentiles();
         status.health.clone_from(&ledger.health);
+        status.trail = ledger.trail.to_vec();
         status.draining = ledger
             .draining
             .iter()

@@ -1,0 +1,458 @@
+//! What was done by itself, and why: as data, and in the words that an operator reads.
+//!
+//! Whatever is not asked for by a person (a restart, failing over and back, a swing back, a rebind) is a decision. Each
+//! is told to observers, kept in the slot's trail, and remembered in its history, so that the question why *this*
+//! provider serves has one answer wherever it is asked.
+
+#![expect(
+    dead_code,
+    reason = "those who decide are built on this, one after the other"
+)]
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use oneiric_core::{Provider, Slot, rfc3339};
+use serde::Serialize;
+
+use crate::cell::SlotCell;
+use crate::error::Failure;
+use crate::health::Health;
+use crate::inner::Inner;
+use crate::observe::Happening;
+use crate::status::unix_ms;
+
+/// Decisions kept for each slot's status.
+const KEPT: usize = 20;
+
+/// Something that was decided about a slot without anybody asking for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Decision {
+    /// What it was.
+    pub kind: DecisionKind,
+    /// When it was carried out, or failed to be.
+    #[serde(rename = "at_unix_ms", serialize_with = "unix_ms::plain")]
+    pub at: SystemTime,
+    /// Whose instance it was about: who served before, or was to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Provider>,
+    /// Who took over, or was to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Provider>,
+    /// The number of the instance that gave cause, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u64>,
+    /// Why.
+    pub because: Because,
+    /// Why it could not be carried out; absent when it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// All of it in words. Times of day are UTC.
+    pub text: String,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DecisionKind {
+    /// What serves was judged unhealthy.
+    Unhealthy,
+    /// What serves was judged healthy again.
+    Healthy,
+    /// Another instance of the same candidate.
+    Restart,
+    /// There were too many restarts: no more of them.
+    GaveUp,
+    /// The next-ranked candidate that works.
+    FailOver,
+    /// None works that could take over; tried again later.
+    NoneLeft,
+    /// The better candidate again.
+    FailBack,
+    /// The instance before again, because the new one did worse on trial.
+    SwingBack,
+    /// Who ranks best now.
+    Rebind,
+    /// Another instance, because one that it requires was exchanged.
+    RestartDependent,
+    /// A step that waits, because the slot takes no work.
+    Held,
+}
+
+impl DecisionKind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Unhealthy,
+        Self::Healthy,
+        Self::Restart,
+        Self::GaveUp,
+        Self::FailOver,
+        Self::NoneLeft,
+        Self::FailBack,
+        Self::SwingBack,
+        Self::Rebind,
+        Self::RestartDependent,
+        Self::Held,
+    ];
+
+    /// The name as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unhealthy => "unhealthy",
+            Self::Healthy => "healthy",
+            Self::Restart => "restart",
+            Self::GaveUp => "gave_up",
+            Self::FailOver => "fail_over",
+            Self::NoneLeft => "none_left",
+            Self::FailBack => "fail_back",
+            Self::SwingBack => "swing_back",
+            Self::Rebind => "rebind",
+            Self::RestartDependent => "restart_dependent",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// Why something was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Because {
+    /// Bad answers to probes, one after the other.
+    Probes {
+        /// How many.
+        failed: u32,
+        /// The last of them.
+        #[serde(flatten)]
+        last: Health,
+        /// When the first of them came.
+        #[serde(rename = "since_unix_ms", serialize_with = "unix_ms::plain")]
+        since: SystemTime,
+        /// When the last of them came.
+        #[serde(rename = "last_unix_ms", serialize_with = "unix_ms::plain")]
+        at: SystemTime,
+    },
+    /// It could not be brought into service.
+    Activation {
+        /// Where and why.
+        failure: Failure,
+        /// When.
+        #[serde(rename = "last_unix_ms", serialize_with = "unix_ms::plain")]
+        at: SystemTime,
+    },
+    /// Good answers to probes, one after the other.
+    Recovered {
+        /// How many.
+        good: u32,
+    },
+    /// So many restarts in so short a time.
+    Restarts {
+        /// How many.
+        restarts: u32,
+        /// Within what time.
+        #[serde(rename = "within_ms", serialize_with = "millis")]
+        within: Duration,
+    },
+    /// Each was tried.
+    Tried {
+        /// Who, in the order of their rank.
+        providers: Vec<Provider>,
+    },
+    /// It has been healthy for the time that was asked for.
+    Healthy {
+        /// For how long.
+        #[serde(rename = "for_ms", serialize_with = "millis")]
+        time: Duration,
+    },
+    /// Who ranks best has been the same for the time that was asked for.
+    Settled {
+        /// For how long.
+        #[serde(rename = "for_ms", serialize_with = "millis")]
+        time: Duration,
+    },
+    /// What the slot requires was exchanged.
+    Dependency {
+        /// What.
+        slot: Slot,
+    },
+    /// The slot takes no work now.
+    Activity {
+        /// `paused` or `draining`.
+        activity: &'static str,
+        /// What waits for it to be resumed.
+        waits: DecisionKind,
+    },
+}
+
+impl Decision {
+    /// A decision that is about nobody yet.
+    pub(crate) const fn new(kind: DecisionKind, because: Because) -> Self {
+        Self {
+            kind,
+            at: UNIX_EPOCH,
+            from: None,
+            to: None,
+            instance: None,
+            because,
+            failure: None,
+            text: String::new(),
+        }
+    }
+
+    /// Whose instance it is about, and its number.
+    pub(crate) fn about(mut self, provider: &Provider, instance: Option<u64>) -> Self {
+        self.from = Some(provider.clone());
+        self.instance = instance;
+        self
+    }
+
+    /// Who takes over, or was to.
+    pub(crate) fn to(mut self, provider: &Provider) -> Self {
+        self.to = Some(provider.clone());
+        self
+    }
+
+    /// It could not be carried out.
+    pub(crate) fn failed(mut self, failure: Option<Failure>) -> Self {
+        self.failure = failure;
+        self
+    }
+}
+
+impl Inner {
+    /// Tells of a decision that was carried out, or failed to be, and writes it into the slot's trail.
+    pub(crate) fn decide(&self, cell: &SlotCell, mut decision: Decision) {
+        decision.at = self.clock.now();
+        decision.text = Said(&decision).to_string();
+        // Quoted: it may hold a component's own words, line ends and all.
+        tracing::info!(
+            slot = %cell.slot,
+            kind = decision.kind.name(),
+            says = ?decision.text,
+            "decided"
+        );
+        cell.ledger().trail.push(decision.clone());
+        let decision = Box::new(decision);
+        self.announce(&cell.slot, Happening::Decided { decision });
+    }
+}
+
+/// The last decisions about a slot, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Trail(VecDeque<Decision>);
+
+impl Trail {
+    fn push(&mut self, decision: Decision) {
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(decision);
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<Decision> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+/// A decision in words: `serving memory: redis failed 3 probes at 10:02:11, next in rank`.
+struct Said<'a>(&'a Decision);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decision = self.0;
+        let from = Name(decision.from.as_ref());
+        let to = Name(decision.to.as_ref().or(decision.from.as_ref()));
+        let because = Reason(decision);
+        if let Some(failure) = &decision.failure {
+            let what = match decision.kind {
+                DecisionKind::Restart | DecisionKind::RestartDependent => "restarting",
+                DecisionKind::FailOver => "failing over to",
+                DecisionKind::FailBack => "failing back to",
+                DecisionKind::SwingBack => "swinging back to",
+                _ => "going over to",
+            };
+            return write!(f, "{what} {to} failed at {failure} ({because})");
+        }
+        match decision.kind {
+            DecisionKind::Unhealthy => write!(f, "{from} is unhealthy: {because}"),
+            DecisionKind::Healthy => write!(f, "{from} is healthy: {because}"),
+            DecisionKind::Restart | DecisionKind::RestartDependent => {
+                write!(f, "restarted {to}: {because}")
+            }
+            DecisionKind::GaveUp => write!(f, "gave up restarting {from}: {because}"),
+            DecisionKind::FailOver => write!(f, "serving {to}: {because}, next in rank"),
+            DecisionKind::NoneLeft => write!(f, "nobody can take over from {from}: {because}"),
+            DecisionKind::FailBack | DecisionKind::SwingBack => {
+                write!(f, "serving {to} again: {because}")
+            }
+            DecisionKind::Rebind => write!(f, "serving {to}: {because}"),
+            DecisionKind::Held => write!(f, "waiting: {because}"),
+        }
+    }
+}
+
+/// Why, in words.
+struct Reason<'a>(&'a Decision);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = Name(self.0.from.as_ref());
+        match &self.0.because {
+            Because::Probes {
+                failed, last, at, ..
+            } => {
+                let probes = if *failed == 1 { "probe" } else { "probes" };
+                write!(f, "{from} failed {failed} {probes} at {}", TimeOfDay(*at))?;
+                // Who takes over is what matters there; what the last answer was, is in the line before.
+                match self.0.kind {
+                    DecisionKind::Unhealthy => write!(f, ", the last: {last}"),
+                    _ => Ok(()),
+                }
+            }
+            Because::Activation { failure, at } => {
+                let at = TimeOfDay(*at);
+                match self.0.kind {
+                    DecisionKind::Unhealthy => write!(f, "not activated at {at}: {failure}"),
+                    _ => write!(f, "{from} could not be activated at {at}"),
+                }
+            }
+            Because::Recovered { good: 1 } => f.write_str("1 good answer"),
+            Because::Recovered { good } => write!(f, "{good} good answers in a row"),
+            Because::Restarts { restarts, within } => {
+                write!(f, "{restarts} restarts within {}", Time(*within))
+            }
+            Because::Tried { providers } if providers.is_empty() => {
+                f.write_str("there is no other candidate")
+            }
+            Because::Tried { providers } => {
+                let names: Vec<&str> = providers.iter().map(Provider::as_str).collect();
+                write!(f, "{} failed as well", names.join(", "))
+            }
+            Because::Healthy { time } => write!(f, "healthy for {}", Time(*time)),
+            Because::Settled { time } => write!(f, "ranks best, unchanged for {}", Time(*time)),
+            Because::Dependency { slot } => write!(f, "{slot} was exchanged"),
+            Because::Activity { activity, waits } => {
+                write!(f, "{} once resumed; now {activity}", waits.name())
+            }
+        }
+    }
+}
+
+/// A provider's name, where there is one.
+struct Name<'a>(Option<&'a Provider>);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.map_or("nobody", Provider::as_str))
+    }
+}
+
+/// `10:02:11`, in UTC.
+struct TimeOfDay(SystemTime);
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let text = i64::try_from(since.as_millis())
+            .ok()
+            .and_then(rfc3339::format);
+        // `2026-11-22T10:02:11.000Z`
+        let time = text.as_deref().and_then(|text| text.get(11..19));
+        f.write_str(time.unwrap_or("an unknown time"))
+    }
+}
+
+/// A duration as people read it: `250 ms`, `30 s`.
+struct Time(Duration);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::error::Millis(self.0).fmt(f)
+    }
+}
+
+fn millis<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Stage;
+
+    fn provider(text: &str) -> Provider {
+        text.parse().unwrap()
+    }
+
+    fn probes() -> Because {
+        let at = UNIX_EPOCH + Duration::from_secs(10 * 3_600 + 2 * 60 + 11);
+        Because::Probes {
+            failed: 3,
+            last: Health::Critical("gone".into()),
+            since: at - Duration::from_secs(1),
+            at,
+        }
+    }
+
+    #[test]
+    fn a_decision_reads_as_an_operator_would_say_it() {
+        let (redis, memory) = (provider("redis"), provider("memory"));
+        let said = |decision: Decision| Said(&decision).to_string();
+        let of = |kind| Decision::new(kind, probes()).about(&redis, Some(1));
+        assert_eq!(
+            said(of(DecisionKind::FailOver).to(&memory)),
+            "serving memory: redis failed 3 probes at 10:02:11, next in rank"
+        );
+        assert_eq!(
+            said(of(DecisionKind::Unhealthy)),
+            "redis is unhealthy: redis failed 3 probes at 10:02:11, the last: critical: gone"
+        );
+        let failure = Failure::new(Stage::Build, "lifecycle.build_failed", "no disk");
+        assert_eq!(
+            said(of(DecisionKind::FailOver).to(&memory).failed(Some(failure))),
+            "failing over to memory failed at build: no disk (redis failed 3 probes at 10:02:11)"
+        );
+        let time = Duration::from_secs(30);
+        let back = Decision::new(DecisionKind::FailBack, Because::Healthy { time });
+        assert_eq!(
+            said(back.about(&memory, Some(2)).to(&redis)),
+            "serving redis again: healthy for 30 s"
+        );
+    }
+
+    #[test]
+    fn json_has_the_reason_as_data() {
+        let decision = Decision::new(DecisionKind::FailOver, probes()).to(&provider("memory"));
+        let json = serde_json::to_value(&decision).unwrap();
+        assert_eq!(json["kind"], "fail_over");
+        let because = &json["because"];
+        assert_eq!(
+            (&because["reason"], &because["failed"]),
+            (&"probes".into(), &3.into())
+        );
+        assert_eq!(
+            (&because["health"], &because["message"]),
+            (&"critical".into(), &"gone".into())
+        );
+        for kind in DecisionKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+
+    #[test]
+    fn a_trail_keeps_the_last() {
+        let mut trail = Trail::default();
+        for good in 0..30 {
+            trail.push(Decision::new(
+                DecisionKind::Healthy,
+                Because::Recovered { good },
+            ));
+        }
+        let kept = trail.to_vec();
+        assert_eq!(kept.len(), KEPT);
+        assert_eq!(kept[0].because, Because::Recovered { good: 10 });
+    }
+}
