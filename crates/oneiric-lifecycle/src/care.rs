@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::inner::Inner;
 use crate::instance::Instance;
 use crate::observe::{Happening, SwapEvent};
-use crate::running::{Calls, Published, Running};
+use crate::running::{Calls, Running};
 use crate::status::HealthReport;
 use crate::step;
 
@@ -72,17 +72,16 @@ impl Inner {
         })
     }
 
-    /// Waits until no lease on `old` is out, for at most `limit`.
+    /// Waits until no lease on an instance that was unpublished is out, for at most `limit`. What the slot pointed at
+    /// is let go of before: it counts as a lease.
     pub(crate) async fn drain(
         &self,
         cell: &SlotCell,
-        old: Arc<Published>,
+        running: &Running,
         limit: Duration,
     ) -> Option<Failure> {
-        let running = Arc::clone(&old.running);
         // More than one if its slot was drained before.
         let terms = cell.ledger().closed_terms(running.number);
-        drop(old);
         let over = async {
             for term in terms {
                 term.over().await;
@@ -93,7 +92,7 @@ impl Inner {
             cell.ledger().drained(running.number);
             return None;
         }
-        self.abandon(cell, &running)
+        self.abandon(cell, running)
     }
 
     /// Waits no longer for the work of an instance that nobody enters any more; says what of it was still running.
@@ -179,6 +178,8 @@ impl Inner {
     pub(crate) fn book_retired(&self, cell: &SlotCell, running: &Running) {
         tracing::debug!(slot = %cell.slot, instance = running.number, "instance retired");
         cell.ledger().swaps.retired += 1;
+        // What it needed may go now, and not before.
+        self.graph.retired(&cell.slot, running.number);
     }
 
     pub(crate) fn announce(&self, slot: &Slot, what: Happening) {

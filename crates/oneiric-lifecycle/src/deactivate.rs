@@ -84,14 +84,13 @@ async fn run(
         return Ok(None);
     };
     let running = Arc::clone(&published.running);
+    drop(published);
     book(&inner, &cell);
     inner.announce_if_changed(&cell, &was.activity);
     let mut warnings = Vec::new();
-    warnings.extend(inner.drain(&cell, published, inner.limits().drain).await);
+    warnings.extend(inner.drain(&cell, &running, inner.limits().drain).await);
     warnings.extend(inner.retire(&running).await.err());
     inner.book_retired(&cell, &running);
-    // What it needed may go now, and not before.
-    inner.graph.forget(&slot);
     for failure in &warnings {
         let failure = failure.clone();
         inner.announce(&slot, Happening::Warned { failure });

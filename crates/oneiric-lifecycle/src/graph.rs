@@ -16,20 +16,20 @@ pub(crate) struct Graph {
 
 #[derive(Debug, Default)]
 struct Needs {
-    /// Of the instance that serves.
-    settled: BTreeSet<Slot>,
     /// Of the instance being built.
     claimed: BTreeSet<Slot>,
-    /// Of the instance that was exchanged and still finishes its work.
-    draining: BTreeSet<Slot>,
+    /// Of each instance that was put in service and is not retired: the one that serves, one that is kept warm, those
+    /// that finish their work.
+    settled: BTreeMap<u64, BTreeSet<Slot>>,
 }
 
 impl Needs {
+    fn settled(&self) -> impl Iterator<Item = &Slot> {
+        self.settled.values().flatten()
+    }
+
     fn all(&self) -> impl Iterator<Item = &Slot> {
-        self.settled
-            .iter()
-            .chain(&self.claimed)
-            .chain(&self.draining)
+        self.claimed.iter().chain(self.settled())
     }
 }
 
@@ -50,11 +50,11 @@ impl Graph {
         })
     }
 
-    /// The slots of which an instance, serving or finishing its work, needs `slot`.
+    /// The slots of which an instance, serving, kept warm or finishing its work, needs `slot`.
     pub(crate) fn holders(&self, slot: &Slot) -> Vec<Slot> {
         self.lock()
             .iter()
-            .filter(|(_, needs)| needs.settled.contains(slot) || needs.draining.contains(slot))
+            .filter(|(_, needs)| needs.settled().any(|need| need == slot))
             .map(|(holder, _)| holder.clone())
             .collect()
     }
@@ -68,10 +68,10 @@ impl Graph {
             .collect()
     }
 
-    /// The exchanged instance of `slot` is retired.
-    pub(crate) fn drained(&self, slot: &Slot) {
+    /// An instance of `slot` is retired: it needs nothing any more.
+    pub(crate) fn retired(&self, slot: &Slot, instance: u64) {
         if let Some(needs) = self.lock().get_mut(slot) {
-            needs.draining.clear();
+            needs.settled.remove(&instance);
         }
     }
 
@@ -124,12 +124,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// The new instance serves: its edges take the place of the old one's, which stand until
-    /// [`Graph::drained`].
-    pub(crate) fn settle(self) {
+    /// The new instance serves: the edges are its own and stand until [`Graph::retired`].
+    pub(crate) fn settle(self, instance: u64) {
         if let Some(needs) = self.graph.lock().get_mut(&self.slot) {
             let claimed = std::mem::take(&mut needs.claimed);
-            needs.draining = std::mem::replace(&mut needs.settled, claimed);
+            needs.settled.insert(instance, claimed);
         }
     }
 }
@@ -182,11 +181,11 @@ mod tests {
         graph
             .claim(&slot("service/a"), &[slot("service/b")])
             .unwrap()
-            .settle();
+            .settle(1);
         graph
             .claim(&slot("service/b"), &[slot("service/c")])
             .unwrap()
-            .settle();
+            .settle(1);
         let path = graph
             .claim(&slot("service/c"), &[slot("service/a")])
             .unwrap_err();
@@ -231,11 +230,11 @@ mod tests {
         graph
             .claim(&slot("service/web"), &[slot("adapter/cache")])
             .unwrap()
-            .settle();
+            .settle(1);
         graph
             .claim(&slot("adapter/cache"), &[slot("service/clock")])
             .unwrap()
-            .settle();
+            .settle(1);
         let all = ["service/web", "adapter/cache", "service/clock", "task/x"].map(slot);
         let groups = graph.dependents_first(&all.iter().cloned().collect());
         assert_eq!(

@@ -27,6 +27,8 @@ pub enum CallOutcome {
     Succeeded,
     /// It failed, and the component is to blame.
     Failed,
+    /// It panicked; counts as failed as well.
+    Panicked,
 }
 
 /// The right to call the instance that served a slot when the lease was taken.
@@ -116,6 +118,7 @@ impl Lease {
         };
         match &result {
             Ok(_) => self.record(CallOutcome::Succeeded),
+            Err(CallError::Panicked { .. }) => self.record(CallOutcome::Panicked),
             Err(error) if error.is_components_fault() => self.record(CallOutcome::Failed),
             // The caller's mistake says nothing about the component.
             Err(_) => {}
@@ -151,11 +154,19 @@ impl Lease {
 
     /// Adds to the slot's counters how a call on this lease ended.
     pub fn record(&self, outcome: CallOutcome) {
-        let counter = match outcome {
-            CallOutcome::Succeeded => &self.entrance.succeeded,
-            CallOutcome::Failed => &self.entrance.failed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let calls = &self.entrance.calls;
+        match outcome {
+            CallOutcome::Succeeded => {
+                calls.succeeded.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            CallOutcome::Failed => {}
+            CallOutcome::Panicked => {
+                calls.panicked.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        calls.failed.fetch_add(1, Ordering::Relaxed);
+        self.running().failed_calls.one_more();
     }
 
     /// Returns when the instance has been retired under this lease because the drain deadline

@@ -106,6 +106,9 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
         let (outcome, result) = match record.guard(async { work(leased).await }).await {
             Ok(Ok(value)) => (Some(CallOutcome::Succeeded), Ok(value)),
             Ok(Err(error)) => (judge(&error), Err(error)),
+            Err(error @ LifecycleError::Panicked { .. }) => {
+                (Some(CallOutcome::Panicked), Err(error.into()))
+            }
             Err(error) => (Some(CallOutcome::Failed), Err(error.into())),
         };
         if let Some(outcome) = outcome {

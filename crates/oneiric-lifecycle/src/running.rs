@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use oneiric_core::{BoxFuture, Provider, Registered, Slot};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::drain_watch::DrainWatch;
@@ -21,6 +22,7 @@ use crate::health::Probe;
 use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
 use crate::reconfigure::Reconfigure;
+use crate::status::CallCounts;
 use crate::step;
 
 /// How many entrances an instance has: twice the processors, so that threads seldom share one; a
@@ -47,9 +49,14 @@ pub(crate) struct Running {
     pub(crate) reconfigure_turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the instance is retired, leases or not.
     pub(crate) revoked: CancellationToken,
+    /// Told of every call that fails: who asks for probes, and who watches over a bake.
+    pub(crate) failed_calls: FailedCalls,
     retire: Option<Arc<dyn Retire>>,
     retire_taken: AtomicBool,
+    /// Of the slot.
     calls: Arc<Calls>,
+    /// Of this instance, on entrances that are gone or not in use any more.
+    own_calls: Calls,
 }
 
 impl Running {
@@ -81,10 +88,12 @@ impl Running {
             probe_turn: Arc::default(),
             reconfigure_turn: Arc::default(),
             revoked: CancellationToken::new(),
+            failed_calls: FailedCalls::default(),
             reconfigure,
             retire,
             retire_taken: AtomicBool::new(false),
             calls,
+            own_calls: Calls::default(),
         }
     }
 
@@ -105,6 +114,11 @@ impl Running {
     pub(crate) fn take_retirement(&self) -> Option<Option<Arc<dyn Retire>>> {
         let first = !self.retire_taken.swap(true, Ordering::AcqRel);
         first.then(|| self.retire.clone())
+    }
+
+    fn count(&self, counts: CallCounts) {
+        self.calls.add(counts);
+        self.own_calls.add(counts);
     }
 
     /// Refuses every further call through proxies and tells holders of leases.
@@ -153,11 +167,52 @@ impl Invoke for Guarded {
     }
 }
 
-/// Calls of a slot that ended, over all its instances that are gone.
+/// Who is told that a call failed, each by a permit of its own. Written by calls that fail and by no others.
+#[derive(Debug, Default)]
+pub(crate) struct FailedCalls {
+    pub(crate) monitor: Notify,
+    pub(crate) bake: Notify,
+}
+
+impl FailedCalls {
+    pub(crate) fn one_more(&self) {
+        self.monitor.notify_one();
+        self.bake.notify_one();
+    }
+}
+
+/// Calls that ended.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
+    /// Of those that failed.
+    pub(crate) panicked: AtomicU64,
+}
+
+impl Calls {
+    pub(crate) fn add(&self, counts: CallCounts) {
+        self.succeeded
+            .fetch_add(counts.succeeded, Ordering::Relaxed);
+        self.failed.fetch_add(counts.failed, Ordering::Relaxed);
+        self.panicked.fetch_add(counts.panicked, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> CallCounts {
+        CallCounts {
+            succeeded: self.succeeded.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            panicked: self.panicked.load(Ordering::Relaxed),
+        }
+    }
+
+    fn take(&self) -> CallCounts {
+        CallCounts {
+            succeeded: self.succeeded.swap(0, Ordering::Relaxed),
+            failed: self.failed.swap(0, Ordering::Relaxed),
+            panicked: self.panicked.swap(0, Ordering::Relaxed),
+        }
+    }
 }
 
 /// One instance's time in service, from being published to its last lease coming back. An instance
@@ -209,19 +264,12 @@ impl Term {
 pub(crate) struct Entrance {
     pub(crate) running: Arc<Running>,
     term: Arc<Term>,
-    pub(crate) succeeded: AtomicU64,
-    pub(crate) failed: AtomicU64,
+    pub(crate) calls: Calls,
 }
 
 impl Drop for Entrance {
     fn drop(&mut self) {
-        let totals = &self.running.calls;
-        totals
-            .succeeded
-            .fetch_add(*self.succeeded.get_mut(), Ordering::Relaxed);
-        totals
-            .failed
-            .fetch_add(*self.failed.get_mut(), Ordering::Relaxed);
+        self.running.count(self.calls.take());
         if self.term.entrances_left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.term.end();
         }
@@ -248,8 +296,7 @@ impl Published {
             Arc::new(Entrance {
                 running: Arc::clone(&running),
                 term: Arc::clone(&term),
-                succeeded: AtomicU64::new(0),
-                failed: AtomicU64::new(0),
+                calls: Calls::default(),
             })
         };
         let entrances = (0..count).map(entrance).collect();
@@ -269,12 +316,8 @@ impl Published {
     /// Adds what was counted so far to the slot's totals. Of an instance that is not published any
     /// more only the totals are read.
     pub(crate) fn settle(&self) {
-        let totals = &self.running.calls;
         for entrance in &self.entrances {
-            let succeeded = entrance.succeeded.swap(0, Ordering::Relaxed);
-            let failed = entrance.failed.swap(0, Ordering::Relaxed);
-            totals.succeeded.fetch_add(succeeded, Ordering::Relaxed);
-            totals.failed.fetch_add(failed, Ordering::Relaxed);
+            self.running.count(entrance.calls.take());
         }
     }
 
@@ -294,15 +337,12 @@ impl Published {
             .sum()
     }
 
-    /// Calls that ended on this instance: succeeded, failed.
-    pub(crate) fn calls(&self) -> (u64, u64) {
+    /// Calls that ended by the entrances in use.
+    pub(crate) fn calls(&self) -> CallCounts {
         self.entrances
             .iter()
-            .fold((0, 0), |(succeeded, failed), entrance| {
-                (
-                    succeeded + entrance.succeeded.load(Ordering::Relaxed),
-                    failed + entrance.failed.load(Ordering::Relaxed),
-                )
+            .fold(CallCounts::default(), |sum, entrance| {
+                sum + entrance.calls.counts()
             })
     }
 }

@@ -137,9 +137,10 @@ async fn stop(
     let retired = published.is_some();
     if let Some(published) = published {
         let running = Arc::clone(&published.running);
+        drop(published);
         failures.extend(
             inner
-                .drain(&cell, published, left(inner.limits().drain))
+                .drain(&cell, &running, left(inner.limits().drain))
                 .await,
         );
         failures.extend(

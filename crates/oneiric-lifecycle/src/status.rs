@@ -1,5 +1,6 @@
 //! What is known about a slot, as data for `status` and its like. Field names only ever grow.
 
+use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Origin, Provider, Slot};
@@ -134,6 +135,40 @@ pub struct CallCounts {
     pub succeeded: u64,
     /// Failed, and the component is to blame.
     pub failed: u64,
+    /// Of those that failed: panicked.
+    pub panicked: u64,
+}
+
+impl CallCounts {
+    /// Calls that ended, one way or the other.
+    pub const fn ended(self) -> u64 {
+        self.succeeded + self.failed
+    }
+}
+
+impl Add for CallCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            succeeded: self.succeeded + other.succeeded,
+            failed: self.failed + other.failed,
+            panicked: self.panicked + other.panicked,
+        }
+    }
+}
+
+impl Sub for CallCounts {
+    type Output = Self;
+
+    /// What came since `earlier`; nothing where that is more.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            succeeded: self.succeeded.saturating_sub(earlier.succeeded),
+            failed: self.failed.saturating_sub(earlier.failed),
+            panicked: self.panicked.saturating_sub(earlier.panicked),
+        }
+    }
 }
 
 /// Transitions that ended, since the process started.

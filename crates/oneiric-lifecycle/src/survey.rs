@@ -6,7 +6,7 @@ use oneiric_core::{Query, Registered, Slot};
 
 use crate::activity::Activity;
 use crate::inner::Inner;
-use crate::running::Published;
+use crate::running::{Calls, Published};
 use crate::state::SlotState;
 use crate::status::{
     ActiveStatus, CallCounts, Difference, DrainingStatus, LastError, SlotStatus, SwapCounts,
@@ -109,11 +109,7 @@ impl Inner {
     }
 }
 
-fn calls(ended: &crate::running::Calls, published: Option<&Arc<Published>>) -> CallCounts {
-    use std::sync::atomic::Ordering::Relaxed;
-    let (succeeded, failed) = published.map_or((0, 0), |published| published.calls());
-    CallCounts {
-        succeeded: ended.succeeded.load(Relaxed) + succeeded,
-        failed: ended.failed.load(Relaxed) + failed,
-    }
+fn calls(ended: &Calls, published: Option<&Arc<Published>>) -> CallCounts {
+    let serving = published.map(|published| published.calls());
+    ended.counts() + serving.unwrap_or_default()
 }

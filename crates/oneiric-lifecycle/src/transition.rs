@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use oneiric_core::{Query, Registered, Slot};
+use oneiric_core::{Provider, Query, Registered, Slot};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +103,7 @@ pub(crate) async fn run(
         force: request.force,
         record: request.record,
         when_published: request.when_published,
+        begun: Instant::now(),
     }
     .run()
     .await
@@ -144,6 +145,7 @@ pub(crate) struct Transition {
     pub(crate) force: bool,
     record: Option<Arc<Record>>,
     when_published: Option<Arc<dyn Fn() + Send + Sync>>,
+    begun: Instant,
 }
 
 impl Transition {
@@ -157,19 +159,43 @@ impl Transition {
             force: false,
             record: None,
             when_published: None,
+            begun: Instant::now(),
         }
     }
 
+    /// All steps, one after the other.
     pub(crate) async fn run(self) -> Result<SwapReport, LifecycleError> {
-        let begun = Instant::now();
+        self.begin();
+        let prepared = match self.prepared().await {
+            Ok(prepared) => self.recorded(prepared).await,
+            Err(failure) => Err(failure),
+        };
+        let published = match prepared {
+            Ok(prepared) => self.publish(prepared),
+            Err(failure) => return self.give_up(failure),
+        };
+        match published {
+            Ok(old) => Ok(self.conclude(old).await),
+            Err(refused) => {
+                self.inner.discard(&self.cell, &refused.running).await;
+                self.give_up(refused.failure)
+            }
+        }
+    }
+
+    /// The slot is in a transition from here on, until [`Transition::publish`] or [`Transition::give_up`].
+    pub(crate) fn begin(&self) {
         self.cell.ledger().step(Move::Begin, self.inner.clock.now());
-        let provider = self.candidate.provider().clone();
         self.announce(Happening::Building {
-            provider: provider.clone(),
+            provider: self.candidate.provider().clone(),
         });
+    }
+
+    /// The new instance, built and found healthy; or nothing is left of it.
+    pub(crate) async fn prepared(&self) -> Result<Prepared, Failure> {
         // Every call into other people's code catches its own panics. What is left is the seams
         // (where settings come from, proxies); the slot's state must not get stuck because of those.
-        let prepared = step::catch_panic(self.prepare())
+        step::catch_panic(self.prepare())
             .await
             .unwrap_or_else(|message| {
                 Err(Failure::new(
@@ -178,25 +204,17 @@ impl Transition {
                     format_args!("panicked: {message}"),
                 ))
             })
-            .map_err(|failure| self.inner.redact.failure(failure));
-        let recorded = match prepared {
-            Ok(prepared) => self.record(prepared).await,
-            Err(failure) => Err(failure),
-        };
-        let published = match recorded {
-            Ok(prepared) => self.publish(prepared).await,
-            Err(failure) => Err(failure),
-        };
-        let (outcome, old) = match published {
-            Ok(published) => published,
-            Err(failure) => return self.give_up(failure, begun),
-        };
+            .map_err(|failure| self.inner.redact.failure(failure))
+    }
+
+    /// The old instance finishes its work and goes; then the slot's transition is over.
+    pub(crate) async fn conclude(&self, published: InService) -> SwapReport {
         let mut warnings = Vec::new();
-        if let Some(old) = old {
+        if let Some(old) = &published.old {
             self.drain_and_retire(old, &mut warnings).await;
         }
         self.after_swap(&mut warnings).await;
-        let took = begun.elapsed();
+        let took = self.begun.elapsed();
         let mut ledger = self.cell.ledger();
         ledger.took(took);
         if let Some(last) = warnings.last() {
@@ -208,17 +226,20 @@ impl Transition {
             ledger.fail(about, last.clone(), self.inner.clock.now());
         }
         drop(ledger);
-        Ok(SwapReport {
+        SwapReport {
             slot: self.cell.slot.clone(),
-            outcome,
-            from: self
-                .before
-                .as_ref()
-                .map(|running| running.candidate.provider().clone()),
-            to: provider,
+            outcome: published.outcome,
+            from: self.from(),
+            to: self.candidate.provider().clone(),
             warnings,
             took,
-        })
+        }
+    }
+
+    /// Who served when this began.
+    fn from(&self) -> Option<Provider> {
+        let before = self.before.as_ref()?;
+        Some(before.candidate.provider().clone())
     }
 
     async fn after_swap(&self, warnings: &mut Vec<Failure>) {
@@ -235,7 +256,7 @@ impl Transition {
 
     /// Lets whoever asked for the swap write it down. What can still go wrong is asked first, for
     /// nothing that is recorded should fail.
-    async fn record(&self, prepared: Prepared) -> Result<Prepared, Failure> {
+    pub(crate) async fn recorded(&self, prepared: Prepared) -> Result<Prepared, Failure> {
         let Some(record) = &self.record else {
             return Ok(prepared);
         };
@@ -265,10 +286,7 @@ impl Transition {
     }
 
     /// Puts the new instance in service. The pointer moves in here and nowhere else.
-    async fn publish(
-        &self,
-        prepared: Prepared,
-    ) -> Result<(Outcome, Option<Arc<Published>>), Failure> {
+    pub(crate) fn publish(&self, prepared: Prepared) -> Result<InService, Refused> {
         let Prepared {
             running,
             claim,
@@ -279,15 +297,18 @@ impl Transition {
         let was = match self.inner.put_in_service(&self.cell, next) {
             Ok(was) => was,
             Err(rejected) => {
-                self.inner.discard(&self.cell, &running).await;
-                return Err(match rejected {
+                let failure = match rejected {
                     Rejected::Stopped => stopped_meanwhile(),
                     Rejected::FacetMissing(facets) => facet_missing(&facets),
-                });
+                };
+                return Err(Refused { running, failure });
             }
         };
-        let old = was.published;
-        claim.settle();
+        // What the slot pointed at goes with this: it counts as a lease.
+        let old = was
+            .published
+            .map(|published| Arc::clone(&published.running));
+        claim.settle(instance);
         if let Some(told) = &self.when_published
             && catch_unwind(AssertUnwindSafe(|| told())).is_err()
         {
@@ -307,10 +328,7 @@ impl Transition {
         }
         drop(ledger);
         self.announce(Happening::Published {
-            from: self
-                .before
-                .as_ref()
-                .map(|before| before.candidate.provider().clone()),
+            from: self.from(),
             to: self.candidate.provider().clone(),
             instance,
             forced: skipped.clone(),
@@ -320,26 +338,23 @@ impl Transition {
             Some(failure) => Outcome::Forced { failure },
             None => Outcome::Swapped,
         };
-        Ok((outcome, old))
+        Ok(InService { outcome, old })
     }
 
-    async fn drain_and_retire(&self, old: Arc<Published>, warnings: &mut Vec<Failure>) {
+    async fn drain_and_retire(&self, old: &Running, warnings: &mut Vec<Failure>) {
         let limit = self.inner.limits().drain;
         if let Some(failure) = self.inner.drain(&self.cell, old, limit).await {
             self.warn(failure, warnings);
         }
-        if let Some(before) = &self.before {
-            let retired = self.inner.retire(before).await;
-            self.inner.book_retired(&self.cell, before);
-            self.inner.graph.drained(&self.cell.slot);
-            if let Err(failure) = retired {
-                self.warn(failure, warnings);
-            }
+        let retired = self.inner.retire(old).await;
+        self.inner.book_retired(&self.cell, old);
+        if let Err(failure) = retired {
+            self.warn(failure, warnings);
         }
     }
 
     /// Nothing was published: the slot is as it was before.
-    fn give_up(&self, failure: Failure, begun: Instant) -> Result<SwapReport, LifecycleError> {
+    pub(crate) fn give_up(&self, failure: Failure) -> Result<SwapReport, LifecycleError> {
         let slot = self.cell.slot.clone();
         let provider = self.candidate.provider().clone();
         let at = self.inner.clock.now();
@@ -373,7 +388,7 @@ impl Transition {
             from: Some(active),
             to: provider,
             warnings: Vec::new(),
-            took: begun.elapsed(),
+            took: self.begun.elapsed(),
         })
     }
 
@@ -392,11 +407,21 @@ impl Transition {
     pub(crate) fn context(&self) -> SwapContext {
         SwapContext {
             slot: self.cell.slot.clone(),
-            from: self
-                .before
-                .as_ref()
-                .map(|before| before.candidate.provider().clone()),
+            from: self.from(),
             to: self.candidate.provider().clone(),
         }
     }
+}
+
+/// A new instance serves.
+pub(crate) struct InService {
+    pub(crate) outcome: Outcome,
+    /// What served before, and does not any more.
+    pub(crate) old: Option<Arc<Running>>,
+}
+
+/// A new instance that was not put in service after all.
+pub(crate) struct Refused {
+    pub(crate) running: Arc<Running>,
+    pub(crate) failure: Failure,
 }
