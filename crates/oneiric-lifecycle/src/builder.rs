@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use oneiric_core::{FactoryPolicy, Provider, Registry, Slot, WallClock};
@@ -22,6 +24,12 @@ use crate::slot_policy::SlotPolicies;
 /// Events kept for an [`EventStream`](crate::EventStream) that is not read.
 const EVENTS_KEPT: usize = 1_024;
 
+/// How many slots are probed at one time where nobody says otherwise (4).
+pub const PROBES_AT_ONCE: NonZeroUsize = match NonZeroUsize::new(4) {
+    Some(probes) => probes,
+    None => NonZeroUsize::MIN,
+};
+
 /// Puts a [`Lifecycle`] together.
 pub struct LifecycleBuilder {
     registry: Registry,
@@ -30,6 +38,7 @@ pub struct LifecycleBuilder {
     settings: Arc<dyn ProviderSettings>,
     limits: Limits,
     policies: SlotPolicies,
+    probes_at_once: NonZeroUsize,
     proxies: Vec<FacetProxy>,
     hooks: Vec<Arc<dyn SwapHook>>,
     observers: Vec<Arc<dyn SwapObserver>>,
@@ -46,6 +55,7 @@ impl LifecycleBuilder {
             settings: Arc::new(|_: &Slot, _: &Provider| None),
             limits: Limits::default(),
             policies: SlotPolicies::default(),
+            probes_at_once: PROBES_AT_ONCE,
             proxies: Vec::new(),
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -86,6 +96,13 @@ impl LifecycleBuilder {
     #[must_use]
     pub fn slot_policies(mut self, policies: SlotPolicies) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// How many slots are probed at one time while nobody asks; by default [`PROBES_AT_ONCE`].
+    #[must_use]
+    pub const fn probes_at_once(mut self, probes: NonZeroUsize) -> Self {
+        self.probes_at_once = probes;
         self
     }
 
@@ -139,6 +156,7 @@ impl LifecycleBuilder {
             settings: self.settings,
             limits: ArcSwap::from_pointee(self.limits),
             policies: ArcSwap::from_pointee(self.policies),
+            probes_at_once: AtomicUsize::new(self.probes_at_once.get()),
             proxies: self.proxies,
             hooks: self.hooks,
             announcer: Announcer::new(self.observers, EVENTS_KEPT),

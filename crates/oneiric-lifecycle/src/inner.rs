@@ -1,7 +1,7 @@
 //! What all clones of a lifecycle share, and how slots are found in it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -30,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Arc<dyn ProviderSettings>,
     pub(crate) limits: ArcSwap<Limits>,
     pub(crate) policies: ArcSwap<SlotPolicies>,
+    pub(crate) probes_at_once: AtomicUsize,
     pub(crate) proxies: Vec<FacetProxy>,
     pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
     pub(crate) announcer: Announcer,

@@ -100,7 +100,7 @@ mod transition;
 mod wiring;
 
 pub use activity::{Activity, ActivityRule, ActivityScope, ActivityState, InvalidScope};
-pub use builder::LifecycleBuilder;
+pub use builder::{LifecycleBuilder, PROBES_AT_ONCE};
 pub use clock::SystemWallClock;
 pub use deactivate::Deactivated;
 pub use decision::{Because, Decision, DecisionKind};

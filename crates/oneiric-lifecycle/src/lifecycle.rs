@@ -1,7 +1,9 @@
 //! The lifecycle: every slot of a program, and what can be asked of them.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oneiric_core::{FactoryPolicy, Registered, Registry, Slot};
@@ -71,6 +73,19 @@ impl Lifecycle {
     /// Says how slots are looked after from now on. A swap or a bake under way keeps to the policy with which it began.
     pub fn set_slot_policies(&self, policies: SlotPolicies) {
         self.inner.policies.store(Arc::new(policies));
+    }
+
+    /// How many slots are probed at one time while nobody asks.
+    pub fn probes_at_once(&self) -> NonZeroUsize {
+        let probes = self.inner.probes_at_once.load(Ordering::Relaxed);
+        NonZeroUsize::new(probes).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Says how many slots are probed at one time from now on. Probes under way are not called off.
+    pub fn set_probes_at_once(&self, probes: NonZeroUsize) {
+        self.inner
+            .probes_at_once
+            .store(probes.get(), Ordering::Relaxed);
     }
 
     /// Says which factory names are allowed from now on. What serves is left alone: a factory is asked for when

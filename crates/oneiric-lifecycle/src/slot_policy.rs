@@ -320,54 +320,76 @@ impl From<PolicyScope> for String {
 /// What is stated for one scope; whatever is absent follows from wider ones.
 ///
 /// Read by serde it has the names and units of the settings: durations are whole milliseconds under a name that ends
-/// in `_ms`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+/// in `_ms`. What is absent is not written either.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PolicyEntry {
     /// [`HealthPolicy::interval`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub health_interval_ms: Option<u64>,
     /// [`HealthPolicy::jitter_percent`]; more than 100 counts as 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub health_jitter_percent: Option<u8>,
     /// [`HealthPolicy::bad`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub health_bad: Option<NonZeroU32>,
     /// [`HealthPolicy::good`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub health_good: Option<NonZeroU32>,
     /// [`HealthPolicy::grace`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub health_grace_ms: Option<u64>,
     /// [`FailurePolicy::action`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
     /// [`FailurePolicy::restarts`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts: Option<NonZeroU32>,
     /// [`FailurePolicy::within`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts_within_ms: Option<u64>,
     /// [`FailurePolicy::backoff`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_backoff_ms: Option<u64>,
     /// [`FailurePolicy::backoff_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_backoff_max_ms: Option<u64>,
     /// Whether it fails back by itself: `false` takes back what a wider scope says.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fail_back: Option<bool>,
     /// [`FailurePolicy::fail_back_after`] (30 s), where it fails back by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fail_back_after_ms: Option<u64>,
     /// [`BakePolicy::time`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_ms: Option<u64>,
     /// [`BakePolicy::min_calls`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_min_calls: Option<NonZeroU32>,
     /// [`BakePolicy::error_percent`]; more than 100 counts as 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_error_percent: Option<u8>,
     /// [`BakePolicy::panic_percent`]; more than 100 counts as 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_panic_percent: Option<u8>,
     /// [`RebindPolicy::when`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rebind: Option<Rebind>,
     /// [`RebindPolicy::settle`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rebind_settle_ms: Option<u64>,
     /// [`HandoverPolicy::mode`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub handover: Option<HandoverMode>,
     /// [`HandoverPolicy::block`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub handover_block_ms: Option<u64>,
     /// [`HandoverPolicy::max_bytes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub handover_max_bytes: Option<u64>,
     /// [`SlotPolicy::on_dependency_change`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub on_dependency_change: Option<OnDependencyChange>,
 }
 
@@ -401,6 +423,49 @@ impl PolicyEntry {
         put(&mut policy.handover.max_bytes, self.handover_max_bytes);
         put(&mut policy.on_dependency_change, self.on_dependency_change);
     }
+}
+
+impl From<&SlotPolicy> for PolicyEntry {
+    /// An entry that states every key as `policy` has it. Durations are cut to whole milliseconds.
+    fn from(policy: &SlotPolicy) -> Self {
+        let SlotPolicy {
+            health,
+            failure,
+            bake,
+            rebind,
+            handover,
+            on_dependency_change,
+        } = policy;
+        let fail_back_after = failure.fail_back_after.unwrap_or(FAIL_BACK_AFTER);
+        Self {
+            health_interval_ms: in_ms(health.interval),
+            health_jitter_percent: Some(health.jitter_percent),
+            health_bad: Some(health.bad),
+            health_good: Some(health.good),
+            health_grace_ms: in_ms(health.grace),
+            on_failure: Some(failure.action),
+            restarts: Some(failure.restarts),
+            restarts_within_ms: in_ms(failure.within),
+            restart_backoff_ms: in_ms(failure.backoff),
+            restart_backoff_max_ms: in_ms(failure.backoff_max),
+            fail_back: Some(failure.fail_back_after.is_some()),
+            fail_back_after_ms: in_ms(fail_back_after),
+            bake_ms: in_ms(bake.time),
+            bake_min_calls: Some(bake.min_calls),
+            bake_error_percent: Some(bake.error_percent),
+            bake_panic_percent: Some(bake.panic_percent),
+            rebind: Some(rebind.when),
+            rebind_settle_ms: in_ms(rebind.settle),
+            handover: Some(handover.mode),
+            handover_block_ms: in_ms(handover.block),
+            handover_max_bytes: Some(handover.max_bytes),
+            on_dependency_change: Some(*on_dependency_change),
+        }
+    }
+}
+
+fn in_ms(duration: Duration) -> Option<u64> {
+    Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn put<T>(field: &mut T, stated: Option<T>) {
@@ -548,6 +613,28 @@ mod tests {
             let error = text.parse::<PolicyScope>().unwrap_err();
             assert!(error.to_string().contains("invalid scope"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_entry_of_a_policy_states_all_of_it() {
+        let mut policy = SlotPolicy::default();
+        let mut stated = PolicyEntry::from(&policy);
+        let keys = serde_json::to_value(&stated).unwrap();
+        assert_eq!(keys.as_object().unwrap().len(), 22, "{keys}");
+        assert_eq!(keys["fail_back"], json!(false));
+        assert_eq!(keys["fail_back_after_ms"], json!(30_000));
+        let of = |entry: PolicyEntry| {
+            let policies = SlotPolicies::new().with(PolicyScope::All, entry);
+            policies.of(&slot("adapter/cache"))
+        };
+        assert_eq!(of(stated), policy);
+        policy.failure.fail_back_after = Some(Duration::from_millis(7));
+        policy.health.grace = Duration::from_secs(3);
+        policy.handover.mode = HandoverMode::Abort;
+        stated = PolicyEntry::from(&policy);
+        assert_eq!(of(stated), policy);
+        let nothing = serde_json::to_value(PolicyEntry::default()).unwrap();
+        assert_eq!(nothing, json!({}));
     }
 
     #[test]

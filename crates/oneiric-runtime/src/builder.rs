@@ -200,7 +200,8 @@ impl RuntimeBuilder {
             settings.selections.iter().cloned(),
         );
         settings.log_warnings(false);
-        let limits = settings.limits.clone();
+        let (limits, policies) = (settings.limits.clone(), settings.slot_policies.clone());
+        let probes_at_once = settings.probes_at_once();
         let current = Current::new(settings);
         let events = Arc::new(Events::new(Arc::clone(&clock)));
         let told = Arc::clone(&events);
@@ -221,6 +222,8 @@ impl RuntimeBuilder {
             .policy(policy)
             .settings(Resolved(secrets.clone()))
             .limits(limits)
+            .slot_policies(policies)
+            .probes_at_once(probes_at_once)
             .redact(move |text| covering.redact(text))
             .wall_clock(Arc::clone(&clock))
             .observer(crate::swap_log::log)

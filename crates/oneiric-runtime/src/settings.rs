@@ -17,6 +17,7 @@ mod format;
 mod hide;
 mod layer;
 mod parts;
+mod policies;
 mod reference;
 mod sample;
 mod schema;
@@ -30,13 +31,14 @@ mod words;
 use std::{
     collections::BTreeMap,
     fmt,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
-use oneiric_lifecycle::Limits;
+use oneiric_lifecycle::{Limits, PROBES_AT_ONCE, SlotPolicies};
 use serde_json::Value;
 
 pub(crate) use self::file::Stamp;
@@ -57,6 +59,7 @@ pub use self::{
 pub(crate) use self::{
     hide::secrets_in,
     layer::{Layers, Place},
+    policies::{PolicyKey, stated},
 };
 use self::{tree::Node, words::WordPath};
 use crate::state_dir;
@@ -82,6 +85,10 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// `lifecycle.*_ms`: time limits of a swap's steps.
     pub limits: Limits,
+    /// `lifecycle.probes_at_once`: how many slots are probed at one time while nobody asks (4), 1 to 1000.
+    pub probes_at_once: usize,
+    /// `[slots]`: how slots are looked after.
+    pub slot_policies: SlotPolicies,
     /// `security.factory_allowlist`: which factories candidates may name (`oneiric.`).
     pub factory_allowlist: Vec<String>,
     /// `resolution.ties`: what decides between equals (`newest`).
@@ -169,6 +176,8 @@ impl Default for Settings {
             state_dir: ".oneiric".into(),
             admin: AdminSettings::default(),
             limits: Limits::default(),
+            probes_at_once: PROBES_AT_ONCE.get(),
+            slot_policies: SlotPolicies::default(),
             factory_allowlist: DEFAULT_ALLOWLIST.map(String::from).to_vec(),
             ties: TiePolicy::default(),
             default_priority: 0,
@@ -222,9 +231,14 @@ impl Settings {
         new.blank.iter().find(stood).map(PathBuf::as_path)
     }
 
+    /// How many slots are probed at one time while nobody asks.
+    pub(crate) fn probes_at_once(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.probes_at_once).unwrap_or(NonZeroUsize::MIN)
+    }
+
     /// Where the value of a key stands, `oneiric.toml:3:9`; `None` where nobody stated it.
-    pub(crate) fn place_of(&self, key: &str) -> Option<String> {
-        let node = self.tree.at(key.split('.'))?;
+    pub(crate) fn place_of<'k>(&self, names: impl IntoIterator<Item = &'k str>) -> Option<String> {
+        let node = self.tree.at(names)?;
         Some(self.layers.describe(node.place))
     }
 

@@ -92,6 +92,10 @@ pub struct ConfigExplainDoc {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ConfigLayerDoc {
+    /// The key under which it is said, where that is another one: of a slot's policy, what is said of its domain or of
+    /// every slot holds too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The value; `"***"` for a secret.
     pub value: Value,
     /// Who says it.

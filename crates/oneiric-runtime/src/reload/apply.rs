@@ -86,6 +86,10 @@ impl Runtime {
         self.inner.settings.store(Arc::clone(settings));
         self.lifecycle().set_policy(policy);
         self.lifecycle().set_limits(settings.limits.clone());
+        self.lifecycle()
+            .set_slot_policies(settings.slot_policies.clone());
+        self.lifecycle()
+            .set_probes_at_once(settings.probes_at_once());
         if let Some(log) = &self.inner.log {
             log.apply(&settings.log);
         }

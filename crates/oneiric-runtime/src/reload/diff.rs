@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     api::KeyChange,
-    settings::{AdminSettings, LogSettings, ReloadSettings, SecretsSettings, Settings},
+    settings::{AdminSettings, LogSettings, ReloadSettings, SecretsSettings, Settings, stated},
 };
 
 /// One setting that is a single value, as text.
@@ -26,8 +26,14 @@ struct Key {
     hot: bool,
 }
 
-/// Tells which single values differ, in the order of the reference.
+/// Tells which single values differ, in the order of the reference, and then what differs in how slots are looked after.
 pub(super) fn keys(old: &Settings, new: &Settings) -> Vec<KeyChange> {
+    let mut changes = single(old, new);
+    changes.extend(policies(old, new));
+    changes
+}
+
+fn single(old: &Settings, new: &Settings) -> Vec<KeyChange> {
     all(old)
         .into_iter()
         .zip(all(new))
@@ -35,12 +41,36 @@ pub(super) fn keys(old: &Settings, new: &Settings) -> Vec<KeyChange> {
         .map(|(before, after)| KeyChange {
             key: before.name.to_owned(),
             reloadable: before.hot,
-            before_at: old.place_of(before.name),
+            before_at: old.place_of(before.name.split('.')),
             before: before.value,
-            after_at: new.place_of(before.name),
+            after_at: new.place_of(before.name.split('.')),
             after: after.value,
         })
         .collect()
+}
+
+/// Policies are compared as they are stated: what is said of a domain is one change, however many slots there are.
+fn policies(old: &Settings, new: &Settings) -> Vec<KeyChange> {
+    let (before, after) = (stated(&old.slot_policies), stated(&new.slot_policies));
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    keys.into_iter()
+        .filter(|key| before.get(key) != after.get(key))
+        .map(|key| KeyChange {
+            key: key.to_string(),
+            reloadable: true,
+            before_at: old.place_of(key.names()),
+            before: optional(before.get(key).map(plain)),
+            after_at: new.place_of(key.names()),
+            after: optional(after.get(key).map(plain)),
+        })
+        .collect()
+}
+
+/// A value as the others are told: a word without its quotes.
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn all(settings: &Settings) -> Vec<Key> {
@@ -48,6 +78,7 @@ fn all(settings: &Settings) -> Vec<Key> {
         state_dir,
         admin,
         limits,
+        probes_at_once,
         factory_allowlist,
         ties,
         default_priority,
@@ -61,6 +92,8 @@ fn all(settings: &Settings) -> Vec<Key> {
         candidates: _,
         selections: _,
         providers: _,
+        // Compared key by key, beside these.
+        slot_policies: _,
         // Where they came from, not what they say.
         name: _,
         files: _,
@@ -119,6 +152,7 @@ fn all(settings: &Settings) -> Vec<Key> {
         hot("lifecycle.hook_ms", ms(limits.hook)),
         hot("lifecycle.drain_ms", ms(limits.drain)),
         hot("lifecycle.retire_ms", ms(limits.retire)),
+        hot("lifecycle.probes_at_once", probes_at_once.to_string()),
         fixed("resolution.ties", word(ties)),
         fixed("resolution.default_priority", default_priority.to_string()),
         hot("run.activate", word(activate)),

@@ -19,7 +19,7 @@ pub(super) use self::{
     path::{Step, joined, quoted, steps},
     shape::{Identity, Names, Shape, root},
 };
-use super::Settings;
+use super::{Settings, policies};
 
 /// A key that says where a schema is; editors read it, and nobody else.
 pub(super) const SCHEMA_KEY: &str = "$schema";
@@ -59,6 +59,8 @@ pub(crate) enum Kind {
     Flag,
     Number(RangeInclusive<i64>),
     Millis(RangeInclusive<i64>),
+    Bytes(RangeInclusive<i64>),
+    Percent,
     Priority,
     StackLevel,
     Word(&'static [&'static str]),
@@ -156,7 +158,10 @@ impl Key {
 
     /// The value that holds where nothing is set.
     pub(crate) fn default(&self) -> Option<Value> {
-        self.value(&mut Settings::default())
+        match self.field {
+            Field::Policy => policies::default_of(self.name()),
+            _ => self.value(&mut Settings::default()),
+        }
     }
 
     /// What holds where nothing is set, for people; Markdown.
@@ -170,9 +175,14 @@ impl Key {
         }
     }
 
-    /// Whether what stands there goes straight into a field, wherever it is in the file.
-    pub(super) fn is_built(&self) -> bool {
-        matches!(self.field, Field::Built)
+    /// Whether what stands there is part of something larger, and goes straight into no field.
+    pub(super) const fn is_built(&self) -> bool {
+        matches!(self.field, Field::Built | Field::Policy)
+    }
+
+    /// Whether it is part of a slot's policy, so that wider scopes say what is not stated.
+    pub(super) const fn is_of_policy(&self) -> bool {
+        matches!(self.field, Field::Policy)
     }
 
     pub(super) fn store(&self, settings: &mut Settings, node: &super::tree::Node) {
@@ -186,9 +196,12 @@ impl Kind {
         match self {
             Self::Text | Self::Path | Self::Secret | Self::Filter | Self::Word(_) => "a string",
             Self::Flag => "true or false",
-            Self::Number(_) | Self::Millis(_) | Self::Priority | Self::StackLevel => {
-                "a whole number"
-            }
+            Self::Number(_)
+            | Self::Millis(_)
+            | Self::Bytes(_)
+            | Self::Percent
+            | Self::Priority
+            | Self::StackLevel => "a whole number",
             Self::Texts | Self::Allowlist | Self::Slots => "a list of strings",
             Self::Slot => "a slot such as \"adapter/cache\"",
             Self::Provider => "the name of a provider",
@@ -202,7 +215,10 @@ impl Kind {
     pub(crate) const fn range(&self) -> Option<(i64, i64)> {
         use oneiric_core::bounds::{PRIORITY, STACK_LEVEL};
         match self {
-            Self::Number(range) | Self::Millis(range) => Some((*range.start(), *range.end())),
+            Self::Number(range) | Self::Millis(range) | Self::Bytes(range) => {
+                Some((*range.start(), *range.end()))
+            }
+            Self::Percent => Some((0, 100)),
             Self::Priority => Some((*PRIORITY.start(), *PRIORITY.end())),
             Self::StackLevel => Some((*STACK_LEVEL.start(), *STACK_LEVEL.end())),
             _ => None,
@@ -213,6 +229,8 @@ impl Kind {
     pub(crate) const fn unit(&self) -> Option<&'static str> {
         match self {
             Self::Millis(_) => Some("milliseconds"),
+            Self::Bytes(_) => Some("bytes"),
+            Self::Percent => Some("percent"),
             _ => None,
         }
     }
@@ -241,7 +259,13 @@ impl Kind {
                 let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
                 return words.join(", ");
             }
-            Self::Number(_) | Self::Millis(_) | Self::Priority | Self::StackLevel => "number",
+            // They have a range.
+            Self::Number(_)
+            | Self::Millis(_)
+            | Self::Bytes(_)
+            | Self::Percent
+            | Self::Priority
+            | Self::StackLevel => "number",
         }
         .to_owned()
     }

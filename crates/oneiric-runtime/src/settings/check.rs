@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use oneiric_core::{Coded, FactoryPath, FactoryPolicy, Provider, Slot, bounds};
+use oneiric_lifecycle::PolicyScope;
 
 use super::{
     catalog::{self, Identity, Key, Kind, Names, Shape, joined, quoted},
@@ -120,6 +121,10 @@ impl Check<'_> {
                     .parse::<Provider>()
                     .err()
                     .map(|error| Fault::coded(entry.name, &key, &error)),
+                Names::Scopes => name
+                    .parse::<PolicyScope>()
+                    .err()
+                    .map(|error| Fault::coded(entry.name, &key, &error)),
             };
             if let Some(fault) = wrong {
                 self.faults.push(fault);
@@ -200,7 +205,12 @@ impl Check<'_> {
                 }
                 _ => {}
             },
-            Kind::Number(_) | Kind::Millis(_) | Kind::Priority | Kind::StackLevel => {
+            Kind::Number(_)
+            | Kind::Millis(_)
+            | Kind::Bytes(_)
+            | Kind::Percent
+            | Kind::Priority
+            | Kind::StackLevel => {
                 let number = match &node.item {
                     Item::Integer(number) => Some(*number),
                     Item::Words(text) => text.trim().parse().ok(),

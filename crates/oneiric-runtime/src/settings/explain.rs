@@ -1,5 +1,7 @@
 //! What the settings are, and who set each of them.
 
+mod policies;
+
 use oneiric_core::{Coded, ErrorKind, Slot};
 use serde_json::Value;
 
@@ -65,6 +67,9 @@ impl Settings {
             help: None,
         })?;
         let Found { leaf, node, key } = find(&steps, &self.tree)?;
+        if leaf.is_of_policy() {
+            return self.explain_policy(&steps, leaf, key);
+        }
         let mut of = self.clone();
         let holds = if leaf.is_built() {
             node.map(Node::json)
@@ -82,26 +87,14 @@ impl Settings {
         if let Some(value) = holds.as_ref().filter(|_| by_program) {
             let value = hide::shown(&name, value);
             let set_by = set_by(&SettingsSource::Program, None);
-            layers.insert(0, ConfigLayerDoc { value, set_by });
+            layers.insert(0, layer(value, set_by));
         }
         if let Some(value) = leaf.default() {
             let set_by = set_by(&SettingsSource::Default, None);
-            layers.push(ConfigLayerDoc { value, set_by });
+            layers.push(layer(value, set_by));
         }
-        Ok(ConfigExplainDoc {
-            schema: schema::CONFIG_EXPLAIN.into(),
-            variable: variable(&steps),
-            key,
-            value: holds.map(|value| hide::shown(&name, &value)),
-            layers,
-            doc: leaf.doc.to_owned(),
-            takes: leaf.kind.in_words(),
-            unit: leaf.kind.unit().map(str::to_owned),
-            default: leaf.default_in_words(),
-            reload: leaf.reload,
-            since: leaf.since.to_owned(),
-            operator: None,
-        })
+        let value = holds.map(|value| hide::shown(&name, &value));
+        Ok(document(leaf, &steps, key, value, layers))
     }
 
     /// The slot that a key like `selections."adapter/cache"` is about.
@@ -116,10 +109,7 @@ impl Settings {
     fn layers_of(&self, node: &Node, name: &str) -> Vec<ConfigLayerDoc> {
         let chain = std::iter::successors(Some(node), |node| node.under.as_deref());
         chain
-            .map(|node| ConfigLayerDoc {
-                value: hide::shown(name, &node.json()),
-                set_by: self.set_by(node),
-            })
+            .map(|node| layer(hide::shown(name, &node.json()), self.set_by(node)))
             .collect()
     }
 
@@ -142,6 +132,39 @@ impl Settings {
             }
             _ => None,
         }
+    }
+}
+
+/// What is known of a key, with `value` in force and who said what about it.
+fn document(
+    leaf: &Key,
+    steps: &[Step],
+    key: String,
+    value: Option<Value>,
+    layers: Vec<ConfigLayerDoc>,
+) -> ConfigExplainDoc {
+    ConfigExplainDoc {
+        schema: schema::CONFIG_EXPLAIN.into(),
+        variable: variable(steps),
+        key,
+        value,
+        layers,
+        doc: leaf.doc.to_owned(),
+        takes: leaf.kind.in_words(),
+        unit: leaf.kind.unit().map(str::to_owned),
+        default: leaf.default_in_words(),
+        reload: leaf.reload,
+        since: leaf.since.to_owned(),
+        operator: None,
+    }
+}
+
+/// What a layer says of the key itself.
+const fn layer(value: Value, set_by: SetByDoc) -> ConfigLayerDoc {
+    ConfigLayerDoc {
+        key: None,
+        value,
+        set_by,
     }
 }
 

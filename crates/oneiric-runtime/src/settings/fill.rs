@@ -11,6 +11,7 @@ use super::{
     check::INVALID,
     fault::{Fault, Faults},
     layer::Place,
+    policies,
     tree::{Item, Listed, Node, Table},
 };
 
@@ -32,6 +33,7 @@ pub(super) fn settings(tree: &Node, faults: &mut Faults) -> Settings {
         }
     }
     settings.providers = providers(tree);
+    settings.slot_policies = policies::read(tree);
     settings.admin.tcp = tcp(tree, faults);
     for listed in listed(tree, &["admin", "tokens"]) {
         settings.admin.tokens.extend(token(listed, faults));

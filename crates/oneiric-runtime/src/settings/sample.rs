@@ -38,7 +38,10 @@ fn write_section(file: &mut String, section: &Section) {
         // A list with an entry, or a section that has to be whole, is there only when somebody wants it.
         path => match path.strip_suffix("[]") {
             Some(list) => format!("# [[{list}]]\n"),
-            None if section.keys.iter().any(|key| key.required) => format!("# [{path}]\n"),
+            // So is one with a name that is nobody's yet.
+            None if section.keys.iter().any(|key| key.required) || path.contains('<') => {
+                format!("# [{}]\n", path.replace("<scope>", "\"adapter/cache\""))
+            }
             None => format!("[{path}]\n"),
         },
     };

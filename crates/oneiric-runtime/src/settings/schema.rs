@@ -7,6 +7,7 @@ use super::catalog::{self, Key, Kind, Names, Shape};
 
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$";
 const SLOT: &str = "^[^/]+/[^/]+$";
+const SCOPE: &str = "^(\\*|[^/]+/[^/:]+)$";
 
 /// Returns a JSON Schema (2020-12) of settings files, as it is in `docs/reference/settings.schema.json`.
 #[must_use]
@@ -57,12 +58,14 @@ fn bare(shape: &Shape, path: &str) -> Value {
             })
         }
         Shape::Map(names, inner) => {
-            let mut schema = json!({"type": "object", "additionalProperties": of(inner, "<>")});
-            let pattern = match names {
-                Names::Slots => Some(SLOT),
-                Names::Providers => Some(NAME),
-                Names::Any => None,
+            let (pattern, inside) = match names {
+                Names::Slots => (Some(SLOT), within("<slot>")),
+                Names::Providers => (Some(NAME), within("<provider>")),
+                Names::Scopes => (Some(SCOPE), within("<scope>")),
+                Names::Any => (None, within("<>")),
             };
+            let inside = of(inner, &inside);
+            let mut schema = json!({"type": "object", "additionalProperties": inside});
             if let Some(pattern) = pattern {
                 put(&mut schema, "propertyNames", json!({"pattern": pattern}));
             }
@@ -90,7 +93,12 @@ fn leaf(key: &Key) -> Value {
         Kind::Path => json!({"type": "string", "minLength": 1}),
         Kind::Secret => json!({"type": "string", "pattern": "^secret://"}),
         Kind::Flag => json!({"type": "boolean"}),
-        Kind::Number(_) | Kind::Millis(_) | Kind::Priority | Kind::StackLevel => {
+        Kind::Number(_)
+        | Kind::Millis(_)
+        | Kind::Bytes(_)
+        | Kind::Percent
+        | Kind::Priority
+        | Kind::StackLevel => {
             let mut schema = json!({"type": "integer"});
             if let Some((least, most)) = key.kind.range() {
                 put(&mut schema, "minimum", least.into());

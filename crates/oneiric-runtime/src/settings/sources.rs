@@ -422,13 +422,17 @@ fn written(key: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
-/// The names that the parts of a variable's name stand for: where a slot has to be, two parts are one.
+/// The names that the parts of a variable's name stand for: where a slot has to be, or may be, two parts are one.
 fn in_shape(parts: &[String]) -> Vec<String> {
     let mut names = Vec::new();
     let mut shape = Some(catalog::root());
     let mut parts = parts.iter();
     while let Some(part) = parts.next() {
-        let is_slot = matches!(shape, Some(Shape::Map(Names::Slots, _)));
+        let is_slot = match shape {
+            Some(Shape::Map(Names::Slots, _)) => true,
+            Some(Shape::Map(Names::Scopes, _)) => part != "*",
+            _ => false,
+        };
         let name = match parts.as_slice().first() {
             Some(key) if is_slot && !part.contains('/') => {
                 parts.next();

@@ -173,6 +173,17 @@ fn what_the_reader_refuses_the_schema_refuses() {
             "selections.adapter",
         ),
         (json!({"selections": {"a/b": "x y"}}), "selections.a/b"),
+        (json!({"slots": {"a": {}}}), "slots.a"),
+        (json!({"slots": {"a/b:c": {}}}), "slots.a/b:c"),
+        (
+            json!({"slots": {"a/*": {"bake_panic_percent": 101}}}),
+            "slots.a/*.bake_panic_percent",
+        ),
+        (
+            json!({"slots": {"*": {"on_failure": "panic"}}}),
+            "slots.*.on_failure",
+        ),
+        (json!({"slots": {"*": {"health": 1}}}), "slots.*.health"),
         (
             json!({"security": {"factory_allowlist": "x"}}),
             "security.factory_allowlist",
@@ -252,6 +263,7 @@ fn matches(pattern: Option<&str>, text: Option<&str>) -> bool {
     };
     match pattern {
         "^[^/]+/[^/]+$" => text.split('/').count() == 2 && !text.split('/').any(str::is_empty),
+        "^(\\*|[^/]+/[^/:]+)$" => text.parse::<oneiric_lifecycle::PolicyScope>().is_ok(),
         "^[^:]+:[^:]+$" => text.split(':').count() == 2 && !text.split(':').any(str::is_empty),
         "^secret://" => text.starts_with("secret://"),
         "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$" => text.parse::<oneiric_core::Provider>().is_ok(),

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use oneiric_core::{Provider, Slot};
 use oneiric_domains::SecretRef;
+use oneiric_lifecycle::PolicyScope;
 
 use super::{
     Settings, SettingsSource,
@@ -61,8 +62,8 @@ impl fmt::Display for SettingsWarning {
 }
 
 impl Settings {
-    /// Returns what is hardly meant, by layer and line: selections, requirements and provider settings that name
-    /// somebody whom no candidate declares, and texts that begin like a reference to a secret and are none.
+    /// Returns what is hardly meant, by layer and line: selections, requirements, policies and provider settings that
+    /// name somebody whom no candidate declares, and texts that begin like a reference to a secret and are none.
     #[must_use]
     pub fn warnings(&self) -> Vec<SettingsWarning> {
         let mut found = Found {
@@ -97,6 +98,11 @@ impl Settings {
         }
         for ((slot, provider), configured) in &self.providers {
             found.nobody(configured.place, &configured.key, slot, Some(provider));
+        }
+        for (scope, entry) in self.section("slots") {
+            if let Ok(PolicyScope::Slot(slot)) = scope.parse() {
+                found.nobody(entry.name, &joined("slots", scope), &slot, None);
+            }
         }
         self.texts(|node, key, text| {
             if is_almost_a_reference(text) {

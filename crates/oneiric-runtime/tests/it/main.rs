@@ -26,6 +26,7 @@ mod settings_bytes;
 mod settings_file;
 mod settings_layers;
 mod settings_size;
+mod slot_policies;
 mod stores;
 mod stream;
 mod support;

@@ -2,7 +2,7 @@
 
 use oneiric_core::ErrorKind;
 use oneiric_runtime::Client;
-use oneiric_runtime::api::ConfigExplainDoc;
+use oneiric_runtime::api::{ConfigExplainDoc, ConfigLayerDoc};
 
 use super::show::who;
 use crate::args::ConfigExplain;
@@ -111,7 +111,11 @@ fn shown(doc: &ConfigExplainDoc, offline: bool, now_unix_ms: u64, paint: Paint) 
     if !doc.layers.is_empty() {
         lines.push("  set by, the one that holds first:".to_owned());
     }
-    let names: Vec<String> = doc.layers.iter().map(|layer| who(&layer.set_by)).collect();
+    let name = |layer: &ConfigLayerDoc| match &layer.key {
+        Some(key) => format!("{} for {key}", who(&layer.set_by)),
+        None => who(&layer.set_by),
+    };
+    let names: Vec<String> = doc.layers.iter().map(name).collect();
     let width = names
         .iter()
         .map(|name| name.chars().count())

@@ -28,6 +28,8 @@ pub(super) enum Field {
     },
     /// Part of something that is put together from several keys, or stands in a list or under a free name.
     Built,
+    /// What a slot's policy has under the same name.
+    Policy,
 }
 
 impl Field {
@@ -68,7 +70,7 @@ impl Field {
             Self::Millis(field) => in_millis(*field(settings)),
             Self::MaybeMillis(field) => in_millis((*field(settings))?),
             Self::Word { of, .. } => of(settings).into(),
-            Self::Built => return None,
+            Self::Built | Self::Policy => return None,
         })
     }
 }

@@ -1,12 +1,19 @@
 //! The keys themselves.
 
+mod admin;
+mod lifecycle;
+
 use oneiric_core::TiePolicy;
 
+use self::{
+    admin::{ADMIN, TCP, TOKEN},
+    lifecycle::{LIFECYCLE, SLOTS},
+};
 use super::{
     DAY, Key,
     Kind::{
-        Address, Allowlist, Factory, Filter, Flag, Free, Millis, Number, Path, Priority, Provider,
-        Secret, Slot, Slots, StackLevel, Text, Texts, Word,
+        Allowlist, Factory, Filter, Flag, Free, Millis, Path, Priority, Provider, Slot, Slots,
+        StackLevel, Texts, Word,
     },
     Section,
     field::{Field, Words},
@@ -97,9 +104,16 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section {
         path: "lifecycle",
-        title: "How long each step of a swap may take",
-        doc: "In whole milliseconds, as all durations are.",
+        title: "How long each step of a swap may take, and how many probes there are at a time",
+        doc: "Durations are in whole milliseconds.",
         keys: LIFECYCLE,
+    },
+    Section {
+        path: "slots.<scope>",
+        title: "How slots are looked after",
+        doc: "One section for a slot (`[slots.\"adapter/cache\"]`), a domain (`[slots.\"adapter/*\"]`) or every slot \
+              (`[slots.\"*\"]`). Of several that fit a slot, the narrowest that states a key holds, key by key.",
+        keys: SLOTS,
     },
     Section {
         path: "resolution",
@@ -228,135 +242,6 @@ const CANDIDATE: &[Key] = &[
     )
     .unset("empty")
     .example("{ owner = \"storage team\" }")
-    .reloads(),
-];
-
-const ADMIN: &[Key] = &[
-    Key::new(
-        "admin.socket",
-        Path,
-        Field::MaybePath(|settings| &mut settings.admin.socket),
-        "The Unix socket, for its owner only. Above it stands `--socket`.",
-    )
-    .unset("`admin.sock` in the state directory")
-    .example("\".oneiric/admin.sock\""),
-    Key::new(
-        "admin.request_timeout_ms",
-        Millis(100..=DAY),
-        Field::MaybeMillis(|settings| &mut settings.admin.request_timeout),
-        "How long a request may take.",
-    )
-    .unset("30 s more than all steps of a swap")
-    .example("120000")
-    .reloads(),
-    Key::new(
-        "admin.max_connections",
-        Number(1..=10_000),
-        Field::Count(|settings| &mut settings.admin.max_connections),
-        "Connections that are served at one time.",
-    ),
-];
-
-const TCP: &[Key] = &[
-    Key::new(
-        "admin.tcp.listen",
-        Address,
-        Field::Built,
-        "The address. Others than those of the machine itself can be reached from outside.",
-    )
-    .required()
-    .example("\"127.0.0.1:8443\""),
-    Key::new(
-        "admin.tcp.certificate",
-        Path,
-        Field::Built,
-        "File of the server's certificate chain (PEM).",
-    )
-    .required()
-    .example("\"/etc/oneiric/tls/server.pem\""),
-    Key::new(
-        "admin.tcp.key",
-        Path,
-        Field::Built,
-        "File of its private key (PEM).",
-    )
-    .required()
-    .example("\"/etc/oneiric/tls/server.key\""),
-    Key::new(
-        "admin.tcp.client_ca",
-        Path,
-        Field::Built,
-        "File of the authorities that client certificates must come from (PEM).",
-    )
-    .example("\"/etc/oneiric/tls/clients.pem\""),
-];
-
-const TOKEN: &[Key] = &[
-    Key::new(
-        "admin.tokens[].name",
-        Text,
-        Field::Built,
-        "What the log calls its holder.",
-    )
-    .reloads()
-    .required()
-    .example("\"dashboard\""),
-    Key::new(
-        "admin.tokens[].role",
-        Word(Role::WORDS),
-        Field::Built,
-        "What its holder may do: look (`read`), or look and change (`operate`).",
-    )
-    .reloads()
-    .required()
-    .example("\"read\""),
-    Key::new(
-        "admin.tokens[].token",
-        Secret,
-        Field::Built,
-        "Where the token comes from. The token itself is refused: settings are shown, copied and put under version \
-         control.",
-    )
-    .reloads()
-    .required()
-    .example("\"secret://file/dashboard-token\""),
-];
-
-const LIFECYCLE: &[Key] = &[
-    Key::new(
-        "lifecycle.activation_ms",
-        Millis(1..=DAY),
-        Field::Millis(|settings| &mut settings.limits.activation),
-        "Building an instance.",
-    )
-    .reloads(),
-    Key::new(
-        "lifecycle.probe_ms",
-        Millis(1..=DAY),
-        Field::Millis(|settings| &mut settings.limits.probe),
-        "Its answer to a probe.",
-    )
-    .reloads(),
-    Key::new(
-        "lifecycle.hook_ms",
-        Millis(1..=DAY),
-        Field::Millis(|settings| &mut settings.limits.hook),
-        "A hook before or after a swap.",
-    )
-    .reloads(),
-    Key::new(
-        "lifecycle.drain_ms",
-        Millis(1..=DAY),
-        Field::Millis(|settings| &mut settings.limits.drain),
-        "Calls that still run on the old instance; then it is retired all the same.",
-    )
-    .reloads(),
-    Key::new(
-        "lifecycle.retire_ms",
-        Millis(1..=DAY),
-        Field::Millis(|settings| &mut settings.limits.retire),
-        "Its clean-up.",
-    )
     .reloads(),
 ];
 

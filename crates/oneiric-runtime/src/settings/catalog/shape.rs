@@ -21,6 +21,8 @@ pub(in crate::settings) enum Shape {
 pub(in crate::settings) enum Names {
     Slots,
     Providers,
+    /// `*`, domains such as `adapter/*`, and slots.
+    Scopes,
     /// Any text.
     Any,
 }
@@ -106,6 +108,7 @@ impl Names {
         Some(match step {
             "<slot>" => Self::Slots,
             "<provider>" => Self::Providers,
+            "<scope>" => Self::Scopes,
             step if step.starts_with('<') => Self::Any,
             _ => return None,
         })
