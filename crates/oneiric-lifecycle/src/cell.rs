@@ -28,6 +28,7 @@ use oneiric_core::{Provider, Slot};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::{Activity, ActivityState, Effective};
+use crate::bake::Bake;
 use crate::epoch::{Epoch, Stamp};
 use crate::facet::FacetType;
 use crate::ledger::Ledger;
@@ -52,6 +53,8 @@ pub(crate) struct SlotCell {
     /// Cancelled when the slot is shut down.
     pub(crate) stopping: CancellationToken,
     builds: Mutex<BTreeMap<Provider, BuildTurn>>,
+    /// What serves is on trial.
+    bake: Mutex<Option<Arc<Bake>>>,
 }
 
 /// Held by a factory at work until it really ends, late or not.
@@ -130,6 +133,7 @@ impl SlotCell {
             held: Mutex::default(),
             stopping: CancellationToken::new(),
             builds: Mutex::default(),
+            bake: Mutex::default(),
         }
     }
 
@@ -299,6 +303,34 @@ impl SlotCell {
             .filter(|(_, turn)| Arc::strong_count(turn) > 1)
             .map(|(provider, turn)| (provider.clone(), Arc::clone(turn)))
             .collect()
+    }
+
+    /// The trial of what serves, while it is on one.
+    pub(crate) fn bake(&self) -> Option<Arc<Bake>> {
+        self.bake_slot().clone()
+    }
+
+    pub(crate) fn set_bake(&self, bake: Arc<Bake>) {
+        *self.bake_slot() = Some(bake);
+    }
+
+    /// Ends the trial of what serves; whoever gets it says what becomes of its warm instance.
+    pub(crate) fn take_bake(&self) -> Option<Arc<Bake>> {
+        self.bake_slot().take()
+    }
+
+    /// Ends the trial if it is this one; `false` when somebody else has.
+    pub(crate) fn end_bake(&self, bake: &Arc<Bake>) -> bool {
+        let mut held = self.bake_slot();
+        let same = held.as_ref().is_some_and(|held| Arc::ptr_eq(held, bake));
+        if same {
+            *held = None;
+        }
+        same
+    }
+
+    fn bake_slot(&self) -> MutexGuard<'_, Option<Arc<Bake>>> {
+        self.bake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that somebody relies on `facet` of whatever serves here.

@@ -8,6 +8,7 @@ use oneiric_core::{Provider, Slot};
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::bake::Order;
 use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError};
 use crate::inner::Inner;
@@ -91,6 +92,14 @@ async fn run(
     warnings.extend(inner.drain(&cell, &running, inner.limits().drain).await);
     warnings.extend(inner.retire(&running).await.err());
     inner.book_retired(&cell, &running);
+    // What was kept warm for it has nothing to take over any more.
+    if let Some(bake) = cell.take_bake() {
+        bake.order(Order::Taken);
+        let drained = inner.drain(&cell, &bake.warm, inner.limits().drain);
+        warnings.extend(drained.await);
+        warnings.extend(inner.retire(&bake.warm).await.err());
+        inner.book_retired(&cell, &bake.warm);
+    }
     for failure in &warnings {
         let failure = failure.clone();
         inner.announce(&slot, Happening::Warned { failure });

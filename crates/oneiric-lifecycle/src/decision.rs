@@ -4,11 +4,6 @@
 //! is told to observers, kept in the slot's trail, and remembered in its history, so that the question why *this*
 //! provider serves has one answer wherever it is asked.
 
-#![expect(
-    dead_code,
-    reason = "those who decide are built on this, one after the other"
-)]
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -173,6 +168,33 @@ pub enum Because {
         #[serde(rename = "for_ms", serialize_with = "millis")]
         time: Duration,
     },
+    /// More calls failed than on the instance before.
+    Errors {
+        /// Calls that ended.
+        calls: u64,
+        /// Of those, failed.
+        failed: u64,
+        /// Calls that ended on the instance before.
+        calls_before: u64,
+        /// Of those, failed.
+        failed_before: u64,
+        /// By so many points the share of failed calls may be above the one before, in percent.
+        allowed_points: u8,
+    },
+    /// Too many calls panicked.
+    Panics {
+        /// Calls that ended.
+        calls: u64,
+        /// Of those, panicked.
+        panicked: u64,
+        /// The share that may, in percent.
+        allowed_percent: u8,
+    },
+    /// Somebody said so, for the sake of something else.
+    Asked {
+        /// What for.
+        why: String,
+    },
     /// What the slot requires was exchanged.
     Dependency {
         /// What.
@@ -333,11 +355,62 @@ impl fmt::Display for Reason<'_> {
             }
             Because::Healthy { time } => write!(f, "healthy for {}", Time(*time)),
             Because::Settled { time } => write!(f, "ranks best, unchanged for {}", Time(*time)),
+            Because::Errors {
+                calls,
+                failed,
+                calls_before,
+                failed_before,
+                allowed_points,
+            } => {
+                let (now, before) = (
+                    Percent(*failed, *calls),
+                    Percent(*failed_before, *calls_before),
+                );
+                write!(
+                    f,
+                    "{now} of {calls} calls on {from} failed, {before} of {calls_before} before it; "
+                )?;
+                write!(f, "{allowed_points} points more may")
+            }
+            Because::Panics {
+                calls,
+                panicked,
+                allowed_percent,
+            } => {
+                let share = Percent(*panicked, *calls);
+                write!(
+                    f,
+                    "{share} of {calls} calls on {from} panicked; {allowed_percent} % may"
+                )
+            }
+            Because::Asked { why } => f.write_str(why),
             Because::Dependency { slot } => write!(f, "{slot} was exchanged"),
             Because::Activity { activity, waits } => {
                 write!(f, "{} once resumed; now {activity}", waits.name())
             }
         }
+    }
+}
+
+impl Because {
+    /// The reason in words, as it is about `provider`.
+    pub(crate) fn of(&self, provider: &Provider) -> String {
+        let decision = Decision::new(DecisionKind::SwingBack, self.clone()).about(provider, None);
+        Reason(&decision).to_string()
+    }
+}
+
+/// `4.2 %`.
+struct Percent(u64, u64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(part, of) = *self;
+        let tenths = match of {
+            0 => 0,
+            of => (u128::from(part) * 1_000 + u128::from(of) / 2) / u128::from(of),
+        };
+        write!(f, "{}.{} %", tenths / 10, tenths % 10)
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Stage {
     Record,
     /// The new instance was put in service.
     Publish,
+    /// The new instance was on trial, the old one kept warm.
+    Bake,
     /// Work on the old instance was given time to finish.
     Drain,
     /// The old instance cleaned up.
@@ -53,6 +55,7 @@ impl Stage {
             Self::BeforeSwap => "before_swap",
             Self::Record => "record",
             Self::Publish => "publish",
+            Self::Bake => "bake",
             Self::Drain => "drain",
             Self::Retire => "retire",
             Self::AfterSwap => "after_swap",

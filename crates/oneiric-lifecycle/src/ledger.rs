@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Candidate, Provider};
 
+use crate::bake::BakeStatus;
 use crate::decision::Trail;
 use crate::error::{Failure, LifecycleError};
 use crate::running::{Published, Running, Tally, Term};
@@ -26,6 +27,10 @@ pub(crate) struct Ledger {
     pub(crate) forced: Option<Failure>,
     pub(crate) swaps: SwapCounts,
     pub(crate) health: Option<HealthReport>,
+    /// The last trial that ended.
+    pub(crate) last_bake: Option<Box<BakeStatus>>,
+    /// Whose instance did worse than what serves, which took over from it again, and how.
+    pub(crate) swung_back: Option<(Provider, Failure)>,
     /// Leases that may still be out besides those on the entrances in use.
     pub(crate) draining: Vec<Draining>,
     /// As `draining`, of instances that were retired all the same.

@@ -54,6 +54,7 @@
 //! `entry-points`: factories that register themselves at compile time (`entry_point!`).
 
 mod activity;
+mod bake;
 mod builder;
 mod care;
 mod cell;
@@ -100,6 +101,7 @@ mod transition;
 mod wiring;
 
 pub use activity::{Activity, ActivityRule, ActivityScope, ActivityState, InvalidScope};
+pub use bake::{BakeEnd, BakeStatus, Baking};
 pub use builder::{LifecycleBuilder, PROBES_AT_ONCE};
 pub use clock::SystemWallClock;
 pub use deactivate::Deactivated;

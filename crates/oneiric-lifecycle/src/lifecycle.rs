@@ -135,16 +135,27 @@ impl Lifecycle {
         }
     }
 
-    /// Exchanges what serves a slot. Returns when the old instance is retired. Swaps of one slot run
-    /// in the order they were asked for. Cancel-safe: what was begun goes on.
+    /// Exchanges what serves a slot. Returns when the old instance is retired, after the new one's trial
+    /// if there is one. Swaps of one slot run in the order they were asked for. Cancel-safe: what was
+    /// begun goes on.
     ///
     /// A swap that fails while something serves is not an error but
-    /// [`Outcome::RolledBack`](crate::Outcome::RolledBack).
+    /// [`Outcome::RolledBack`](crate::Outcome::RolledBack) or, after a trial,
+    /// [`Outcome::SwungBack`](crate::Outcome::SwungBack).
     ///
     /// # Errors
     /// `core.no_candidate`, `core.tied`, `lifecycle.stopped`; where and why the build failed if
     /// nothing served before.
     pub async fn swap(&self, request: SwapRequest) -> Result<SwapReport, LifecycleError> {
+        Ok(self.begin_swap(request).await?.settled().await)
+    }
+
+    /// As [`Lifecycle::swap`], but of a swap that bakes it returns as soon as the new instance serves; the
+    /// report's [`baking`](SwapReport::baking) is there to follow it. Cancel-safe: what was begun goes on.
+    ///
+    /// # Errors
+    /// As [`Lifecycle::swap`].
+    pub async fn begin_swap(&self, request: SwapRequest) -> Result<SwapReport, LifecycleError> {
         match self.inner.known_cell(&request.slot) {
             Some(cell) => Wiring::of(&self.inner).run(cell, Ask::Swap(request)).await,
             None => Err(self.inner.unresolved(&request.slot)),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::activity::{Activity, ActivityScope};
+use crate::bake::BakeStatus;
 use crate::decision::Decision;
 use crate::error::Failure;
 use crate::health::Health;
@@ -60,6 +61,16 @@ pub enum Happening {
         /// The probe that was skipped by force.
         #[serde(skip_serializing_if = "Option::is_none")]
         forced: Option<Failure>,
+    },
+    /// A new instance is on trial, and the old one kept warm.
+    BakeBegan {
+        /// How it stands.
+        bake: Box<BakeStatus>,
+    },
+    /// A bake is over.
+    BakeEnded {
+        /// How it stood.
+        bake: Box<BakeStatus>,
     },
     /// The old instance still had work when its time was up.
     DrainAbandoned {

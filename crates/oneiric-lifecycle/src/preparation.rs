@@ -25,7 +25,8 @@ use crate::wiring::Wiring;
 /// A new instance that may be published.
 pub(crate) struct Prepared {
     pub(crate) running: Arc<Running>,
-    pub(crate) claim: Claim,
+    /// What it needs; absent for one that was kept warm, whose edges stand.
+    pub(crate) claim: Option<Claim>,
     pub(crate) asked: Asked,
 }
 
@@ -40,9 +41,14 @@ pub(crate) struct Asked {
 impl Transition {
     /// Everything that can be done while the old instance serves undisturbed.
     pub(crate) async fn prepare(&self) -> Result<Prepared, Failure> {
-        let factory_path = self.factory()?;
-        let claim = self.claim_dependencies().await?;
-        let running = Arc::new(self.build(factory_path).await?);
+        let (running, claim) = match &self.warm {
+            Some(bake) => (Arc::clone(&bake.warm), None),
+            None => {
+                let factory = self.factory()?;
+                let claim = self.claim_dependencies().await?;
+                (Arc::new(self.build(factory).await?), Some(claim))
+            }
+        };
         let checked = match self.check_facets(&running) {
             Ok(()) => self.probe(&running).await,
             Err(failure) => Err(failure),
@@ -58,9 +64,16 @@ impl Transition {
                 asked,
             }),
             Err(failure) => {
-                self.inner.discard(&self.cell, &running).await;
+                self.discard(&running).await;
                 Err(failure)
             }
+        }
+    }
+
+    /// Takes down what is not put in service, unless it was kept warm and is a bake's.
+    pub(crate) async fn discard(&self, running: &Running) {
+        if self.warm.is_none() {
+            self.inner.discard(&self.cell, running).await;
         }
     }
 

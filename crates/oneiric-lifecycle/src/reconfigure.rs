@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
+use crate::bake::Order;
 use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::inner::Inner;
@@ -82,7 +83,13 @@ async fn run(
     drop(published);
     if let Some(role) = &running.reconfigure {
         match tell(&inner, &running, Arc::clone(role)).await {
-            Ok(()) => return Ok(Reconfigured::Told),
+            Ok(()) => {
+                // The warm one knows nothing of these settings, so what serves stays.
+                if let Some(bake) = cell.take_bake() {
+                    bake.order(Order::Superseded);
+                }
+                return Ok(Reconfigured::Told);
+            }
             Err(failure) => {
                 let failure = inner.redact.failure(failure);
                 inner.announce(&cell.slot, Happening::Warned { failure });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use oneiric_core::{BoxFuture, Provider, Slot};
 use serde::Serialize;
 
+use crate::bake::{BakeStatus, Baking, Keep};
 use crate::error::Failure;
 
 /// Asks for another instance in a slot.
@@ -16,6 +17,7 @@ pub struct SwapRequest {
     pub(crate) provider: Option<Provider>,
     pub(crate) force: bool,
     pub(crate) rebuild: bool,
+    pub(crate) keep: Keep,
     pub(crate) record: Option<Arc<Record>>,
     pub(crate) when_published: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -32,6 +34,7 @@ impl SwapRequest {
             provider: None,
             force: false,
             rebuild: false,
+            keep: Keep::AsPolicy,
             record: None,
             when_published: None,
         }
@@ -44,6 +47,7 @@ impl SwapRequest {
             provider: Some(provider),
             force: false,
             rebuild: false,
+            keep: Keep::AsPolicy,
             record: None,
             when_published: None,
         }
@@ -54,6 +58,23 @@ impl SwapRequest {
     #[must_use]
     pub const fn force(mut self, force: bool) -> Self {
         self.force = force;
+        self
+    }
+
+    /// Keeps the old instance warm for so long, whatever the slot's policy says, and swings back to it if the new one
+    /// does worse; zero: not at all.
+    #[must_use]
+    pub const fn bake(mut self, time: Duration) -> Self {
+        self.keep = Keep::For(time);
+        self
+    }
+
+    /// Keeps the old instance warm until whoever asked for the swap [says](crate::Baking::release) that it may go, or
+    /// [has it serve again](crate::Baking::swing_back). For those who do several things of which each may fail. Ask with
+    /// [`Lifecycle::begin_swap`](crate::Lifecycle::begin_swap), for a plain swap would wait for ever.
+    #[must_use]
+    pub const fn keep_old(mut self) -> Self {
+        self.keep = Keep::UntilTold;
         self
     }
 
@@ -122,15 +143,37 @@ pub struct SwapReport {
     /// What failed after the new instance was in service. It stays all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Failure>,
-    /// From being begun to the old instance being retired.
+    /// From being begun to the old instance being retired; of a swap that bakes, to being published.
     #[serde(rename = "took_us", serialize_with = "crate::status::micros")]
     pub took: Duration,
+    /// How the new instance did on trial, where it was or is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Box<BakeStatus>>,
+    /// While it is on trial.
+    #[serde(skip)]
+    pub(crate) baking: Option<Baking>,
 }
 
 impl SwapReport {
     /// Whether the one asked for serves now.
     pub const fn serves(&self) -> bool {
-        !matches!(self.outcome, Outcome::RolledBack { .. })
+        !matches!(
+            self.outcome,
+            Outcome::RolledBack { .. } | Outcome::SwungBack { .. }
+        )
+    }
+
+    /// The trial of the new instance, while it goes on; `None` when the swap is over.
+    pub const fn baking(&self) -> Option<&Baking> {
+        self.baking.as_ref()
+    }
+
+    /// Waits until the swap is over, the trial of the new instance with it. Cancel-safe: it goes on all the same.
+    pub async fn settled(self) -> Self {
+        match self.baking {
+            Some(baking) => baking.ended().await,
+            None => self,
+        }
     }
 }
 
@@ -146,6 +189,11 @@ pub enum Outcome {
     /// A step failed; the old instance serves as before.
     RolledBack {
         /// Where and why.
+        failure: Failure,
+    },
+    /// The new instance served and did worse than the old one, which serves again.
+    SwungBack {
+        /// What went wrong, with the numbers.
         failure: Failure,
     },
     /// The new instance serves although its probe said no.

@@ -121,6 +121,11 @@ impl Running {
         self.own_calls.add(counts);
     }
 
+    /// Calls that ended on this instance by entrances that are not in use any more.
+    pub(crate) fn settled_calls(&self) -> CallCounts {
+        self.own_calls.counts()
+    }
+
     /// Refuses every further call through proxies and tells holders of leases.
     pub(crate) fn revoke(&self) {
         self.invoke.revoked.store(true, Ordering::Release);

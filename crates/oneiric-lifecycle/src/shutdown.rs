@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::bake::Order;
 use crate::care::abandoned;
 use crate::cell::SlotCell;
 use crate::error::{Failure, Stage};
@@ -107,7 +108,8 @@ async fn stop(
     }
     let active = cell.published().map(|published| published.running.number);
     let mut finishing = cell.ledger().finishing();
-    finishing.retain(|running| Some(running.number) != active);
+    let warm = cell.bake().map(|bake| bake.warm.number);
+    finishing.retain(|running| ![active, warm].contains(&Some(running.number)));
     for running in &finishing {
         failures.extend(inner.abandon(&cell, running));
         let retired = inner.retire_within(running, left(inner.limits().retire));
@@ -132,6 +134,15 @@ async fn stop(
                 format_args!("the factory of {provider} is still at work"),
             ));
         }
+    }
+    // What is kept warm goes like what serves.
+    if let Some(bake) = cell.take_bake() {
+        bake.order(Order::Taken);
+        let drained = inner.drain(&cell, &bake.warm, left(inner.limits().drain));
+        failures.extend(drained.await);
+        let retired = inner.retire_within(&bake.warm, left(inner.limits().retire));
+        failures.extend(retired.await.err());
+        inner.book_retired(&cell, &bake.warm);
     }
     let published = inner.take_out_of_service(&cell).published;
     let retired = published.is_some();

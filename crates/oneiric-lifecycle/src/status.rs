@@ -7,6 +7,7 @@ use oneiric_core::{Origin, Provider, Slot};
 use serde::Serialize;
 
 use crate::activity::ActivityState;
+use crate::bake::BakeStatus;
 use crate::decision::Decision;
 use crate::error::Failure;
 use crate::health::Health;
@@ -43,6 +44,9 @@ pub struct SlotStatus {
     /// Instances that are finishing their work.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<DrainingStatus>,
+    /// The trial of what serves, or the last one that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Box<BakeStatus>>,
     /// Calls that ended.
     pub calls: CallCounts,
     /// Transitions that ended.
@@ -99,6 +103,11 @@ pub enum Difference {
     /// The winner was tried and failed; the one before serves on.
     SwapFailed {
         /// Where and why.
+        failure: Failure,
+    },
+    /// What was put in service last did worse than what served before, which serves again.
+    SwungBack {
+        /// What went wrong, with the numbers.
         failure: Failure,
     },
     /// The slot takes no work now, so nothing is exchanged by itself.

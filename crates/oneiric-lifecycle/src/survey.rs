@@ -28,6 +28,7 @@ impl Inner {
             last_error: None,
             in_flight: 0,
             draining: Vec::new(),
+            bake: None,
             calls: CallCounts::default(),
             swaps: SwapCounts::default(),
             swap_duration: None,
@@ -43,7 +44,11 @@ impl Inner {
         status.activity = cell.activity();
         status.live_references = cell.live_references();
         status.calls = calls(&cell.calls, published.as_ref());
+        let bake = cell.bake();
+        let warm = bake.as_ref().map(|bake| bake.warm.number);
+        status.bake = bake.map(|bake| Box::new(bake.status(&cell)));
         let ledger = cell.ledger();
+        status.bake = status.bake.or_else(|| ledger.last_bake.clone());
         let serves = published.as_ref().map(|published| published.running.number);
         status.in_flight = published.as_ref().map_or(0, |published| {
             published.in_flight() + ledger.in_flight_of(published.running.number)
@@ -58,7 +63,7 @@ impl Inner {
         status.draining = ledger
             .draining
             .iter()
-            .filter(|draining| Some(draining.instance) != serves)
+            .filter(|draining| Some(draining.instance) != serves && Some(draining.instance) != warm)
             .map(|draining| DrainingStatus {
                 provider: draining.provider.clone(),
                 instance: draining.instance,
@@ -67,7 +72,13 @@ impl Inner {
             .collect();
         if let Some(published) = published {
             let candidate = &published.running.candidate;
-            status.differs = self.difference(candidate, winner.as_ref(), &status);
+            status.differs = match &ledger.swung_back {
+                Some((provider, failure)) if status.winner.as_ref() == Some(provider) => {
+                    let failure = failure.clone();
+                    Some(Difference::SwungBack { failure })
+                }
+                _ => self.difference(candidate, winner.as_ref(), &status),
+            };
             status.active = Some(ActiveStatus {
                 provider: candidate.provider().clone(),
                 origin: candidate.origin().clone(),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, field};
 
+use crate::bake::{Bake, Keep, Order};
 use crate::cell::{Rejected, SlotCell};
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::hook::SwapContext;
@@ -92,6 +93,9 @@ pub(crate) async fn run(
     {
         return Ok(unchanged(&running.candidate));
     }
+    // What is still warm is exchanged without being built.
+    let is_warm = |bake: &Arc<Bake>| same_component(&bake.warm.candidate, &candidate);
+    let warm = cell.bake().filter(|bake| !request.rebuild && is_warm(bake));
     let span = Span::current();
     span.record("provider", candidate.provider().as_str());
     span.record("origin", candidate.origin().as_str());
@@ -100,7 +104,9 @@ pub(crate) async fn run(
         cell,
         candidate,
         before,
+        warm,
         force: request.force,
+        keep: request.keep,
         record: request.record,
         when_published: request.when_published,
         begun: Instant::now(),
@@ -126,6 +132,8 @@ fn unchanged(candidate: &Registered) -> SwapReport {
         to: candidate.provider().clone(),
         warnings: Vec::new(),
         took: std::time::Duration::ZERO,
+        bake: None,
+        baking: None,
     }
 }
 
@@ -142,7 +150,10 @@ pub(crate) struct Transition {
     pub(crate) cell: Arc<SlotCell>,
     pub(crate) candidate: Registered,
     before: Option<Arc<Running>>,
+    /// The bake whose warm instance is to serve again.
+    pub(crate) warm: Option<Arc<Bake>>,
     pub(crate) force: bool,
+    pub(crate) keep: Keep,
     record: Option<Arc<Record>>,
     when_published: Option<Arc<dyn Fn() + Send + Sync>>,
     begun: Instant,
@@ -156,7 +167,9 @@ impl Transition {
             cell,
             candidate: running.candidate.clone(),
             before: Some(running),
+            warm: None,
             force: false,
+            keep: Keep::AsPolicy,
             record: None,
             when_published: None,
             begun: Instant::now(),
@@ -175,9 +188,12 @@ impl Transition {
             Err(failure) => return self.give_up(failure),
         };
         match published {
-            Ok(old) => Ok(self.conclude(old).await),
+            Ok(published) => Ok(match self.trial(&published) {
+                Some(trial) => self.bake(published, trial),
+                None => self.conclude(published).await,
+            }),
             Err(refused) => {
-                self.inner.discard(&self.cell, &refused.running).await;
+                self.discard(&refused.running).await;
                 self.give_up(refused.failure)
             }
         }
@@ -227,12 +243,22 @@ impl Transition {
         }
         drop(ledger);
         SwapReport {
-            slot: self.cell.slot.clone(),
-            outcome: published.outcome,
-            from: self.from(),
-            to: self.candidate.provider().clone(),
             warnings,
             took,
+            ..self.report(published.outcome)
+        }
+    }
+
+    pub(crate) fn report(&self, outcome: Outcome) -> SwapReport {
+        SwapReport {
+            slot: self.cell.slot.clone(),
+            outcome,
+            from: self.from(),
+            to: self.candidate.provider().clone(),
+            warnings: Vec::new(),
+            took: self.begun.elapsed(),
+            bake: None,
+            baking: None,
         }
     }
 
@@ -268,7 +294,7 @@ impl Transition {
         let recorded = match publishable {
             Ok(()) => step::catch_panic(async { record().await }).await,
             Err(failure) => {
-                self.inner.discard(&self.cell, &prepared.running).await;
+                self.discard(&prepared.running).await;
                 return Err(failure);
             }
         };
@@ -281,7 +307,7 @@ impl Transition {
                 format_args!("panicked: {message}"),
             ),
         };
-        self.inner.discard(&self.cell, &prepared.running).await;
+        self.discard(&prepared.running).await;
         Err(failure)
     }
 
@@ -308,7 +334,16 @@ impl Transition {
         let old = was
             .published
             .map(|published| Arc::clone(&published.running));
-        claim.settle(instance);
+        if let Some(claim) = claim {
+            claim.settle(instance);
+        }
+        // Whatever was on trial is not any more.
+        if let Some(bake) = self.cell.take_bake() {
+            bake.order(match &self.warm {
+                Some(_) => Order::Taken,
+                None => Order::Superseded,
+            });
+        }
         if let Some(told) = &self.when_published
             && catch_unwind(AssertUnwindSafe(|| told())).is_err()
         {
@@ -319,6 +354,7 @@ impl Transition {
         ledger.attempts += 1;
         ledger.last_failure = None;
         ledger.last_error = None;
+        ledger.swung_back = None;
         ledger.health = report;
         ledger.forced.clone_from(&skipped);
         ledger.swaps.forced += u64::from(skipped.is_some());
@@ -338,10 +374,14 @@ impl Transition {
             Some(failure) => Outcome::Forced { failure },
             None => Outcome::Swapped,
         };
-        Ok(InService { outcome, old })
+        Ok(InService {
+            running,
+            outcome,
+            old,
+        })
     }
 
-    async fn drain_and_retire(&self, old: &Running, warnings: &mut Vec<Failure>) {
+    pub(crate) async fn drain_and_retire(&self, old: &Running, warnings: &mut Vec<Failure>) {
         let limit = self.inner.limits().drain;
         if let Some(failure) = self.inner.drain(&self.cell, old, limit).await {
             self.warn(failure, warnings);
@@ -382,17 +422,10 @@ impl Transition {
             provider: provider.clone(),
             failure: failure.clone(),
         });
-        Ok(SwapReport {
-            slot,
-            outcome: Outcome::RolledBack { failure },
-            from: Some(active),
-            to: provider,
-            warnings: Vec::new(),
-            took: self.begun.elapsed(),
-        })
+        Ok(self.report(Outcome::RolledBack { failure }))
     }
 
-    fn warn(&self, failure: Failure, warnings: &mut Vec<Failure>) {
+    pub(crate) fn warn(&self, failure: Failure, warnings: &mut Vec<Failure>) {
         let failure = self.inner.redact.failure(failure);
         self.announce(Happening::Warned {
             failure: failure.clone(),
@@ -400,7 +433,7 @@ impl Transition {
         warnings.push(failure);
     }
 
-    fn announce(&self, what: Happening) {
+    pub(crate) fn announce(&self, what: Happening) {
         self.inner.announce(&self.cell.slot, what);
     }
 
@@ -415,6 +448,7 @@ impl Transition {
 
 /// A new instance serves.
 pub(crate) struct InService {
+    pub(crate) running: Arc<Running>,
     pub(crate) outcome: Outcome,
     /// What served before, and does not any more.
     pub(crate) old: Option<Arc<Running>>,

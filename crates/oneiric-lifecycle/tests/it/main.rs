@@ -9,6 +9,7 @@ mod activation;
 mod activity;
 mod activity_load;
 mod activity_model;
+mod bake;
 mod calls;
 mod cancellation;
 mod deactivation;

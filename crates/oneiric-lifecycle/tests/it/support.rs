@@ -41,6 +41,10 @@ pub(crate) enum Act {
     Say(Health),
     /// Never ends.
     Hang,
+    /// Fails each so-manieth time.
+    FailEach(Arc<AtomicU64>, u64),
+    /// As [`Act::Say`], what it is told meanwhile.
+    SayAs(Arc<Mutex<Health>>),
 }
 
 impl Act {
@@ -71,6 +75,14 @@ impl Act {
                 Ok(())
             }
             Self::Hang => std::future::pending().await,
+            Self::FailEach(times, each) => {
+                let time = times.fetch_add(1, Ordering::SeqCst) + 1;
+                match time % each {
+                    0 => Err(format!("{what} told to fail the {time}th time")),
+                    _ => Ok(()),
+                }
+            }
+            Self::SayAs(_) => Ok(()),
         }
     }
 }
@@ -207,6 +219,7 @@ impl Probe for Part {
         Box::pin(async move {
             match (&self.script.probe, self.script.probe.play("probe").await) {
                 (Act::Say(health), _) => health.clone(),
+                (Act::SayAs(health), _) => health.lock().unwrap().clone(),
                 (_, Ok(())) => Health::Ok,
                 (_, Err(message)) => Health::Critical(message),
             }

@@ -1,0 +1,219 @@
+//! The course of a bake: from the publish of the new instance to the end of one of the two.
+
+use std::sync::Arc;
+
+use oneiric_core::Coded;
+use tracing::Instrument;
+
+use super::{Bake, BakeEnd, Baking, Keep, Order, Verdict, failed};
+use crate::cell::Rejected;
+use crate::decision::{Because, Decision, DecisionKind};
+use crate::error::{Failure, LifecycleError, Stage};
+use crate::observe::Happening;
+use crate::preparation::facet_missing;
+use crate::report::{Outcome, SwapReport};
+use crate::running::{Published, Running};
+use crate::slot_policy::BakePolicy;
+use crate::state::Move;
+use crate::step;
+use crate::transition::{InService, Transition};
+
+/// A trial that is to begin.
+pub(crate) struct Trial {
+    warm: Arc<Running>,
+    policy: BakePolicy,
+    held: bool,
+}
+
+impl Transition {
+    /// The trial of what was just published, if there is to be one. One that serves again after a trial is on none, nor
+    /// is one that was put in service by force, unless that is asked for.
+    pub(crate) fn trial(&self, published: &InService) -> Option<Trial> {
+        let warm = Arc::clone(published.old.as_ref()?);
+        let mut policy = self.inner.policy_of(&self.cell.slot).bake;
+        let forced = matches!(published.outcome, Outcome::Forced { .. });
+        match self.keep {
+            Keep::For(time) => policy.time = time,
+            Keep::AsPolicy if self.warm.is_some() || forced => return None,
+            Keep::AsPolicy | Keep::UntilTold => {}
+        }
+        let held = self.keep == Keep::UntilTold;
+        (held || !policy.time.is_zero()).then_some(Trial { warm, policy, held })
+    }
+
+    /// Begins the trial; what is reported is what is known now, and the way to the rest.
+    pub(crate) fn bake(self, published: InService, trial: Trial) -> SwapReport {
+        let Trial { warm, policy, held } = trial;
+        let bake = Arc::new(Bake::new(
+            Arc::clone(&published.running),
+            warm,
+            policy,
+            self.inner.policy_of(&self.cell.slot).health,
+            !matches!(published.outcome, Outcome::Forced { .. }),
+            self.inner.clock.now(),
+        ));
+        if !held {
+            bake.begins(bake.began);
+        }
+        let cell = Arc::clone(&self.cell);
+        cell.set_bake(Arc::clone(&bake));
+        let status = Box::new(bake.status(&cell));
+        self.announce(Happening::BakeBegan {
+            bake: status.clone(),
+        });
+        let mut report = self.report(published.outcome.clone());
+        report.bake = Some(status);
+        report.baking = Some(Baking {
+            bake: Arc::clone(&bake),
+            cell,
+        });
+        tokio::spawn(self.see_through(bake, published, held).in_current_span());
+        report
+    }
+
+    async fn see_through(self, bake: Arc<Bake>, published: InService, held: bool) {
+        let seen = step::catch_panic(self.course(&bake, published, held)).await;
+        let report = seen.unwrap_or_else(|message| {
+            // Only seams can do that (a clock, say). Nobody is to wait for ever because of it.
+            let failure = Failure::new(
+                Stage::Bake,
+                "lifecycle.panicked",
+                format_args!("panicked: {message}"),
+            );
+            let mut report = self.report(Outcome::Swapped);
+            report.warnings.push(self.inner.redact.failure(failure));
+            report
+        });
+        bake.end(report);
+    }
+
+    async fn course(&self, bake: &Arc<Bake>, published: InService, held: bool) -> SwapReport {
+        let verdict = bake.verdict(&self.inner, &self.cell, held).await;
+        let _turn = match verdict {
+            Verdict::Pass | Verdict::Back(_) => Some(self.cell.turn.lock().await),
+            Verdict::Superseded | Verdict::Taken => None,
+        };
+        let verdict = match verdict {
+            Verdict::Pass | Verdict::Back(_) if !self.cell.end_bake(bake) => bake.settled_by(),
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Pass => {
+                self.over(bake, BakeEnd::Passed);
+                let report = self.conclude(published).await;
+                self.with_bake(report, bake, BakeEnd::Passed)
+            }
+            Verdict::Back(because) => match self.go_back(bake, &because) {
+                Ok(()) => {
+                    self.over(bake, BakeEnd::SwungBack);
+                    self.swung_back(bake, &because).await
+                }
+                Err(failure) => {
+                    self.stay(bake, because, failure.clone());
+                    self.over(bake, BakeEnd::Passed);
+                    let mut report = self.conclude(published).await;
+                    report.warnings.push(failure);
+                    self.with_bake(report, bake, BakeEnd::Passed)
+                }
+            },
+            Verdict::Superseded => {
+                self.over(bake, BakeEnd::Superseded);
+                let mut report = self.report(published.outcome);
+                self.drain_and_retire(&bake.warm, &mut report.warnings)
+                    .await;
+                self.with_bake(report, bake, BakeEnd::Superseded)
+            }
+            Verdict::Taken => {
+                self.over(bake, BakeEnd::Superseded);
+                let report = self.report(published.outcome);
+                self.with_bake(report, bake, BakeEnd::Superseded)
+            }
+        }
+    }
+
+    /// Moves the pointer back.
+    fn go_back(&self, bake: &Bake, because: &Because) -> Result<(), Failure> {
+        let (inner, cell) = (&self.inner, &self.cell);
+        let next = Arc::new(Published::new(Arc::clone(&bake.warm)));
+        let was = inner
+            .put_in_service(cell, next)
+            .map_err(|rejected| match rejected {
+                Rejected::Stopped => {
+                    let slot = cell.slot.clone();
+                    let error = LifecycleError::Stopped { slot };
+                    Failure::new(Stage::Bake, error.code(), error)
+                }
+                Rejected::FacetMissing(facets) => facet_missing(&facets),
+            })?;
+        let provider = self.candidate.provider();
+        let failure = inner.redact.failure(failed(because, provider));
+        let now = inner.clock.now();
+        let mut ledger = cell.ledger();
+        ledger.step(Move::Begin, now);
+        ledger.step(Move::Publish, now);
+        ledger.health = None;
+        ledger.forced = None;
+        ledger.fail(&self.candidate, failure.clone(), now);
+        ledger.swung_back = Some((provider.clone(), failure));
+        ledger.swaps.swapped += 1;
+        drop(ledger);
+        drop(was.published);
+        let back = bake.warm.candidate.provider();
+        self.announce(Happening::Published {
+            from: Some(provider.clone()),
+            to: back.clone(),
+            instance: bake.warm.number,
+            forced: None,
+        });
+        inner.announce_if_changed(cell, &was.activity);
+        let decision = Decision::new(DecisionKind::SwingBack, because.clone());
+        inner.decide(
+            cell,
+            decision.about(provider, Some(bake.trial.number)).to(back),
+        );
+        Ok(())
+    }
+
+    async fn swung_back(&self, bake: &Bake, because: &Because) -> SwapReport {
+        let failure = failed(because, self.candidate.provider());
+        let failure = self.inner.redact.failure(failure);
+        let mut report = self.report(Outcome::SwungBack { failure });
+        self.drain_and_retire(&bake.trial, &mut report.warnings)
+            .await;
+        self.with_bake(report, bake, BakeEnd::SwungBack)
+    }
+
+    /// It did worse, and there is no way back: it stays, and that is said.
+    fn stay(&self, bake: &Bake, because: Because, failure: Failure) {
+        let decision = Decision::new(DecisionKind::SwingBack, because)
+            .about(self.candidate.provider(), Some(bake.trial.number))
+            .to(bake.warm.candidate.provider())
+            .failed(Some(failure));
+        self.inner.decide(&self.cell, decision);
+    }
+
+    fn over(&self, bake: &Bake, end: BakeEnd) {
+        let mut status = bake.status(&self.cell);
+        status.ended = Some(end);
+        let status = Box::new(status);
+        self.cell.ledger().last_bake = Some(status.clone());
+        self.announce(Happening::BakeEnded { bake: status });
+    }
+
+    fn with_bake(&self, mut report: SwapReport, bake: &Bake, end: BakeEnd) -> SwapReport {
+        let mut status = bake.status(&self.cell);
+        status.ended = Some(end);
+        report.bake = Some(Box::new(status));
+        report
+    }
+}
+
+impl Bake {
+    /// How it ends when somebody else took it out of the slot meanwhile.
+    fn settled_by(&self) -> Verdict {
+        match self.ordered() {
+            Some(Order::Taken) => Verdict::Taken,
+            _ => Verdict::Superseded,
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! A new instance on trial: how a bake passes, swings back, and what becomes of it when something else happens.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use oneiric_lifecycle::{
+    BakeEnd, Baking, Difference, Health, Outcome, Payload, Reconfigured, Streamed, SwapReport,
+    SwapRequest,
+};
+use serde_json::json;
+
+use crate::support::{Act, CACHE, Lab, Named, Script, provider, slot, soon, until};
+
+const BAKE: Duration = Duration::from_secs(30);
+
+/// `a` serves, `b` and `c` can.
+async fn lab() -> Lab {
+    let lab = Lab::new(&[
+        (CACHE, "a", 3, &[]),
+        (CACHE, "b", 2, &[]),
+        (CACHE, "c", 1, &[]),
+    ]);
+    assert_eq!(lab.who(CACHE).await, "a");
+    lab
+}
+
+fn to(name: &str) -> SwapRequest {
+    SwapRequest::to_provider(slot(CACHE), provider(name))
+}
+
+/// Swaps to `name` on trial, and gives the trial.
+async fn trial(lab: &Lab, name: &str) -> Baking {
+    let report = lab.lifecycle.begin_swap(to(name).bake(BAKE)).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Swapped);
+    report.baking().unwrap().clone()
+}
+
+fn retired(lab: &Lab, name: &str) -> Vec<u32> {
+    let records = lab.book.records_of(name);
+    records
+        .iter()
+        .map(|record| record.retired.load(Ordering::SeqCst))
+        .collect()
+}
+
+fn nobody_called_what_was_retired(lab: &Lab) {
+    let all = lab.book.all();
+    assert!(
+        all.iter()
+            .all(|record| !record.called_after_retirement.load(Ordering::SeqCst))
+    );
+}
+
+async fn call(lab: &Lab) -> bool {
+    let lease = lab.lifecycle.lease(&slot(CACHE)).await.unwrap();
+    lease.invoke("who", Payload::empty()).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_instance_is_kept_until_the_trial_is_over() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    assert_eq!(lab.who(CACHE).await, "b");
+    tokio::time::sleep(BAKE / 2).await;
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![0], vec![0]));
+    let status = lab.lifecycle.status(&slot(CACHE)).unwrap();
+    assert!(status.draining.is_empty(), "it is warm, not draining");
+    let bake = status.bake.unwrap();
+    assert_eq!((bake.provider.as_str(), bake.warm.as_str()), ("b", "a"));
+    assert_eq!((bake.calls.ended(), bake.calls_before.ended()), (1, 1));
+    assert!(bake.probes > 0 && bake.ended.is_none());
+    let report = baking.ended().await;
+    assert_eq!(report.outcome, Outcome::Swapped);
+    assert_eq!(report.bake.unwrap().ended, Some(BakeEnd::Passed));
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![1], vec![0]));
+    let status = lab.lifecycle.status(&slot(CACHE)).unwrap();
+    assert_eq!(status.bake.unwrap().ended, Some(BakeEnd::Passed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_candidate_that_fails_a_fifth_of_its_calls_is_swung_back_with_the_numbers() {
+    let lab = lab().await;
+    lab.book.script(
+        "b",
+        Script {
+            call: Act::FailEach(Arc::new(AtomicU64::new(0)), 5),
+            ..Script::default()
+        },
+    );
+    for _ in 0..99 {
+        assert!(call(&lab).await);
+    }
+    let mut events = lab.lifecycle.events();
+    let baking = trial(&lab, "b").await;
+    for _ in 0..20 {
+        call(&lab).await;
+    }
+    let report = baking.ended().await;
+    let Outcome::SwungBack { failure } = &report.outcome else {
+        panic!("{report:?}");
+    };
+    assert_eq!(failure.code, "lifecycle.bake_failed");
+    assert_eq!(
+        failure.message,
+        "20.0 % of 20 calls on b failed, 0.0 % of 100 before it; 5 points more may"
+    );
+    assert!(!report.serves());
+    let bake = report.bake.unwrap();
+    assert_eq!((bake.calls.failed, bake.calls.succeeded), (4, 16));
+    assert_eq!(bake.ended, Some(BakeEnd::SwungBack));
+    assert_eq!(lab.who(CACHE).await, "a");
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![0], vec![1]));
+    let status = lab.lifecycle.status(&slot(CACHE)).unwrap();
+    assert_eq!(
+        status.active.unwrap().instance,
+        1,
+        "the same instance, not another one"
+    );
+    let decision = status.trail.last().unwrap();
+    assert!(
+        decision
+            .text
+            .starts_with("serving a again: 20.0 % of 20 calls on b failed"),
+        "{}",
+        decision.text
+    );
+    let mut told = Vec::new();
+    while let Ok(Some(Streamed::Event(event))) =
+        tokio::time::timeout(Duration::from_millis(1), events.next()).await
+    {
+        told.push(
+            serde_json::to_value(&event.what).unwrap()["event"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    let wanted = [
+        "building",
+        "probed",
+        "published",
+        "bake_began",
+        "published",
+        "decided",
+        "bake_ended",
+        "retired",
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_no_more_than_the_old_one_did_passes() {
+    let lab = lab().await;
+    for name in ["b", "c"] {
+        lab.book.script(
+            name,
+            Script {
+                call: Act::FailEach(Arc::new(AtomicU64::new(0)), 5),
+                ..Script::default()
+            },
+        );
+    }
+    lab.lifecycle.swap(to("b")).await.unwrap();
+    for _ in 0..100 {
+        call(&lab).await;
+    }
+    let baking = trial(&lab, "c").await;
+    for _ in 0..100 {
+        call(&lab).await;
+    }
+    assert_eq!(baking.ended().await.outcome, Outcome::Swapped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_swing_back() {
+    let lab = lab().await;
+    lab.book.script(
+        "b",
+        Script {
+            call: Act::Panic,
+            ..Script::default()
+        },
+    );
+    let baking = trial(&lab, "b").await;
+    for _ in 0..20 {
+        call(&lab).await;
+    }
+    let report = baking.ended().await;
+    let Outcome::SwungBack { failure } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(
+        failure.message,
+        "100.0 % of 20 calls on b panicked; 1 % may"
+    );
+    let calls = lab.lifecycle.status(&slot(CACHE)).unwrap().calls;
+    assert_eq!((calls.failed, calls.panicked), (20, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_fail_swing_back() {
+    let lab = lab().await;
+    let health = Arc::new(Mutex::new(Health::Ok));
+    lab.book.script(
+        "b",
+        Script {
+            probe: Act::SayAs(Arc::clone(&health)),
+            ..Script::default()
+        },
+    );
+    let baking = trial(&lab, "b").await;
+    *health.lock().unwrap() = Health::Critical("gone".into());
+    let report = baking.ended().await;
+    let Outcome::SwungBack { failure } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert!(
+        failure.message.starts_with("b failed 3 probes at"),
+        "{}",
+        failure.message
+    );
+    assert_eq!(report.bake.unwrap().bad_probes, 3);
+    assert_eq!(lab.who(CACHE).await, "a");
+    // The one who ranks best by a selection would be b again: the difference is named.
+    lab.registry.select(
+        oneiric_core::SelectionLayer::Settings,
+        &slot(CACHE),
+        Some(provider("b")),
+    );
+    let differs = lab.lifecycle.status(&slot(CACHE)).unwrap().differs;
+    assert!(
+        matches!(differs, Some(Difference::SwungBack { .. })),
+        "{differs:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_by_force_is_on_no_trial_unless_that_is_asked_for() {
+    let lab = lab().await;
+    let sick = Health::Critical("sick".into());
+    lab.book.script(
+        "b",
+        Script {
+            probe: Act::Say(sick),
+            ..Script::default()
+        },
+    );
+    let report = lab.lifecycle.begin_swap(to("b").force(true)).await.unwrap();
+    assert!(report.baking().is_none() && matches!(report.outcome, Outcome::Forced { .. }));
+    let report = lab.lifecycle.swap(to("a")).await.unwrap();
+    assert!(report.serves());
+    // Asked for: its probes do not count, which was said with the force.
+    let report = lab
+        .lifecycle
+        .swap(to("b").force(true).bake(BAKE))
+        .await
+        .unwrap();
+    assert!(
+        matches!(report.outcome, Outcome::Forced { .. }),
+        "{report:?}"
+    );
+    let bake = report.bake.unwrap();
+    assert_eq!(bake.ended, Some(BakeEnd::Passed));
+    assert!(bake.bad_probes >= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_third_one_supersedes_a_trial_and_may_be_on_one_itself() {
+    let lab = lab().await;
+    let first = trial(&lab, "b").await;
+    let second = trial(&lab, "c").await;
+    let report = first.ended().await;
+    assert_eq!(report.outcome, Outcome::Swapped);
+    assert_eq!(report.bake.unwrap().ended, Some(BakeEnd::Superseded));
+    assert_eq!(retired(&lab, "a"), [1], "nothing leads back to it");
+    assert_eq!(second.status().warm.as_str(), "b");
+    second.swing_back("as told");
+    let report = second.ended().await;
+    let Outcome::SwungBack { failure } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(failure.message, "as told");
+    assert_eq!(lab.who(CACHE).await, "b");
+    assert_eq!((retired(&lab, "b"), retired(&lab, "c")), (vec![0], vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_third_one_that_fails_leaves_the_trial_as_it_is() {
+    let lab = lab().await;
+    lab.book.script(
+        "c",
+        Script {
+            build: Act::Fail,
+            ..Script::default()
+        },
+    );
+    let baking = trial(&lab, "b").await;
+    let report = lab.lifecycle.swap(to("c")).await.unwrap();
+    assert!(matches!(report.outcome, Outcome::RolledBack { .. }));
+    assert_eq!(retired(&lab, "a"), [0]);
+    assert_eq!(
+        baking.ended().await.bake.unwrap().ended,
+        Some(BakeEnd::Passed)
+    );
+    assert_eq!(retired(&lab, "a"), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_serves_on_trial_already_is_not_exchanged_and_stays_on_trial() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    let report = lab.lifecycle.swap(to("b")).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Unchanged);
+    assert_eq!(retired(&lab, "a"), [0]);
+    assert_eq!(
+        baking.ended().await.bake.unwrap().ended,
+        Some(BakeEnd::Passed)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_to_the_warm_one_builds_nothing() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    let builds = lab.book.builds_begun.load(Ordering::SeqCst);
+    let report = lab.lifecycle.swap(to("a")).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Swapped);
+    assert!(report.bake.is_none(), "it has served before");
+    assert_eq!(lab.book.builds_begun.load(Ordering::SeqCst), builds);
+    assert_eq!(lab.who(CACHE).await, "a");
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![0], vec![1]));
+    assert_eq!(
+        baking.ended().await.bake.unwrap().ended,
+        Some(BakeEnd::Superseded)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_one_that_is_sick_by_now_is_not_swapped_to_and_stays_warm() {
+    let lab = Lab::new(&[(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])]);
+    let health = Arc::new(Mutex::new(Health::Ok));
+    lab.book.script(
+        "a",
+        Script {
+            probe: Act::SayAs(Arc::clone(&health)),
+            ..Script::default()
+        },
+    );
+    assert_eq!(lab.who(CACHE).await, "a");
+    let baking = trial(&lab, "b").await;
+    *health.lock().unwrap() = Health::Critical("gone".into());
+    let report = lab.lifecycle.swap(to("a")).await.unwrap();
+    assert!(
+        matches!(report.outcome, Outcome::RolledBack { .. }),
+        "{report:?}"
+    );
+    assert_eq!(
+        retired(&lab, "a"),
+        [0],
+        "a swap that fails takes nothing from the trial"
+    );
+    assert_eq!(
+        baking.ended().await.bake.unwrap().ended,
+        Some(BakeEnd::Passed)
+    );
+    assert_eq!(retired(&lab, "a"), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_one_can_be_kept_until_it_is_told() {
+    let lab = lab().await;
+    let hold = |name: &str| to(name).keep_old();
+    let report = lab.lifecycle.begin_swap(hold("b")).await.unwrap();
+    let held = report.baking().unwrap().clone();
+    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    assert_eq!((retired(&lab, "a"), held.status().until), (vec![0], None));
+    held.swing_back("another slot failed");
+    assert!(matches!(
+        held.ended().await.outcome,
+        Outcome::SwungBack { .. }
+    ));
+    assert_eq!(lab.who(CACHE).await, "a");
+    let report = lab.lifecycle.begin_swap(hold("b")).await.unwrap();
+    let held = report.baking().unwrap().clone();
+    held.release();
+    assert_eq!(held.ended().await.outcome, Outcome::Swapped);
+    assert_eq!(
+        (retired(&lab, "a"), retired(&lab, "b")),
+        (vec![1], vec![1, 0])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_retires_both_once() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    let report = lab.lifecycle.shutdown(Duration::from_secs(10)).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![1], vec![1]));
+    assert_eq!(
+        baking.ended().await.bake.unwrap().ended,
+        Some(BakeEnd::Superseded)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn taking_a_slot_out_of_service_retires_both_once() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    lab.lifecycle
+        .deactivate(&slot(CACHE))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![1], vec![1]));
+    assert_eq!(
+        baking.ended().await.bake.unwrap().ended,
+        Some(BakeEnd::Superseded)
+    );
+    tokio::time::sleep(BAKE * 2).await;
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![1], vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_settings_by_a_new_instance_supersede() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    let told = lab.lifecycle.reconfigure(&slot(CACHE)).await.unwrap();
+    assert!(matches!(told, Reconfigured::Swapped(_)));
+    assert_eq!(
+        baking.ended().await.bake.unwrap().ended,
+        Some(BakeEnd::Superseded)
+    );
+    assert_eq!(
+        (retired(&lab, "a"), retired(&lab, "b")),
+        (vec![1], vec![1, 0])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_no_way_back_to_one_that_lacks_a_facet_in_use() {
+    let lab = Lab::new(&[(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])]);
+    lab.book.script(
+        "a",
+        Script {
+            without_facet: true,
+            ..Script::default()
+        },
+    );
+    assert_eq!(lab.who(CACHE).await, "a");
+    let baking = trial(&lab, "b").await;
+    let live = lab.lifecycle.live::<dyn Named>(&slot(CACHE));
+    assert_eq!(live.lease().unwrap().name(), "b");
+    baking.swing_back("as told");
+    let report = baking.ended().await;
+    assert_eq!(report.outcome, Outcome::Swapped, "it stays");
+    assert_eq!(report.warnings[0].code, "lifecycle.facet_missing");
+    assert_eq!(live.lease().unwrap().name(), "b");
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![1], vec![0]));
+    let trail = lab.lifecycle.status(&slot(CACHE)).unwrap().trail;
+    assert!(trail.last().unwrap().failure.is_some(), "{trail:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_changes_nothing() {
+    let lab = lab().await;
+    let lifecycle = lab.lifecycle.clone();
+    let caller = tokio::spawn(async move { lifecycle.swap(to("b").bake(BAKE)).await });
+    until(|| lab.lifecycle.status(&slot(CACHE)).unwrap().bake.is_some()).await;
+    caller.abort();
+    let ended = |lab: &Lab| {
+        lab.lifecycle
+            .status(&slot(CACHE))
+            .unwrap()
+            .bake
+            .unwrap()
+            .ended
+    };
+    tokio::time::sleep(BAKE * 2).await;
+    until(|| ended(&lab).is_some() && retired(&lab, "a") == [1]).await;
+    assert_eq!(lab.who(CACHE).await, "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_asks_for_trials_and_later_trials_are_of_the_new_policy() {
+    let lab = lab().await;
+    let policies = |ms: u64| {
+        let entry = serde_json::from_value(json!({ "bake_ms": ms })).unwrap();
+        oneiric_lifecycle::SlotPolicies::new().with("adapter/*".parse().unwrap(), entry)
+    };
+    lab.lifecycle.set_slot_policies(policies(5_000));
+    let report = lab.lifecycle.begin_swap(to("b")).await.unwrap();
+    let bake = report.bake.clone().unwrap();
+    let time = bake.since;
+    lab.lifecycle.set_slot_policies(policies(0));
+    let report = report.settled().await;
+    assert_eq!(
+        report.bake.unwrap().until,
+        Some(time + Duration::from_secs(5))
+    );
+    let report = lab.lifecycle.begin_swap(to("c")).await.unwrap();
+    assert!(report.baking().is_none());
+}
+
+/// Under load, with threads of its own: swap after swap on trial, some told to swing back, some superseded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn under_load_no_call_fails_and_each_instance_is_retired_once() {
+    let lab = Arc::new(lab().await);
+    let (done, calls) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let callers: Vec<_> = (0..3)
+        .map(|_| {
+            let (lab, done, calls) = (Arc::clone(&lab), Arc::clone(&done), Arc::clone(&calls));
+            tokio::spawn(async move {
+                while !done.load(Ordering::SeqCst) {
+                    assert!(call(&lab).await);
+                    calls.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let names = ["a", "b", "c"];
+    let mut held: Vec<Baking> = Vec::new();
+    for round in 0..120_usize {
+        let request = to(names[(round * 7 + round / 5) % 3]).keep_old();
+        let report: SwapReport = soon(lab.lifecycle.begin_swap(request)).await.unwrap();
+        held.extend(report.baking().cloned());
+        if let Some(last) = held.last() {
+            match round % 4 {
+                0 => last.swing_back("told"),
+                1 => last.release(),
+                _ => {}
+            }
+        }
+    }
+    if let Some(last) = held.last() {
+        last.release();
+    }
+    for baking in &held {
+        soon(baking.ended()).await;
+    }
+    done.store(true, Ordering::SeqCst);
+    for caller in callers {
+        soon(caller).await.unwrap();
+    }
+    let serving = lab.lifecycle.status(&slot(CACHE)).unwrap().active.unwrap();
+    let numbers: Vec<u32> = names.iter().flat_map(|name| retired(&lab, name)).collect();
+    assert_eq!(
+        numbers.iter().filter(|times| **times == 0).count(),
+        1,
+        "only {serving:?} is left"
+    );
+    assert!(numbers.iter().all(|times| *times <= 1), "{numbers:?}");
+    nobody_called_what_was_retired(&lab);
+    assert!(calls.load(Ordering::SeqCst) > 0);
+    let report = soon(lab.lifecycle.shutdown(Duration::from_secs(30))).await;
+    assert!(report.is_clean(), "{report:?}");
+    let numbers: Vec<u32> = names.iter().flat_map(|name| retired(&lab, name)).collect();
+    assert!(numbers.iter().all(|times| *times == 1), "{numbers:?}");
+}
+
+/// What a warm instance needs is not taken away from under it.
+#[tokio::test(start_paused = true)]
+async fn a_warm_instance_holds_what_it_requires() {
+    let lab = Lab::new(&[
+        ("service/clock", "clock", 0, &[]),
+        (CACHE, "a", 2, &["service/clock"]),
+        (CACHE, "b", 1, &[]),
+    ]);
+    assert_eq!(lab.who(CACHE).await, "a");
+    let baking = trial(&lab, "b").await;
+    let clock = slot("service/clock");
+    assert_eq!(lab.lifecycle.holders(&clock), [slot(CACHE)]);
+    let refused = lab.lifecycle.deactivate(&clock).await.unwrap_err();
+    assert_eq!(oneiric_core::Coded::code(&refused), "lifecycle.in_use");
+    baking.release();
+    baking.ended().await;
+    assert_eq!(lab.lifecycle.holders(&clock), []);
+}
+
+#[test]
+fn names_are_stable() {
+    for end in BakeEnd::ALL {
+        assert_eq!(serde_json::to_value(end).unwrap(), end.name());
+    }
+}
