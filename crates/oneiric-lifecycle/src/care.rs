@@ -1,6 +1,7 @@
 //! What an instance goes through besides being called: it gets a number, is asked for its health, is
 //! drained and retired. Each says to observers what it did.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +19,10 @@ use crate::observe::{Happening, SwapEvent};
 use crate::running::{Calls, Running};
 use crate::status::HealthReport;
 use crate::step;
+use crate::work::Held;
+
+/// Between two words about how a drain goes.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Gives a built instance its number.
@@ -73,7 +78,7 @@ impl Inner {
     }
 
     /// Waits until no lease on an instance that was unpublished is out, for at most `limit`. What the slot pointed at
-    /// is let go of before: it counts as a lease.
+    /// is let go of before: it counts as a lease. Says once a second how that goes.
     pub(crate) async fn drain(
         &self,
         cell: &SlotCell,
@@ -87,33 +92,60 @@ impl Inner {
                 term.over().await;
             }
         };
-        if tokio::time::timeout(limit, over).await.is_ok() {
-            running.revoke();
-            cell.ledger().drained(running.number);
-            return None;
+        let (begun, mut over, mut told) = (Instant::now(), pin!(over), false);
+        loop {
+            let left = limit.saturating_sub(begun.elapsed());
+            let ended = tokio::time::timeout(left.min(PROGRESS), &mut over).await;
+            if ended.is_ok() {
+                break;
+            }
+            let left = limit.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return self.abandon(cell, running);
+            }
+            self.announce_draining(cell, running, left);
+            told = true;
         }
-        self.abandon(cell, running)
+        running.revoke();
+        if told {
+            self.announce_draining(cell, running, limit.saturating_sub(begun.elapsed()));
+        }
+        cell.ledger().drained(running.number);
+        None
+    }
+
+    fn announce_draining(&self, cell: &SlotCell, running: &Running, left: Duration) {
+        let held = cell.ledger().held_by(running.number);
+        self.announce(
+            &cell.slot,
+            Happening::Draining {
+                provider: running.candidate.provider().clone(),
+                instance: running.number,
+                held,
+                left,
+            },
+        );
     }
 
     /// Waits no longer for the work of an instance that nobody enters any more; says what of it was still running.
     pub(crate) fn abandon(&self, cell: &SlotCell, running: &Running) -> Option<Failure> {
         let mut ledger = cell.ledger();
         // Before those who hold leases are told: some give them back at once.
-        let in_flight = ledger.in_flight_of(running.number);
+        let held = ledger.held_by(running.number);
         ledger.drained(running.number);
         drop(ledger);
         running.revoke();
         // The last came back in this very moment.
-        if in_flight == 0 {
+        if held.in_flight == 0 {
             return None;
         }
         let provider = running.candidate.provider().clone();
         let instance = running.number;
-        let failure = abandoned(in_flight, &provider, instance);
+        let failure = abandoned(&held, &provider, instance);
         let what = Happening::DrainAbandoned {
             provider,
             instance,
-            in_flight,
+            held,
         };
         self.announce(&cell.slot, what);
         Some(failure)
@@ -192,7 +224,8 @@ impl Inner {
 }
 
 /// Work that nobody waits for any more.
-pub(crate) fn abandoned(in_flight: u64, provider: &Provider, instance: u64) -> Failure {
+pub(crate) fn abandoned(held: &Held, provider: &Provider, instance: u64) -> Failure {
+    let in_flight = held.in_flight;
     let calls = if in_flight == 1 {
         "call was"
     } else {
@@ -201,6 +234,8 @@ pub(crate) fn abandoned(in_flight: u64, provider: &Provider, instance: u64) -> F
     Failure::new(
         Stage::Drain,
         "lifecycle.drain_abandoned",
-        format_args!("{in_flight} {calls} not done in time on {provider} (instance {instance})"),
+        format_args!(
+            "{in_flight} {calls} not done in time on {provider} (instance {instance}): {held}"
+        ),
     )
 }

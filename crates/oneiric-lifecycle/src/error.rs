@@ -41,6 +41,10 @@ pub enum Stage {
     AfterSwap,
     /// The instance that serves was given new settings.
     Reconfigure,
+    /// The instance that serves was told that its slot takes no work.
+    Pause,
+    /// The instance that serves was told that its slot is going to take work again.
+    Resume,
 }
 
 impl Stage {
@@ -60,6 +64,8 @@ impl Stage {
             Self::Retire => "retire",
             Self::AfterSwap => "after_swap",
             Self::Reconfigure => "reconfigure",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
         }
     }
 }

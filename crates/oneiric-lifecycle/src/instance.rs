@@ -8,6 +8,7 @@ use oneiric_core::BoxFuture;
 use crate::facet::Facets;
 use crate::health::Probe;
 use crate::invoke::Invoke;
+use crate::pause::Pause;
 use crate::reconfigure::Reconfigure;
 
 /// Lets go of what an instance holds, after its last call and before it is dropped.
@@ -58,6 +59,7 @@ pub struct Instance {
     pub(crate) probe: Option<Arc<dyn Probe>>,
     pub(crate) retire: Option<Arc<dyn Retire>>,
     pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
+    pub(crate) pause: Option<Arc<dyn Pause>>,
 }
 
 impl Instance {
@@ -69,6 +71,7 @@ impl Instance {
             probe: None,
             retire: None,
             reconfigure: None,
+            pause: None,
         }
     }
 
@@ -99,6 +102,14 @@ impl Instance {
         self.reconfigure = Some(reconfigure);
         self
     }
+
+    /// Says who is told that the slot is paused, drained and resumed. Without one, calls stay away and
+    /// the instance does not know why.
+    #[must_use]
+    pub fn pause(mut self, pause: Arc<dyn Pause>) -> Self {
+        self.pause = Some(pause);
+        self
+    }
 }
 
 impl fmt::Debug for Instance {
@@ -108,6 +119,7 @@ impl fmt::Debug for Instance {
             .field("probe", &self.probe.is_some())
             .field("retire", &self.retire.is_some())
             .field("reconfigure", &self.reconfigure.is_some())
+            .field("pause", &self.pause.is_some())
             .finish_non_exhaustive()
     }
 }

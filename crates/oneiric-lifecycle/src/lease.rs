@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +19,7 @@ use crate::facet::FacetType;
 use crate::invoke::{CallError, Invoke, Operation, Payload};
 use crate::running::{Entrance, Running};
 use crate::step;
+use crate::work::Underway;
 
 /// How a call on a leased instance ended, for the slot's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,24 @@ impl Lease {
     /// What the component answers; `lifecycle.panicked`; `lifecycle.retired` when the instance was
     /// retired while this lease was held.
     pub async fn invoke(&self, operation: &str, input: Payload) -> Result<Payload, CallError> {
+        let mut call = pin!(self.invoke_unnoted(operation, input));
+        // Written down when it has to wait: a call that ends at once holds nothing up.
+        let mut note = None;
+        std::future::poll_fn(|context| {
+            let poll = call.as_mut().poll(context);
+            if poll.is_pending() {
+                note.get_or_insert_with(|| Underway::begin(&self.entrance, operation));
+            }
+            poll
+        })
+        .await
+    }
+
+    pub(crate) async fn invoke_unnoted(
+        &self,
+        operation: &str,
+        input: Payload,
+    ) -> Result<Payload, CallError> {
         // Whoever looks at single calls asks for it; nobody else pays for it.
         let span = tracing::debug_span!(
             "call",
@@ -178,6 +198,10 @@ impl Lease {
     /// Whether that has happened.
     pub fn is_retired(&self) -> bool {
         self.running().revoked.is_cancelled()
+    }
+
+    pub(crate) fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     fn running(&self) -> &Running {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Candidate, Provider};
+use tokio::time::Instant;
 
 use crate::bake::BakeStatus;
 use crate::decision::Trail;
@@ -14,6 +15,7 @@ use crate::error::{Failure, LifecycleError};
 use crate::running::{Published, Running, Tally, Term};
 use crate::state::{Move, SlotState};
 use crate::status::{HealthReport, LastError, Percentiles, SwapCounts};
+use crate::work::Held;
 
 /// Swap durations kept for the percentiles.
 const DURATIONS: usize = 256;
@@ -51,19 +53,47 @@ pub(crate) struct Draining {
     pub(crate) provider: Provider,
     pub(crate) tally: Tally,
     pub(crate) term: Arc<Term>,
+    /// When it was closed.
+    pub(crate) since: SystemTime,
+    closed: Instant,
     /// Gone when whoever drains it and everybody who has a lease are done with it.
     running: Weak<Running>,
 }
 
 impl Draining {
-    fn of(published: &Arc<Published>) -> Self {
+    fn of(published: &Arc<Published>, since: SystemTime) -> Self {
         Self {
             instance: published.running.number,
             provider: published.running.candidate.provider().clone(),
             tally: published.tally(),
             term: Arc::clone(&published.term),
+            since,
+            closed: Instant::now(),
             running: Arc::downgrade(&published.running),
         }
+    }
+}
+
+impl Draining {
+    /// For how long the oldest lease has been out, at least.
+    pub(crate) fn oldest_lease(&self) -> Option<Duration> {
+        let out = self.tally.in_flight() > 0;
+        let known = self.term.oldest_work();
+        out.then(|| known.unwrap_or_default().max(self.closed.elapsed()))
+    }
+
+    /// The leases that are out on these terms.
+    fn held<'a>(terms: impl Iterator<Item = &'a Self>) -> Held {
+        let (mut in_flight, mut closed, mut work) = (0, Duration::ZERO, Vec::new());
+        for term in terms {
+            let out = term.tally.in_flight();
+            if out > 0 {
+                in_flight += out;
+                closed = closed.max(term.closed.elapsed());
+                work.extend(term.term.work());
+            }
+        }
+        Held::new(in_flight, closed, work)
     }
 }
 
@@ -103,13 +133,13 @@ impl Ledger {
         Percentiles::of(self.durations.iter().copied())
     }
 
-    /// Nobody is let in by these entrances any more.
-    pub(crate) fn closed(&mut self, published: &Arc<Published>) {
+    /// Nobody is let in by these entrances any more, as of `at`.
+    pub(crate) fn closed(&mut self, published: &Arc<Published>, at: SystemTime) {
         published.settle();
         let unpublished = |draining: &Draining| draining.instance != published.running.number;
         self.draining
             .retain(|draining| unpublished(draining) || !draining.term.is_over());
-        self.draining.push(Draining::of(published));
+        self.draining.push(Draining::of(published, at));
     }
 
     /// Nobody waits for this instance's work any more.
@@ -137,6 +167,12 @@ impl Ledger {
         of_it.map(|draining| draining.tally.in_flight()).sum()
     }
 
+    /// As [`Ledger::in_flight_of`], with what is known of them.
+    pub(crate) fn held_by(&self, instance: u64) -> Held {
+        let of_it = self.draining.iter();
+        Draining::held(of_it.filter(|draining| draining.instance == instance))
+    }
+
     /// The instances that were exchanged and whose work is still waited for.
     pub(crate) fn finishing(&self) -> Vec<Arc<Running>> {
         let mut running: Vec<_> = self
@@ -148,17 +184,20 @@ impl Ledger {
         running
     }
 
-    /// The instances that were retired under their leases, with how many of those are out.
-    pub(crate) fn left_behind(&self) -> Vec<(Provider, u64, u64)> {
-        let mut left: Vec<(Provider, u64, u64)> = Vec::new();
-        for draining in &self.abandoned {
-            let in_flight = draining.tally.in_flight();
-            match left.iter_mut().find(|(_, of, _)| *of == draining.instance) {
-                Some((_, _, sum)) => *sum += in_flight,
-                None => left.push((draining.provider.clone(), draining.instance, in_flight)),
+    /// The instances that were retired under their leases, with those that are out.
+    pub(crate) fn left_behind(&self) -> Vec<(Provider, u64, Held)> {
+        let mut left: Vec<(Provider, u64, Held)> = Vec::new();
+        for Draining {
+            instance, provider, ..
+        } in &self.abandoned
+        {
+            if left.iter().all(|(_, known, _)| known != instance) {
+                let of_it = self.abandoned.iter();
+                let of_it = of_it.filter(|draining| draining.instance == *instance);
+                left.push((provider.clone(), *instance, Draining::held(of_it)));
             }
         }
-        left.retain(|(_, _, in_flight)| *in_flight > 0);
+        left.retain(|(_, _, held)| held.in_flight > 0);
         left
     }
 

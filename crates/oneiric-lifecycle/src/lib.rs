@@ -81,6 +81,7 @@ mod lifecycle;
 mod limits;
 mod live;
 mod observe;
+mod pause;
 mod pausing;
 mod preparation;
 mod provider_settings;
@@ -99,6 +100,7 @@ mod survey;
 mod sync;
 mod transition;
 mod wiring;
+mod work;
 
 pub use activity::{Activity, ActivityRule, ActivityScope, ActivityState, InvalidScope};
 pub use bake::{BakeEnd, BakeStatus, Baking};
@@ -121,6 +123,7 @@ pub use lifecycle::Lifecycle;
 pub use limits::Limits;
 pub use live::Live;
 pub use observe::{EventStream, Happening, Streamed, SwapEvent, SwapObserver};
+pub use pause::Pause;
 pub use pausing::DrainEnd;
 pub use provider_settings::{ProviderSettings, SettingsUnavailable};
 pub use reconfigure::{Reconfigure, Reconfigured};
@@ -137,6 +140,7 @@ pub use status::{
     SlotStatus, SwapCounts,
 };
 pub use store::{HISTORY_KEPT, MemoryStatusStore, SlotHistory, StatusStore, StoreError};
+pub use work::{Held, NotedLease, Work};
 
 /// What macros of this crate expand to. Not part of the API.
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Provider, Slot};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::decision::Decision;
 use crate::error::Failure;
 use crate::health::Health;
 use crate::status::unix_ms;
+use crate::work::Held;
 
 /// Something that happened to a slot.
 #[derive(Debug, Clone, Serialize)]
@@ -72,14 +73,29 @@ pub enum Happening {
         /// How it stood.
         bake: Box<BakeStatus>,
     },
+    /// An instance that nobody is let in to any more still has work. Told once a second while it is waited
+    /// for; with none in flight when that has ended, if it was told before.
+    Draining {
+        /// Whose.
+        provider: Provider,
+        /// Its number.
+        instance: u64,
+        /// Leases that are out, and what is known of them.
+        #[serde(flatten)]
+        held: Held,
+        /// How much longer it is waited for.
+        #[serde(rename = "left_ms", serialize_with = "crate::status::millis")]
+        left: Duration,
+    },
     /// The old instance still had work when its time was up.
     DrainAbandoned {
         /// Whose.
         provider: Provider,
         /// Its number.
         instance: u64,
-        /// Leases that were still out.
-        in_flight: u64,
+        /// Leases that were still out, and what is known of them.
+        #[serde(flatten)]
+        held: Held,
     },
     /// An instance is gone.
     Retired {
@@ -111,6 +127,21 @@ pub enum Happening {
     },
     /// An instance took new settings and serves on.
     Reconfigured {
+        /// Whose.
+        provider: Provider,
+        /// Its number.
+        instance: u64,
+    },
+    /// The instance that serves was told that the slot takes no work, and has stopped what it does by
+    /// itself.
+    InstancePaused {
+        /// Whose.
+        provider: Provider,
+        /// Its number.
+        instance: u64,
+    },
+    /// The instance that serves was told that the slot is going to take work again.
+    InstanceResumed {
         /// Whose.
         provider: Provider,
         /// Its number.

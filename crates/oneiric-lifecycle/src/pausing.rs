@@ -5,17 +5,19 @@
 //! hold at that moment.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Provider, Slot};
 
-use crate::activity::{Activity, ActivityRule, ActivityScope, ActivityState, Effective};
+use crate::activity::{Activity, ActivityRule, ActivityScope, ActivityState, Effective, Rules};
 use crate::cell::{Rejected, SlotCell, Was};
 use crate::drain_watch::DrainWatch;
 use crate::error::LifecycleError;
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Happening;
-use crate::running::Published;
+use crate::pause::Pausing;
+use crate::running::{Published, Running};
 
 impl Lifecycle {
     /// Pauses, drains or resumes a slot, a provider in it or a domain, at once for every lease asked
@@ -77,6 +79,16 @@ impl Lifecycle {
         slots.into_iter().collect()
     }
 
+    /// For how long the oldest work in `scope` has been under way, of that which is known: calls by name
+    /// and what [`Lease::noted`](crate::Lease::noted) says.
+    pub fn oldest_work(&self, scope: &ActivityScope) -> Option<Duration> {
+        let cells = self.inner().cells_in(scope);
+        cells
+            .iter()
+            .filter_map(|cell| oldest_work(cell, scope))
+            .max()
+    }
+
     /// Leases that are out in `scope`: on what serves, on instances that finish their work after a
     /// swap, and on those that were retired under them.
     pub fn in_flight(&self, scope: &ActivityScope) -> u64 {
@@ -125,16 +137,27 @@ impl Inner {
         let mut rules = self.rules();
         let before = rules.set(rule.clone(), watch.clone());
         let mut were = Vec::new();
-        for cell in self.cells_in(&rule.scope) {
-            let activity = rules.effective(&cell.slot, serving(&cell).as_ref());
+        let cells = self.cells_in(&rule.scope);
+        for cell in &cells {
+            let published = cell.published();
+            let running = published.as_ref().map(|one| one.running.as_ref());
+            let activity = activity_of(&rules, &cell.slot, running);
+            // Counts as a lease.
+            drop(published);
             match &watch {
-                Some(watch) => were.extend(drain_cell(&cell, activity, &rule.scope, watch)),
+                Some(watch) => {
+                    let at = self.clock.now();
+                    were.extend(drain_cell(cell, activity, &rule.scope, watch, at));
+                }
                 None => cell.set_activity(activity),
             }
         }
         drop(rules);
         for slot in self.slots_in(&rule.scope) {
             self.announce_activity(&slot, &rule);
+        }
+        for cell in &cells {
+            self.tell(cell);
         }
         // Only now that nothing is locked: with the last reference to what a slot pointed at, the
         // scope may be empty, and observers are told so.
@@ -154,13 +177,12 @@ impl Inner {
 
     /// Puts an instance in service under the rules that hold for it.
     pub(crate) fn put_in_service(
-        &self,
-        cell: &SlotCell,
+        self: &Arc<Self>,
+        cell: &Arc<SlotCell>,
         next: Arc<Published>,
     ) -> Result<Was, Rejected> {
         let rules = self.rules();
-        let provider = next.running.candidate.provider();
-        let activity = rules.effective(&cell.slot, Some(provider));
+        let activity = activity_of(&rules, &cell.slot, Some(&next.running));
         let result = cell.publish(next, activity);
         if let Ok(Was {
             published: Some(old),
@@ -168,9 +190,10 @@ impl Inner {
         }) = &result
         {
             // Before the rules are let go, so that whoever drains the slot next finds it.
-            cell.ledger().closed(old);
+            cell.ledger().closed(old, self.clock.now());
         }
         drop(rules);
+        self.tell(cell);
         result
     }
 
@@ -180,7 +203,7 @@ impl Inner {
         let activity = rules.effective(&cell.slot, None);
         let was = cell.unpublish(activity);
         if let Some(old) = &was.published {
-            cell.ledger().closed(old);
+            cell.ledger().closed(old, self.clock.now());
         }
         drop(rules);
         was
@@ -236,7 +259,7 @@ impl Inner {
     }
 
     /// The slots in use that `scope` is about.
-    fn cells_in(&self, scope: &ActivityScope) -> Vec<Arc<SlotCell>> {
+    pub(crate) fn cells_in(&self, scope: &ActivityScope) -> Vec<Arc<SlotCell>> {
         match scope.slot() {
             Some(slot) => self.existing_cell(slot).into_iter().collect(),
             None => self
@@ -255,6 +278,7 @@ fn drain_cell(
     activity: Effective,
     scope: &ActivityScope,
     watch: &Arc<DrainWatch>,
+    at: SystemTime,
 ) -> Option<Was> {
     let in_scope = |provider: &Provider| scope.covers(&cell.slot, provider);
     let was = match serving(cell) {
@@ -271,7 +295,7 @@ fn drain_cell(
         ..
     }) = &was
     {
-        ledger.closed(old);
+        ledger.closed(old, at);
     }
     for closing in ledger
         .closing()
@@ -280,6 +304,19 @@ fn drain_cell(
         closing.term.watch(watch);
     }
     was
+}
+
+fn oldest_work(cell: &SlotCell, scope: &ActivityScope) -> Option<Duration> {
+    let in_scope = |provider: &Provider| scope.covers(&cell.slot, provider);
+    let serves = cell
+        .published()
+        .filter(|published| in_scope(published.running.candidate.provider()))
+        .and_then(|published| published.term.oldest_work());
+    let ledger = cell.ledger();
+    let closing = ledger
+        .closing()
+        .filter(|closing| in_scope(&closing.provider));
+    serves.max(closing.filter_map(|one| one.term.oldest_work()).max())
 }
 
 fn in_flight(cell: &SlotCell, scope: &ActivityScope) -> u64 {
@@ -296,6 +333,18 @@ fn in_flight(cell: &SlotCell, scope: &ActivityScope) -> u64 {
         + closing
             .map(|closing| closing.tally.in_flight())
             .sum::<u64>()
+}
+
+/// What holds for `slot` while `running` serves it, for now: an instance that was paused is told that it
+/// is not before its slot opens.
+fn activity_of(rules: &Rules, slot: &Slot, running: Option<&Running>) -> Effective {
+    let provider = running.map(|running| running.candidate.provider());
+    let holds = rules.effective(slot, provider);
+    let pausing = running.and_then(|running| running.pausing.as_ref());
+    if holds.state.is_running() && pausing.is_some_and(Pausing::is_closed) {
+        return Effective::resuming(slot);
+    }
+    holds
 }
 
 fn serving(cell: &SlotCell) -> Option<Provider> {

@@ -11,6 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use oneiric_core::{BoxFuture, Provider, Registered, Slot};
 use tokio::sync::Notify;
@@ -21,9 +22,11 @@ use crate::facet::{FacetProxy, Facets};
 use crate::health::Probe;
 use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
+use crate::pause::Pausing;
 use crate::reconfigure::Reconfigure;
 use crate::status::CallCounts;
 use crate::step;
+use crate::work::{Notes, Work};
 
 /// How many entrances an instance has: twice the processors, so that threads seldom share one; a
 /// power of two between 2 and 64.
@@ -41,6 +44,7 @@ pub(crate) struct Running {
     pub(crate) facets: Facets,
     pub(crate) probe: Option<Arc<dyn Probe>>,
     pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
+    pub(crate) pausing: Option<Pausing>,
     /// Held by the probe that runs, until it really ends: one that blocks its thread for ever costs
     /// one thread and not one for each time somebody asks.
     pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
@@ -72,6 +76,7 @@ impl Running {
             probe,
             retire,
             reconfigure,
+            pause,
         } = instance;
         let invoke = Arc::new(Guarded {
             inner: invoke,
@@ -90,6 +95,7 @@ impl Running {
             revoked: CancellationToken::new(),
             failed_calls: FailedCalls::default(),
             reconfigure,
+            pausing: pause.map(Pausing::new),
             retire,
             retire_taken: AtomicBool::new(false),
             calls,
@@ -226,6 +232,8 @@ impl Calls {
 pub(crate) struct Term {
     entrances_left: AtomicUsize,
     over: CancellationToken,
+    /// What is known of the leases, by entrance.
+    notes: Box<[Notes]>,
     /// Who waits for the end; `None` once it has come.
     watches: Mutex<Option<Vec<Arc<DrainWatch>>>>,
 }
@@ -238,6 +246,20 @@ impl Term {
 
     pub(crate) fn is_over(&self) -> bool {
         self.over.is_cancelled()
+    }
+
+    /// What is known of the leases that are out.
+    pub(crate) fn work(&self) -> Vec<Work> {
+        let mut work = Vec::new();
+        for notes in &self.notes {
+            notes.work(&mut work);
+        }
+        work
+    }
+
+    /// For how long the oldest lease of which that is known has been out.
+    pub(crate) fn oldest_work(&self) -> Option<Duration> {
+        self.notes.iter().filter_map(Notes::oldest).max()
     }
 
     /// Has `watch` wait for the end, unless that has come.
@@ -269,7 +291,16 @@ impl Term {
 pub(crate) struct Entrance {
     pub(crate) running: Arc<Running>,
     term: Arc<Term>,
+    index: usize,
     pub(crate) calls: Calls,
+}
+
+impl Entrance {
+    /// What is known of the leases by this entrance.
+    pub(crate) fn notes(&self) -> &Notes {
+        // As many as there are entrances.
+        &self.term.notes[self.index]
+    }
 }
 
 impl Drop for Entrance {
@@ -295,12 +326,14 @@ impl Published {
         let term = Arc::new(Term {
             entrances_left: AtomicUsize::new(count),
             over: CancellationToken::new(),
+            notes: (0..count).map(|_| Notes::default()).collect(),
             watches: Mutex::new(Some(Vec::new())),
         });
-        let entrance = |_| {
+        let entrance = |index| {
             Arc::new(Entrance {
                 running: Arc::clone(&running),
                 term: Arc::clone(&term),
+                index,
                 calls: Calls::default(),
             })
         };

@@ -103,8 +103,8 @@ async fn stop(
     // Of earlier swaps: instances that were retired under their leases, and those whose work is waited for by a swap
     // that has not ended. The latter are retired here, because nobody waits for that swap any more.
     let left_behind = cell.ledger().left_behind();
-    for (provider, instance, in_flight) in left_behind {
-        failures.push(abandoned(in_flight, &provider, instance));
+    for (provider, instance, held) in left_behind {
+        failures.push(abandoned(&held, &provider, instance));
     }
     let active = cell.published().map(|published| published.running.number);
     let mut finishing = cell.ledger().finishing();

@@ -93,6 +93,14 @@ pub struct DrainingStatus {
     pub instance: u64,
     /// Leases still out.
     pub in_flight: u64,
+    /// Since when nobody is let in to it; every lease that is out was taken before.
+    #[serde(rename = "since_unix_ms", serialize_with = "unix_ms::plain")]
+    pub since: SystemTime,
+    /// For how long the oldest lease has been out: of calls by name exactly, of others at least so long.
+    /// Absent when none is out.
+    #[serde(rename = "oldest_lease_ms", serialize_with = "millis_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_lease: Option<Duration>,
 }
 
 /// Why active and winner differ.
@@ -263,6 +271,23 @@ pub(crate) fn micros<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn millis<S: serde::Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn millis_option<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => millis(duration, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Times as milliseconds since 1970, which every language and shell can read.

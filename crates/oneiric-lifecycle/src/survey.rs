@@ -68,6 +68,8 @@ impl Inner {
                 provider: draining.provider.clone(),
                 instance: draining.instance,
                 in_flight: draining.tally.in_flight(),
+                since: draining.since,
+                oldest_lease: draining.oldest_lease(),
             })
             .collect();
         if let Some(published) = published {

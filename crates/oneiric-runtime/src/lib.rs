@@ -56,7 +56,6 @@ mod activity;
 mod admin;
 pub mod api;
 mod builder;
-mod calls;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "admin")]

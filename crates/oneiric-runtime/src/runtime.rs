@@ -20,7 +20,6 @@ use tokio::task::JoinSet;
 
 use crate::{
     activity::Activities,
-    calls::Calls,
     error::RuntimeError,
     events::Events,
     history::History,
@@ -56,7 +55,6 @@ pub(crate) struct Inner {
     pub(crate) history: History,
     pub(crate) state: State,
     pub(crate) activity: Activities,
-    pub(crate) calls: Calls,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: crate::metrics::Metrics,
     run: AtomicBool,
@@ -123,7 +121,6 @@ impl Runtime {
             history,
             state,
             activity: Activities::default(),
-            calls: Calls::default(),
             #[cfg(feature = "metrics")]
             metrics: crate::metrics::Metrics::new(probes),
             run: AtomicBool::new(false),

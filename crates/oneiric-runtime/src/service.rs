@@ -204,6 +204,18 @@ impl Runtime {
     /// # Errors
     /// `core.no_candidate`, `lifecycle.busy`, why it could not be activated, or what the component answers.
     pub async fn call(&self, request: CallRequest) -> Result<CallDoc, RuntimeError> {
+        self.call_as(request, None).await
+    }
+
+    /// As [`Runtime::call`], for somebody: those who wait for the call to end read who that is.
+    ///
+    /// # Errors
+    /// As [`Runtime::call`].
+    pub async fn call_as(
+        &self,
+        request: CallRequest,
+        who: Option<&str>,
+    ) -> Result<CallDoc, RuntimeError> {
         let CallRequest {
             slot,
             operation,
@@ -214,10 +226,10 @@ impl Runtime {
             .lease(&slot)
             .await
             .map_err(RuntimeError::Lifecycle)?;
-        let underway = self.inner.calls.begin(&lease);
+        // Whoever asked may leave before a component that holds up its thread is done; what is noted goes with the
+        // lease and not with them.
+        let lease = lease.noted(&operation, who);
         let call = async move {
-            // With the lease: whoever asked may leave before a component that holds up its thread is done.
-            let _underway = underway;
             let answer = lease.invoke(&operation, Payload::Json(input)).await;
             (lease, operation, answer)
         };

@@ -37,12 +37,13 @@ pub(crate) fn log(event: &SwapEvent) {
         Happening::DrainAbandoned {
             provider,
             instance,
-            in_flight,
+            held,
         } => tracing::warn!(
             slot,
             provider = provider.as_str(),
             instance,
-            in_flight,
+            in_flight = held.in_flight,
+            held_by = held.to_string(),
             code = DRAIN_ABANDONED,
             "retired with work under way"
         ),
@@ -52,6 +53,15 @@ pub(crate) fn log(event: &SwapEvent) {
             reason = failure.message,
             "new settings not taken; building another instance"
         ),
+        Happening::Warned { failure } if matches!(failure.stage, Stage::Pause | Stage::Resume) => {
+            tracing::warn!(
+                slot,
+                stage = failure.stage.name(),
+                code = failure.code,
+                reason = failure.message,
+                "the instance does not know that it is paused, or resumed"
+            );
+        }
         Happening::Warned { failure } if failure.code != DRAIN_ABANDONED => tracing::warn!(
             slot,
             stage = failure.stage.name(),

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::duration;
 
 /// The events that this version knows; a process of another one may have more.
-pub(crate) const EVENTS: [&str; 27] = [
+pub(crate) const EVENTS: [&str; 30] = [
     "activation_failed",
     "activity_changed",
     "building",
@@ -17,6 +17,9 @@ pub(crate) const EVENTS: [&str; 27] = [
     "change_held",
     "drain_abandoned",
     "drained",
+    "draining",
+    "instance_paused",
+    "instance_resumed",
     "probed",
     "published",
     "reconfigured",
@@ -48,8 +51,8 @@ Examples:
   oneiric watch --json | jq -c 'select(.event == \"retired\")'
 
 Events of slots: building, probed, published, reconfigured, retired, rolled_back, activation_failed,
-drain_abandoned, warned, activity_changed, drained, selection_changed, change_held, change_applied,
-change_failed, change_dropped, secret_told. Of the process: settings_applied, settings_unchanged,
+draining, drain_abandoned, warned, activity_changed, drained, instance_paused, instance_resumed,
+selection_changed, change_held, change_applied, change_failed, change_dropped, secret_told. Of the process: settings_applied, settings_unchanged,
 settings_invalid, settings_refused, settings_restored, settings_broken, secrets_rotated,
 secret_changed, secret_failed, secret_recovered. Whoever cannot follow is told how many events were
 missed; when the process goes away it is waited for.")]

@@ -36,6 +36,19 @@ impl Effective {
             opens: None,
         }
     }
+
+    /// No rule keeps `slot` from taking work any more, and its instance is being told so.
+    pub(crate) fn resuming(slot: &Slot) -> Self {
+        Self {
+            state: ActivityState {
+                activity: Activity::Paused,
+                scope: Some(ActivityScope::Slot(slot.clone())),
+                note: Some("the instance is being told to go on".to_owned()),
+                ..ActivityState::running()
+            },
+            opens: None,
+        }
+    }
 }
 
 impl Rules {

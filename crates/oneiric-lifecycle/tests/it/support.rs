@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use oneiric_core::{BoxFuture, Candidate, FactoryPath, Origin, Provider, Registry, Slot};
 use oneiric_lifecycle::{
     BuildContext, BuildError, CallError, Factory, FactoryTable, Health, Instance, Invoke,
-    Lifecycle, LifecycleBuilder, Payload, Probe, Retire,
+    Lifecycle, LifecycleBuilder, Pause, Payload, Probe, Retire,
 };
 use tokio::sync::Semaphore;
 
@@ -97,6 +97,8 @@ pub(crate) struct Script {
     pub(crate) without_facet: bool,
     pub(crate) without_probe: bool,
     pub(crate) operations_panic: bool,
+    /// What being paused and being resumed does, for one that wants to be told.
+    pub(crate) pausing: Option<(Act, Act)>,
 }
 
 /// What happened to one instance.
@@ -104,6 +106,8 @@ pub(crate) struct Script {
 pub(crate) struct Record {
     pub(crate) calls: AtomicU64,
     pub(crate) retired: AtomicU32,
+    /// What it was told of pauses: each when it began, and `done` when that ended.
+    pub(crate) told: Mutex<Vec<&'static str>>,
     /// A call began or ended on it when it was retired already.
     pub(crate) called_after_retirement: AtomicBool,
 }
@@ -176,6 +180,17 @@ impl Part {
     }
 }
 
+impl Part {
+    async fn told(&self, what: &'static str) -> Result<(), String> {
+        self.record.told.lock().unwrap().push(what);
+        let (pause, resume) = self.script.pausing.as_ref().unwrap();
+        let act = if what == "pause" { pause } else { resume };
+        let told = act.play(what).await;
+        self.record.told.lock().unwrap().push("done");
+        told
+    }
+}
+
 impl Invoke for Part {
     fn invoke<'a>(
         &'a self,
@@ -227,6 +242,16 @@ impl Probe for Part {
     }
 }
 
+impl Pause for Part {
+    fn pause(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(self.told("pause"))
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(self.told("resume"))
+    }
+}
+
 impl Retire for Part {
     fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
@@ -261,6 +286,7 @@ impl Factory for PartFactory {
                 .lock()
                 .unwrap()
                 .push((provider.clone(), Arc::clone(&record)));
+            let told = script.pausing.is_some();
             let (without_facet, without_probe) = (script.without_facet, script.without_probe);
             let part = Arc::new(Part {
                 provider,
@@ -271,6 +297,9 @@ impl Factory for PartFactory {
             let mut instance = Instance::new(part.clone()).retire(part.clone());
             if !without_probe {
                 instance = instance.probe(part.clone());
+            }
+            if told {
+                instance = instance.pause(part.clone());
             }
             Ok(if without_facet {
                 instance

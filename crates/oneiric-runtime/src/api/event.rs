@@ -13,8 +13,9 @@ pub struct EventDoc {
     pub schema: String,
     /// Names this event; a stream can go on after it. Differs from process to process.
     pub id: String,
-    /// What. Of instances and activity: `building`, `probed`, `published`, `drain_abandoned`, `retired`,
-    /// `rolled_back`, `activation_failed`, `warned`, `reconfigured`, `activity_changed`, `drained`. Of the process: those
+    /// What. Of instances and activity: `building`, `probed`, `published`, `draining`, `drain_abandoned`,
+    /// `retired`, `rolled_back`, `activation_failed`, `warned`, `reconfigured`, `activity_changed`, `drained`,
+    /// `instance_paused`, `instance_resumed`. Of the process: those
     /// of [`ProcessEvent`](super::ProcessEvent). Others as they are added.
     pub event: String,
     /// To which slot; absent where it is about the whole process.

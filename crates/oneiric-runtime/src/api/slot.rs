@@ -110,6 +110,12 @@ pub struct Draining {
     pub instance: u64,
     /// Leases still out.
     pub in_flight: u64,
+    /// Since when nobody is let in to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// For how long the oldest lease has been out, at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_lease_ms: Option<u64>,
 }
 
 /// Why active and winner differ.

@@ -79,6 +79,10 @@ impl Runtime {
             }
         }
         let before = self.change_activity(rule, None).await?;
+        // So that the answer says how it is, and whoever resumes a slot can call it then. No longer than one telling.
+        let limit = self.lifecycle().limits().hook;
+        let told = self.lifecycle().told(&request.scope);
+        drop(tokio::time::timeout(limit, told).await);
         Ok(ActivityChangeDoc {
             schema: schema::ACTIVITY_CHANGE.into(),
             now: self.scope_doc(&request.scope),
@@ -110,15 +114,15 @@ impl Runtime {
         }
     }
 
-    /// For how long the oldest work in `scope` runs, as far as that is known: of calls that came in through the runtime
-    /// exactly; of leases that the program itself holds only that none is younger than the rule that lets no more in.
+    /// For how long the oldest work in `scope` runs, as far as that is known: of calls by name and of
+    /// what the program says of its leases exactly; of others that the program itself holds only that none is younger than the rule that lets no more in.
     fn oldest(&self, scope: &ActivityScope, rule: &ActivityRule, in_flight: u64) -> Option<u64> {
         if in_flight == 0 {
             return None;
         }
         let closed = rule.since.filter(|_| rule.activity != Activity::Running);
         let closed = closed.and_then(|since| self.inner.clock.now().duration_since(since).ok());
-        let known = self.inner.calls.oldest(scope);
+        let known = self.lifecycle().oldest_work(scope);
         let oldest = known.max(closed)?;
         Some(u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX))
     }

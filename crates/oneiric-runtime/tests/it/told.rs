@@ -400,6 +400,7 @@ mod documented {
             "building",
             "probed",
             "published",
+            "draining",
             "drain_abandoned",
             "retired",
             "rolled_back",
@@ -408,6 +409,8 @@ mod documented {
             "reconfigured",
             "activity_changed",
             "drained",
+            "instance_paused",
+            "instance_resumed",
         ];
         let mut documented = rows();
         for name in of_the_lifecycle {

@@ -4,7 +4,7 @@ use oneiric_runtime::api::slot::SlotStatus;
 
 use super::{View, difference, held::Rule, state};
 use crate::paint::{Style, harmless};
-use crate::words::{self, Micros, since};
+use crate::words::{self, Micros, Millis, since};
 
 /// What is said about a slot, in order.
 #[derive(Default)]
@@ -127,9 +127,13 @@ fn work(slot: &SlotStatus, facts: &mut Facts) {
     for draining in &slot.draining {
         let (provider, instance) = (&draining.provider, draining.instance);
         let in_flight = draining.in_flight;
+        let oldest = draining
+            .oldest_lease_ms
+            .map(|ms| format!(", oldest {}", Millis(ms)));
+        let oldest = oldest.unwrap_or_default();
         facts.add(
             "draining",
-            format!("{provider} (instance {instance}), {in_flight} in flight"),
+            format!("{provider} (instance {instance}), {in_flight} in flight{oldest}"),
         );
     }
     let counts = [

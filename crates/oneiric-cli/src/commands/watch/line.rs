@@ -7,6 +7,7 @@ use oneiric_runtime::api::EventDoc;
 use serde_json::Value;
 
 use crate::paint::{Paint, Style, harmless};
+use crate::words::Millis;
 
 pub(super) fn missed_line(missed: Option<u64>, paint: Paint) -> String {
     let text = match missed {
@@ -56,7 +57,9 @@ fn style(event: &EventDoc) -> Style {
         "rolled_back" | "activation_failed" | "settings_invalid" | "settings_refused"
         | "settings_restored" | "settings_broken" | "change_failed" | "secret_failed" => Style::Bad,
         "secret_told" if failed() => Style::Bad,
-        "warned" | "drain_abandoned" | "change_held" | "selection_changed" => Style::Attention,
+        "warned" | "draining" | "drain_abandoned" | "change_held" | "selection_changed" => {
+            Style::Attention
+        }
         _ => Style::Plain,
     }
 }
@@ -96,6 +99,10 @@ fn said(name: &str, value: &Value) -> Option<String> {
             format!("{stage}: {message} ({})", part("code"))
         }
         (_, Value::Array(items)) if items.is_empty() => return None,
+        ("work", Value::Array(items)) => {
+            let items: Vec<String> = items.iter().map(work).collect();
+            format!("work={}", items.join(","))
+        }
         (name, Value::Array(items)) if items.iter().all(Value::is_string) => {
             let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
             format!("{name}={}", items.join(","))
@@ -104,6 +111,15 @@ fn said(name: &str, value: &Value) -> Option<String> {
         (name, Value::String(text)) => format!("{name}={text}"),
         (name, value) => format!("{name}={value}"),
     })
+}
+
+/// `get(uid:7, 31 s)`: a call that is waited for, by whom, since when.
+fn work(item: &Value) -> String {
+    let text = |name: &str| item.get(name).and_then(Value::as_str);
+    let age = item.get("for_ms").and_then(Value::as_u64).unwrap_or(0);
+    let who = text("who").map(|who| format!("{who}, "));
+    let (operation, who) = (text("operation").unwrap_or("-"), who.unwrap_or_default());
+    format!("{operation}({who}{})", Millis(age))
 }
 
 /// Appends text of others, on the same line.
@@ -177,6 +193,14 @@ mod tests {
                 cache,
                 json!({"action": "swap", "why": ["selection"], "activity": "paused"}),
                 "adapter/cache change_held action=swap activity=paused why=selection",
+            ),
+            (
+                "drain_abandoned",
+                cache,
+                json!({"provider": "file", "instance": 3, "in_flight": 3, "oldest_lease_ms": 31_000,
+                       "work": [{"operation": "get", "who": "uid:7", "for_ms": 31_000},
+                                {"operation": "put", "for_ms": 30_000}], "unknown": 1}),
+                "adapter/cache drain_abandoned file in_flight=3 instance=3 oldest_lease_ms=31000 unknown=1 work=get(uid:7, 31 s),put(30 s)",
             ),
             (
                 "of_a_later_version",

@@ -32,7 +32,7 @@ async fn call(admin: Arc<Admin>, asked: Asked) -> Result<Answer, Problem> {
     let call: CallRequest = asked.body()?;
     at_most(&call.operation, MAX_OPERATION_BYTES, "`operation`")?;
     let (slot, operation) = (call.slot.clone(), call.operation.clone());
-    match admin.runtime.call(call).await {
+    match admin.runtime.call_as(call, Some(&asked.who)).await {
         Ok(answer) => Answer::verbatim(200, &answer),
         Err(error) => {
             let provider = match &error {
