@@ -25,6 +25,8 @@ pub struct Candidate {
     capabilities: BTreeSet<String>,
     factory: Option<FactoryPath>,
     requires: Vec<Slot>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    optional_requires: Vec<Slot>,
     metadata: BTreeMap<String, Value>,
     fallback: bool,
 }
@@ -42,6 +44,7 @@ impl Candidate {
                 capabilities: BTreeSet::new(),
                 factory: None,
                 requires: Vec::new(),
+                optional_requires: Vec::new(),
                 metadata: BTreeMap::new(),
                 fallback: false,
             },
@@ -108,6 +111,28 @@ impl Candidate {
         &self.requires
     }
 
+    /// Returns the slots it makes use of if somebody serves them, in the order stated; none of them is in
+    /// [`Self::requires`] too.
+    #[must_use]
+    pub fn optional_requires(&self) -> &[Slot] {
+        &self.optional_requires
+    }
+
+    /// Tells whether it says that it uses `slot`, which it may do without or not.
+    #[must_use]
+    pub fn uses(&self, slot: &Slot) -> bool {
+        self.requires.contains(slot) || self.optional_requires.contains(slot)
+    }
+
+    /// Tells whether an instance of it does for `other` as well: one that only ranks otherwise is built no differently.
+    #[must_use]
+    pub fn is_built_like(&self, other: &Self) -> bool {
+        self.factory == other.factory
+            && self.requires == other.requires
+            && self.optional_requires == other.optional_requires
+            && self.metadata == other.metadata
+    }
+
     /// Returns free-form properties, which queries may ask for.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, Value> {
@@ -164,7 +189,17 @@ impl CandidateBuilder {
     /// Adds a slot that must be active first.
     pub fn requires(mut self, slot: Slot) -> Self {
         if !self.candidate.requires.contains(&slot) {
+            self.candidate.optional_requires.retain(|one| *one != slot);
             self.candidate.requires.push(slot);
+        }
+        self
+    }
+
+    /// Adds a slot that is brought up first if anybody can serve it, and done without if not. One that is required
+    /// stays required.
+    pub fn optionally_requires(mut self, slot: Slot) -> Self {
+        if !self.candidate.uses(&slot) {
+            self.candidate.optional_requires.push(slot);
         }
         self
     }
@@ -302,6 +337,31 @@ impl fmt::Display for Registered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_is_required_or_optional_and_required_wins() {
+        let slot = |name: &str| -> Slot { name.parse().unwrap() };
+        let begun = || {
+            Candidate::builder(
+                slot("service/web"),
+                Provider::new("web").unwrap(),
+                Origin::settings(),
+            )
+        };
+        let (clock, mail) = (slot("service/clock"), slot("service/mail"));
+        let plain = begun().requires(clock.clone()).build();
+        let one = begun()
+            .optionally_requires(clock.clone())
+            .optionally_requires(mail.clone())
+            .optionally_requires(mail.clone())
+            .requires(clock.clone())
+            .optionally_requires(clock.clone())
+            .build();
+        assert_eq!(one.requires(), [clock]);
+        assert_eq!(one.optional_requires(), [mail]);
+        assert!(!one.is_built_like(&plain));
+        assert!(one.is_built_like(&one.to_builder().priority(3).build()));
+    }
 
     #[test]
     fn an_update_cannot_move_a_candidate_elsewhere() {

@@ -36,6 +36,7 @@ mod clock;
 mod code;
 mod contest;
 mod delta;
+mod dependencies;
 mod discover;
 mod error;
 mod explain;
@@ -68,6 +69,7 @@ pub use crate::{
     clock::WallClock,
     code::{Coded, ErrorKind},
     delta::{Delta, SelectionChange, WinnerChange},
+    dependencies::{Dependencies, DependencyFaults, MissingDependency, MissingWhy},
     discover::{Discover, DiscoverError, RefreshError, refresh, register_pkg},
     error::{RegisterError, ResolveError},
     explain::{
