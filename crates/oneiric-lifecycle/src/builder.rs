@@ -12,6 +12,7 @@ use oneiric_core::{FactoryPolicy, Provider, Registry, Slot, WallClock};
 use crate::clock::SystemWallClock;
 use crate::facet::FacetProxy;
 use crate::factory::FactoryTable;
+use crate::follow::Followers;
 use crate::hook::SwapHook;
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
@@ -165,6 +166,7 @@ impl LifecycleBuilder {
             slots: dashmap::DashMap::new(),
             rules: std::sync::Mutex::default(),
             graph: Arc::default(),
+            followers: Followers::default(),
             stopping: std::sync::atomic::AtomicBool::new(false),
             instances: std::sync::atomic::AtomicU64::new(0),
         })

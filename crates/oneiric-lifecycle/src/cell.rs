@@ -20,11 +20,13 @@ mod model;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use oneiric_core::{Provider, Slot};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::{Activity, ActivityState, Effective};
@@ -55,6 +57,8 @@ pub(crate) struct SlotCell {
     builds: Mutex<BTreeMap<Provider, BuildTurn>>,
     /// What serves is on trial.
     bake: Mutex<Option<Arc<Bake>>>,
+    /// Told when an instance came into service, or none will any more.
+    arrived: Notify,
 }
 
 /// Held by a factory at work until it really ends, late or not.
@@ -134,6 +138,7 @@ impl SlotCell {
             stopping: CancellationToken::new(),
             builds: Mutex::default(),
             bake: Mutex::default(),
+            arrived: Notify::new(),
         }
     }
 
@@ -210,7 +215,7 @@ impl SlotCell {
         next: Arc<Published>,
         activity: Effective,
     ) -> Result<Was, Rejected> {
-        let _gate = self.gate();
+        let gate = self.gate();
         if self.is_stopped() {
             return Err(Rejected::Stopped);
         }
@@ -219,11 +224,29 @@ impl SlotCell {
         if !missing.is_empty() {
             return Err(Rejected::FacetMissing(missing));
         }
-        Ok(self.exchange(|door| Door {
+        let was = self.exchange(|door| Door {
             active: Some(next),
             activity: Arc::new(activity),
             ..door
-        }))
+        });
+        drop(held);
+        drop(gate);
+        self.arrived.notify_waiters();
+        Ok(was)
+    }
+
+    /// Returns when an instance serves, or none ever will again. By the time it is looked at, it may be gone.
+    /// Cancel-safe.
+    pub(crate) async fn arrival(&self) {
+        loop {
+            let mut arrived = pin!(self.arrived.notified());
+            // Before looking: whatever comes from now on is told to this one.
+            arrived.as_mut().enable();
+            if self.published().is_some() || self.is_stopped() {
+                return;
+            }
+            arrived.await;
+        }
     }
 
     /// Points the slot at nothing; gives back what it pointed at. As for [`SlotCell::publish`], the
@@ -275,12 +298,14 @@ impl SlotCell {
 
     /// Refuses every lease from now on, for good.
     pub(crate) fn stop(&self) {
-        let _gate = self.gate();
+        let gate = self.gate();
         self.exchange(|door| Door {
             stopped: true,
             ..door
         });
+        drop(gate);
         self.stopping.cancel();
+        self.arrived.notify_waiters();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -76,10 +76,10 @@ async fn run(
     if cell.published().is_none() {
         return Ok(None);
     }
-    let holders = inner.graph.needed_by(&slot);
-    if !holders.is_empty() {
-        return Err(LifecycleError::InUse { slot, holders });
-    }
+    let leaving = match inner.graph.leave(&slot) {
+        Ok(leaving) => leaving,
+        Err(holders) => return Err(LifecycleError::InUse { slot, holders }),
+    };
     let was = inner.take_out_of_service(&cell);
     let Some(published) = was.published else {
         return Ok(None);
@@ -100,6 +100,7 @@ async fn run(
         warnings.extend(inner.retire(&bake.warm).await.err());
         inner.book_retired(&cell, &bake.warm);
     }
+    drop(leaving);
     for failure in &warnings {
         let failure = failure.clone();
         inner.announce(&slot, Happening::Warned { failure });

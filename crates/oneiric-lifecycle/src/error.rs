@@ -45,6 +45,8 @@ pub enum Stage {
     Pause,
     /// The instance that serves was told that its slot is going to take work again.
     Resume,
+    /// The instance that serves was told that a slot it needs was exchanged.
+    DependencyChange,
 }
 
 impl Stage {
@@ -66,6 +68,7 @@ impl Stage {
             Self::Reconfigure => "reconfigure",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::DependencyChange => "dependency_change",
         }
     }
 }
@@ -156,6 +159,14 @@ pub enum LifecycleError {
         /// The slot.
         slot: Slot,
     },
+    /// Nothing came into service for as long as the caller would wait.
+    #[error("nothing serves {slot}, and nothing came within {}", Millis(*waited))]
+    Absent {
+        /// The slot.
+        slot: Slot,
+        /// How long it was waited for.
+        waited: std::time::Duration,
+    },
     /// The slot refuses work because an operator said so.
     #[error("{slot} is {}", Said(state, slot))]
     Busy {
@@ -243,6 +254,7 @@ impl Coded for LifecycleError {
             Self::Unresolved(error) => error.code(),
             Self::ActivationFailed { failure, .. } => failure.code,
             Self::NotActive { .. } => "lifecycle.not_active",
+            Self::Absent { .. } => "lifecycle.absent",
             Self::Busy { .. } => "lifecycle.busy",
             Self::FacetMissing { .. } => "lifecycle.facet_missing",
             Self::Panicked { .. } => "lifecycle.panicked",
@@ -267,6 +279,7 @@ impl Coded for LifecycleError {
             Self::NotActive { .. } | Self::Retired { .. } | Self::Stopped { .. } => {
                 ErrorKind::Unavailable
             }
+            Self::Absent { .. } => ErrorKind::Timeout,
             Self::Busy { .. } | Self::InUse { .. } => ErrorKind::Busy,
             Self::FacetMissing { .. } => ErrorKind::NotFound,
             // The component's defect, not ours: to a caller it is a call that failed.

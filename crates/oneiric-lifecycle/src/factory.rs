@@ -54,8 +54,8 @@ pub enum BuildError {
         /// Which setting is wrong and how.
         message: String,
     },
-    /// The factory asked for a slot that its candidate does not list under `requires`.
-    #[error("{slot} is not among the candidate's `requires`")]
+    /// The factory asked for a slot that its candidate lists neither under `requires` nor under `optional_requires`.
+    #[error("{slot} is not among the candidate's `requires` or `optional_requires`")]
     Undeclared {
         /// The slot it asked for.
         slot: Slot,
@@ -100,16 +100,17 @@ impl BuildContext {
         read_settings(self.settings.value()).map_err(|message| BuildError::Settings { message })
     }
 
-    /// A reference to a slot that the candidate requires. It follows that slot's swaps.
+    /// A reference to a slot that the candidate requires, optionally or not. It follows that slot's swaps. Behind an
+    /// optional requirement there may be nobody, now or ever: see [`Live::when_absent`].
     ///
     /// # Errors
-    /// [`BuildError::Undeclared`] when the candidate does not list `slot` under `requires`: the
-    /// graph of who needs whom would be wrong.
+    /// [`BuildError::Undeclared`] when the candidate lists `slot` neither under `requires` nor under
+    /// `optional_requires`: the graph of who needs whom would be wrong.
     pub fn live<T: ?Sized + Send + Sync + 'static>(
         &self,
         slot: &Slot,
     ) -> Result<Live<T>, BuildError> {
-        if self.candidate.requires().contains(slot) {
+        if self.candidate.uses(slot) {
             Ok(self.wiring.live(slot))
         } else {
             Err(BuildError::Undeclared { slot: slot.clone() })

@@ -13,6 +13,7 @@ use crate::cell::SlotCell;
 use crate::error::LifecycleError;
 use crate::facet::FacetProxy;
 use crate::factory::FactoryTable;
+use crate::follow::Followers;
 use crate::graph::Graph;
 use crate::hook::SwapHook;
 use crate::limits::Limits;
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) slots: DashMap<Slot, Arc<SlotCell>>,
     pub(crate) rules: Mutex<Rules>,
     pub(crate) graph: Arc<Graph>,
+    pub(crate) followers: Followers,
     pub(crate) stopping: AtomicBool,
     pub(crate) instances: AtomicU64,
 }

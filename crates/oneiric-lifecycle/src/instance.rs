@@ -6,6 +6,7 @@ use std::sync::Arc;
 use oneiric_core::BoxFuture;
 
 use crate::facet::Facets;
+use crate::follow::FollowDependency;
 use crate::health::Probe;
 use crate::invoke::Invoke;
 use crate::pause::Pause;
@@ -60,6 +61,7 @@ pub struct Instance {
     pub(crate) retire: Option<Arc<dyn Retire>>,
     pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
     pub(crate) pause: Option<Arc<dyn Pause>>,
+    pub(crate) follow: Option<Arc<dyn FollowDependency>>,
 }
 
 impl Instance {
@@ -72,6 +74,7 @@ impl Instance {
             retire: None,
             reconfigure: None,
             pause: None,
+            follow: None,
         }
     }
 
@@ -110,6 +113,14 @@ impl Instance {
         self.pause = Some(pause);
         self
     }
+
+    /// Says who is told when a slot that the candidate requires, optionally or not, was exchanged, where
+    /// `on_dependency_change` is `tell`. Without one nobody is, and live references follow by themselves.
+    #[must_use]
+    pub fn on_dependency_changed(mut self, follow: Arc<dyn FollowDependency>) -> Self {
+        self.follow = Some(follow);
+        self
+    }
 }
 
 impl fmt::Debug for Instance {
@@ -120,6 +131,7 @@ impl fmt::Debug for Instance {
             .field("retire", &self.retire.is_some())
             .field("reconfigure", &self.reconfigure.is_some())
             .field("pause", &self.pause.is_some())
+            .field("follow", &self.follow.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -55,6 +55,7 @@
 
 mod activity;
 mod bake;
+mod bring_up;
 mod builder;
 mod care;
 mod cell;
@@ -68,6 +69,7 @@ mod epoch;
 mod error;
 mod facet;
 mod factory;
+mod follow;
 mod graph;
 mod health;
 mod history;
@@ -99,6 +101,7 @@ mod store;
 mod survey;
 mod sync;
 mod transition;
+mod when_absent;
 mod wiring;
 mod work;
 
@@ -113,6 +116,7 @@ pub use entry::{EntryPoint, EntryPointError};
 pub use error::{Failure, LifecycleError, Stage};
 pub use facet::FacetProxy;
 pub use factory::{BuildContext, BuildError, Factory, FactoryTable, factory_fn};
+pub use follow::{DependencyChange, FollowDependency};
 pub use health::{Health, Probe};
 pub use history::{Ended, HistoryEntry, PastDecision, PastFailure};
 pub use hook::{SwapContext, SwapHook};
@@ -140,6 +144,7 @@ pub use status::{
     SlotStatus, SwapCounts,
 };
 pub use store::{HISTORY_KEPT, MemoryStatusStore, SlotHistory, StatusStore, StoreError};
+pub use when_absent::WhenAbsent;
 pub use work::{Held, NotedLease, Work};
 
 /// What macros of this crate expand to. Not part of the API.

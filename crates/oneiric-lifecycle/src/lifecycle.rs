@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use oneiric_core::{FactoryPolicy, Registered, Registry, Slot};
+use oneiric_core::{Candidate, DependencyFaults, FactoryPolicy, Registered, Registry, Slot};
 
 use crate::builder::LifecycleBuilder;
 use crate::error::LifecycleError;
@@ -21,6 +21,7 @@ use crate::slot_policy::{SlotPolicies, SlotPolicy};
 use crate::slot_ref::SlotRef;
 use crate::status::{HealthReport, SlotStatus};
 use crate::transition::Ask;
+use crate::when_absent::WhenAbsent;
 use crate::wiring::Wiring;
 
 /// Activates, exchanges and retires the components of a program.
@@ -99,6 +100,7 @@ impl Lifecycle {
         SlotRef {
             wiring: Wiring::of(&self.inner),
             cell: self.inner.cell(slot),
+            when_absent: WhenAbsent::default(),
         }
     }
 
@@ -126,6 +128,7 @@ impl Lifecycle {
                 SlotRef {
                     wiring: Wiring::of(&self.inner),
                     cell,
+                    when_absent: WhenAbsent::default(),
                 }
                 .ready()
                 .await
@@ -220,9 +223,26 @@ impl Lifecycle {
         Some(published.running.candidate.clone())
     }
 
-    /// The slots whose instance needs `slot`.
+    /// The slots whose instance, serving or finishing its work, needs `slot`, optionally or not.
     pub fn holders(&self, slot: &Slot) -> Vec<Slot> {
         self.inner.graph.holders(slot)
+    }
+
+    /// The slots that are affected by what happens to `slot`, in levels: its holders, their holders, and so on. Each
+    /// stands once, behind everything of these that it needs.
+    pub fn dependents_of(&self, slot: &Slot) -> Vec<Vec<Slot>> {
+        self.inner.graph.in_use().dependents_of(slot)
+    }
+
+    /// What of those who would win now can never come up, because of what it needs: known without starting anything.
+    pub fn dependency_faults(&self) -> DependencyFaults {
+        let policy = self.inner.policy.load();
+        let can_build = |candidate: &Candidate| {
+            candidate.factory().is_some_and(|path| {
+                policy.check(path).is_ok() && self.inner.factories.get(path).is_some()
+            })
+        };
+        DependencyFaults::of(&self.inner.registry.snapshot(), can_build)
     }
 
     /// What happens from now on.

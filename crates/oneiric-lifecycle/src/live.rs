@@ -9,6 +9,7 @@ use oneiric_core::Slot;
 use crate::cell::Hold;
 use crate::error::LifecycleError;
 use crate::lease::{CallOutcome, Lease, Leased};
+use crate::when_absent::WhenAbsent;
 use crate::wiring::Wiring;
 
 /// A reference to facet `T` of whatever serves a slot; follows every swap.
@@ -18,6 +19,7 @@ use crate::wiring::Wiring;
 pub struct Live<T: ?Sized> {
     wiring: Wiring,
     hold: Hold,
+    when_absent: WhenAbsent,
     facet: PhantomData<fn() -> Box<T>>,
 }
 
@@ -26,6 +28,7 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
         Self {
             wiring,
             hold,
+            when_absent: WhenAbsent::Activate,
             facet: PhantomData,
         }
     }
@@ -33,6 +36,13 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
     /// The slot it follows.
     pub fn slot(&self) -> &Slot {
         &self.hold.cell().slot
+    }
+
+    /// Says what [`Live::ready`] and calls do while nothing serves the slot, in place of activating it.
+    #[must_use]
+    pub const fn when_absent(mut self, when_absent: WhenAbsent) -> Self {
+        self.when_absent = when_absent;
+        self
     }
 
     /// Leases the instance that serves now. Never waits.
@@ -49,23 +59,19 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
         }
     }
 
-    /// Leases the instance that serves, activating the slot first if nothing does.
+    /// Leases the instance that serves. If nothing does, activates the slot first, or does what
+    /// [`Live::when_absent`] says.
     ///
     /// Cancel-safe: an activation that was begun goes on.
     ///
     /// # Errors
-    /// As [`Live::lease`], and why the slot could not be activated.
+    /// As [`Live::lease`], and why the slot could not be activated; `lifecycle.absent` when it was waited for in vain.
     pub async fn ready(&self) -> Result<Leased<T>, LifecycleError> {
-        match self.lease() {
-            Err(LifecycleError::NotActive { .. }) => {
-                self.wiring.activate(self.slot()).await?;
-                self.lease()
-            }
-            other => other,
-        }
+        let entrance = self.when_absent.enter(&self.wiring, self.hold.cell());
+        Lease::new(entrance.await?).typed()
     }
 
-    /// Calls the instance that serves and records how it ended; activates the slot if need be.
+    /// Calls the instance that serves and records how it ended; if nothing serves, as [`Live::ready`].
     ///
     /// Every error of `work` counts as the component's failure; where that is not so, see
     /// [`Live::call_judged`].
@@ -123,6 +129,7 @@ impl<T: ?Sized> Clone for Live<T> {
         Self {
             wiring: self.wiring.clone(),
             hold: self.hold.clone(),
+            when_absent: self.when_absent,
             facet: PhantomData,
         }
     }

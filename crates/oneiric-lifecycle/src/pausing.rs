@@ -153,12 +153,15 @@ impl Inner {
             }
         }
         drop(rules);
-        for slot in self.slots_in(&rule.scope) {
-            self.announce_activity(&slot, &rule);
+        let slots = self.slots_in(&rule.scope);
+        for slot in &slots {
+            self.announce_activity(slot, &rule);
         }
         for cell in &cells {
             self.tell(cell);
         }
+        // What waited until work is taken again.
+        self.follow_dependencies(slots);
         // Only now that nothing is locked: with the last reference to what a slot pointed at, the
         // scope may be empty, and observers are told so.
         drop(were);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{Coded, Registered, Slot};
+use oneiric_core::{Coded, Registered};
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::SlotCell;
@@ -45,7 +45,7 @@ impl Transition {
             Some(bake) => (Arc::clone(&bake.warm), None),
             None => {
                 let factory = self.factory()?;
-                let claim = self.claim_dependencies().await?;
+                let claim = self.bring_up_dependencies().await?;
                 (Arc::new(self.build(factory).await?), Some(claim))
             }
         };
@@ -95,37 +95,6 @@ impl Transition {
                 format_args!("no factory named {path} in this program"),
             )
         })
-    }
-
-    async fn claim_dependencies(&self) -> Result<Claim, Failure> {
-        let needs = self.candidate.requires();
-        let claim = self
-            .inner
-            .graph
-            .claim(&self.cell.slot, needs)
-            .map_err(|path| {
-                let path: Vec<String> = path.iter().map(Slot::to_string).collect();
-                Failure::new(
-                    Stage::Dependencies,
-                    "lifecycle.dependency_cycle",
-                    format_args!("requires itself: {}", path.join(" -> ")),
-                )
-            })?;
-        for need in needs {
-            if let Err(error) = Wiring::of(&self.inner).activate(need).await {
-                // A ring that is found further down is this slot's problem as well: same code.
-                let code = match error.code() {
-                    "lifecycle.dependency_cycle" => "lifecycle.dependency_cycle",
-                    _ => "lifecycle.dependency_failed",
-                };
-                return Err(Failure::new(
-                    Stage::Dependencies,
-                    code,
-                    format_args!("requires {need}: {error}"),
-                ));
-            }
-        }
-        Ok(claim)
     }
 
     async fn build(&self, factory: Arc<dyn Factory>) -> Result<Running, Failure> {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drain_watch::DrainWatch;
 use crate::facet::{FacetProxy, Facets};
+use crate::follow::FollowDependency;
 use crate::health::Probe;
 use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
@@ -45,12 +46,15 @@ pub(crate) struct Running {
     pub(crate) probe: Option<Arc<dyn Probe>>,
     pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
     pub(crate) pausing: Option<Pausing>,
+    pub(crate) follow: Option<Arc<dyn FollowDependency>>,
     /// Held by the probe that runs, until it really ends: one that blocks its thread for ever costs
     /// one thread and not one for each time somebody asks.
     pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
     /// Held in the same way by what takes new settings: however long one goes on, it is told of one
     /// after the other.
     pub(crate) reconfigure_turn: Arc<tokio::sync::Mutex<()>>,
+    /// And by what is told of exchanged dependencies.
+    pub(crate) follow_turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the instance is retired, leases or not.
     pub(crate) revoked: CancellationToken,
     /// Told of every call that fails: who asks for probes, and who watches over a bake.
@@ -77,6 +81,7 @@ impl Running {
             retire,
             reconfigure,
             pause,
+            follow,
         } = instance;
         let invoke = Arc::new(Guarded {
             inner: invoke,
@@ -92,10 +97,12 @@ impl Running {
             probe,
             probe_turn: Arc::default(),
             reconfigure_turn: Arc::default(),
+            follow_turn: Arc::default(),
             revoked: CancellationToken::new(),
             failed_calls: FailedCalls::default(),
             reconfigure,
             pausing: pause.map(Pausing::new),
+            follow,
             retire,
             retire_taken: AtomicBool::new(false),
             calls,

@@ -7,6 +7,7 @@ use oneiric_core::Slot;
 use crate::cell::SlotCell;
 use crate::error::LifecycleError;
 use crate::lease::Lease;
+use crate::when_absent::WhenAbsent;
 use crate::wiring::Wiring;
 
 /// One slot of a lifecycle; cheap to clone, and the quickest way to a lease.
@@ -14,12 +15,20 @@ use crate::wiring::Wiring;
 pub struct SlotRef {
     pub(crate) wiring: Wiring,
     pub(crate) cell: Arc<SlotCell>,
+    pub(crate) when_absent: WhenAbsent,
 }
 
 impl SlotRef {
     /// Which slot.
     pub fn slot(&self) -> &Slot {
         &self.cell.slot
+    }
+
+    /// Says what [`SlotRef::ready`] does while nothing serves the slot, in place of activating it.
+    #[must_use]
+    pub const fn when_absent(mut self, when_absent: WhenAbsent) -> Self {
+        self.when_absent = when_absent;
+        self
     }
 
     /// Leases what serves now. Never waits.
@@ -33,17 +42,14 @@ impl SlotRef {
         }
     }
 
-    /// Leases what serves, activating the slot first if nothing does. Cancel-safe.
+    /// Leases what serves. If nothing does, activates the slot first, or does what [`SlotRef::when_absent`] says.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// As [`SlotRef::lease`], and why the slot could not be activated.
+    /// As [`SlotRef::lease`], and why the slot could not be activated; `lifecycle.absent` when it was waited for in
+    /// vain.
     pub async fn ready(&self) -> Result<Lease, LifecycleError> {
-        match self.lease() {
-            Err(LifecycleError::NotActive { .. }) => {
-                self.wiring.use_cell(&self.cell).await?;
-                self.lease()
-            }
-            other => other,
-        }
+        let entrance = self.when_absent.enter(&self.wiring, &self.cell);
+        Ok(Lease::new(entrance.await?))
     }
 }

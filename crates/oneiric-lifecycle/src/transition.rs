@@ -118,10 +118,7 @@ pub(crate) async fn run(
 /// Whether an instance of `left` is what `right` asks for: one registration, built the same way. A
 /// registration that was only re-ranked needs no new instance.
 pub(crate) fn same_component(left: &Registered, right: &Registered) -> bool {
-    left.id() == right.id()
-        && left.factory() == right.factory()
-        && left.requires() == right.requires()
-        && left.metadata() == right.metadata()
+    left.id() == right.id() && left.is_built_like(right)
 }
 
 fn unchanged(candidate: &Registered) -> SwapReport {
@@ -344,6 +341,7 @@ impl Transition {
                 None => Order::Superseded,
             });
         }
+        self.inner.dependency_exchanged(&self.cell.slot);
         if let Some(told) = &self.when_published
             && catch_unwind(AssertUnwindSafe(|| told())).is_err()
         {

@@ -145,6 +145,7 @@ impl Transition {
                 }
                 Rejected::FacetMissing(facets) => facet_missing(&facets),
             })?;
+        inner.dependency_exchanged(&cell.slot);
         let provider = self.candidate.provider();
         let failure = inner.redact.failure(failed(because, provider));
         let now = inner.clock.now();

@@ -5,16 +5,20 @@
     reason = "test helpers outside of #[test] functions may fail loudly"
 )]
 
+mod absent;
 mod activation;
 mod activity;
 mod activity_load;
 mod activity_model;
 mod bake;
+mod bring_up;
 mod calls;
 mod cancellation;
 mod deactivation;
 mod dependencies;
 mod drain_progress;
+mod follow;
+mod follow_schedules;
 mod load;
 mod pausing;
 mod reconfigure;

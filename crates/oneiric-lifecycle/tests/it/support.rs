@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use oneiric_core::{BoxFuture, Candidate, FactoryPath, Origin, Provider, Registry, Slot};
 use oneiric_lifecycle::{
-    BuildContext, BuildError, CallError, Factory, FactoryTable, Health, Instance, Invoke,
-    Lifecycle, LifecycleBuilder, Pause, Payload, Probe, Retire,
+    BuildContext, BuildError, CallError, DependencyChange, Factory, FactoryTable, FollowDependency,
+    Health, Instance, Invoke, Lifecycle, LifecycleBuilder, Pause, Payload, PolicyEntry, Probe,
+    Retire, SlotPolicies,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Barrier, Semaphore};
 
 pub(crate) const CACHE: &str = "adapter/cache";
 
@@ -39,6 +40,8 @@ pub(crate) enum Act {
     BlockThread(Arc<Mutex<std::sync::mpsc::Receiver<()>>>),
     /// Answers a health other than Ok.
     Say(Health),
+    /// Waits until so many do, then goes on.
+    Meet(Arc<Barrier>),
     /// Never ends.
     Hang,
     /// Fails each so-manieth time.
@@ -74,6 +77,10 @@ impl Act {
                 );
                 Ok(())
             }
+            Self::Meet(barrier) => {
+                barrier.wait().await;
+                Ok(())
+            }
             Self::Hang => std::future::pending().await,
             Self::FailEach(times, each) => {
                 let time = times.fetch_add(1, Ordering::SeqCst) + 1;
@@ -94,6 +101,9 @@ pub(crate) struct Script {
     pub(crate) probe: Act,
     pub(crate) call: Act,
     pub(crate) retire: Act,
+    /// Being told of an exchanged dependency.
+    pub(crate) told: Act,
+    pub(crate) without_follow: bool,
     pub(crate) without_facet: bool,
     pub(crate) without_probe: bool,
     pub(crate) operations_panic: bool,
@@ -120,6 +130,8 @@ pub(crate) struct Book {
     records: Arc<Mutex<Vec<Entry>>>,
     scripts: Arc<Mutex<BTreeMap<Provider, Script>>>,
     order: Arc<Mutex<Vec<String>>>,
+    builds: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Vec<String>>>,
     pub(crate) builds_begun: Arc<AtomicU64>,
 }
 
@@ -150,6 +162,16 @@ impl Book {
     /// Providers in the order in which their instances were retired.
     pub(crate) fn retirements(&self) -> Vec<String> {
         self.order.lock().unwrap().clone()
+    }
+
+    /// `begin x` and `end x` for each instance of x that was built, in order.
+    pub(crate) fn builds(&self) -> Vec<String> {
+        self.builds.lock().unwrap().clone()
+    }
+
+    /// Who was told of which exchange, as `web: adapter/cache a -> b`, in order.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
     }
 
     fn of(&self, of: &Provider) -> Script {
@@ -252,6 +274,21 @@ impl Pause for Part {
     }
 }
 
+impl FollowDependency for Part {
+    fn dependency_changed(&self, change: DependencyChange) -> BoxFuture<'_, Result<(), String>> {
+        let from = change.from.map(|from| from.to_string());
+        let text = format!(
+            "{}: {} {} -> {}",
+            self.provider,
+            change.slot,
+            from.as_deref().unwrap_or("nobody"),
+            change.to
+        );
+        self.book.told.lock().unwrap().push(text);
+        Box::pin(async move { self.script.told.play("told").await })
+    }
+}
+
 impl Retire for Part {
     fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
@@ -275,12 +312,23 @@ impl Factory for PartFactory {
         Box::pin(async move {
             book.builds_begun.fetch_add(1, Ordering::SeqCst);
             let provider = context.candidate().provider().clone();
+            let note = |what: &str| {
+                book.builds
+                    .lock()
+                    .unwrap()
+                    .push(format!("{what} {provider}"))
+            };
+            note("begin");
+            for need in context.candidate().optional_requires() {
+                assert!(context.live::<dyn Named>(need).is_ok());
+            }
             let script = book.of(&provider);
             script
                 .build
                 .play("build")
                 .await
                 .map_err(BuildError::failed)?;
+            note("end");
             let record = Arc::new(Record::default());
             book.records
                 .lock()
@@ -288,6 +336,7 @@ impl Factory for PartFactory {
                 .push((provider.clone(), Arc::clone(&record)));
             let told = script.pausing.is_some();
             let (without_facet, without_probe) = (script.without_facet, script.without_probe);
+            let without_follow = script.without_follow;
             let part = Arc::new(Part {
                 provider,
                 script,
@@ -300,6 +349,9 @@ impl Factory for PartFactory {
             }
             if told {
                 instance = instance.pause(part.clone());
+            }
+            if !without_follow {
+                instance = instance.on_dependency_changed(part.clone());
             }
             Ok(if without_facet {
                 instance
@@ -369,6 +421,26 @@ pub(crate) fn candidate(of: &str, by: &str, priority: i64, requires: &[&str]) ->
         .iter()
         .fold(builder, |builder, need| builder.requires(slot(need)))
         .build()
+}
+
+/// As `candidate`, with slots it can do without.
+pub(crate) fn wanting(of: &str, by: &str, requires: &[&str], optional: &[&str]) -> Candidate {
+    let builder = candidate(of, by, 0, requires).to_builder();
+    optional
+        .iter()
+        .fold(builder, |builder, need| {
+            builder.optionally_requires(slot(need))
+        })
+        .build()
+}
+
+/// Policies by scope, as settings state them.
+pub(crate) fn policies(entries: &[(&str, serde_json::Value)]) -> SlotPolicies {
+    let entry = |(scope, entry): &(&str, serde_json::Value)| {
+        let entry: PolicyEntry = serde_json::from_value(entry.clone()).unwrap();
+        (scope.parse().unwrap(), entry)
+    };
+    entries.iter().map(entry).collect()
 }
 
 /// Waits for what must end by itself, far beyond any machine's slowness.
