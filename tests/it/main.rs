@@ -10,6 +10,7 @@ mod activity;
 mod answers;
 mod bad_requests;
 mod bad_settings;
+mod bake;
 mod config;
 mod disks;
 mod doctor;

@@ -3,7 +3,9 @@
 //! Nothing in it is random: a tour must show the same thing every time, and a test that found
 //! something must find it again.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +27,8 @@ pub struct FlakyCacheSettings {
     pub probe: ProbeAnswer,
     /// What each `get`, `put` and `delete` does (`ok`).
     pub call: Behaviour,
+    /// Which of them do: each so-manieth (1, all of them).
+    pub call_each: NonZeroU64,
     /// What its clean-up does (`ok`).
     pub retire: Behaviour,
     /// How long `slow` takes, in milliseconds (1,000).
@@ -39,6 +43,7 @@ impl Default for FlakyCacheSettings {
             build: Behaviour::Ok,
             probe: ProbeAnswer::Ok,
             call: Behaviour::Ok,
+            call_each: NonZeroU64::MIN,
             retire: Behaviour::Ok,
             delay_ms: 1_000,
             token: None,
@@ -117,6 +122,7 @@ impl Behaviour {
 pub struct FlakyCache {
     inner: MemoryCache,
     settings: FlakyCacheSettings,
+    calls: AtomicU64,
 }
 
 impl FlakyCache {
@@ -137,10 +143,15 @@ impl FlakyCache {
         Ok(Self {
             inner: MemoryCache::new(&MemoryCacheSettings::default()),
             settings,
+            calls: AtomicU64::new(0),
         })
     }
 
     async fn call(&self) -> Result<(), CallError> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        if number % self.settings.call_each != 0 {
+            return Ok(());
+        }
         self.settings
             .call
             .act(self.delay(), self.settings.says())

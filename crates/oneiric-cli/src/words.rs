@@ -1,8 +1,9 @@
 //! How things are said in several commands: durations, moments, failures.
 
 use std::fmt;
+use std::time::Duration;
 
-use oneiric_runtime::api::slot::Failure;
+use oneiric_runtime::api::slot::{Bake, Calls, Failure};
 
 /// A duration in microseconds as people say it: three digits at most, one unit.
 pub(crate) struct Micros(pub(crate) u64);
@@ -39,6 +40,40 @@ const fn rounded(length: u64, unit: u64) -> u64 {
 /// From `then` to `now`; clocks that went backwards say `0 s`.
 pub(crate) const fn since(then_unix_ms: u64, now_unix_ms: u64) -> Millis {
     Millis(now_unix_ms.saturating_sub(then_unix_ms))
+}
+
+/// `340 calls, 1 failed`, with those that panicked if any did.
+pub(crate) fn calls(calls: Calls) -> String {
+    let ended = calls.succeeded + calls.failed;
+    let calls_ended = if ended == 1 { "call" } else { "calls" };
+    let panicked = match calls.panicked {
+        0 => String::new(),
+        some => format!(" ({some} panicked)"),
+    };
+    format!("{ended} {calls_ended}, {} failed{panicked}", calls.failed)
+}
+
+/// `b (instance 2) on trial, a kept warm, 12 s left: 340 calls, 1 failed`.
+pub(crate) fn baked(bake: &Bake, now_unix_ms: u64) -> String {
+    let (provider, instance, warm) = (&bake.provider, bake.instance, &bake.warm);
+    let how = match (bake.ended.as_deref(), bake.until_unix_ms) {
+        (None, None) => format!("on trial, {warm} kept warm"),
+        (None, Some(until)) => {
+            let left = since(now_unix_ms, until);
+            format!("on trial, {warm} kept warm, {left} left")
+        }
+        (Some("swung_back"), _) => format!("was swung back to {warm}"),
+        (Some(end), _) => format!("trial {end}"),
+    };
+    format!(
+        "{provider} (instance {instance}) {how}: {}",
+        calls(bake.calls)
+    )
+}
+
+/// A duration in whole milliseconds, as documents have it.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A step that failed: `probe: critical: no disk (lifecycle.probe_failed)`.

@@ -72,6 +72,8 @@ struct Progress {
 pub(crate) enum Order {
     /// What was held may be judged, or pass.
     Release,
+    /// The warm one may go.
+    Pass,
     /// The warm one is to serve again.
     Back(String),
     /// Something else serves: the warm one may go.
@@ -177,6 +179,12 @@ impl Baking {
     /// begins now, else the old instance is drained and retired. Does nothing to a bake that has begun.
     pub fn release(&self) {
         self.bake.order(Order::Release);
+    }
+
+    /// Ends the trial, or the time in which the old instance is kept: that is drained and retired. Wait for
+    /// [`Baking::ended`] to know that it is.
+    pub fn let_go(&self) {
+        self.bake.order(Order::Pass);
     }
 
     /// Has the old instance serve again, for a reason in words, unless the bake has ended. Wait for
@@ -402,7 +410,7 @@ impl fmt::Debug for Bake {
 impl From<Order> for Verdict {
     fn from(order: Order) -> Self {
         match order {
-            Order::Release => Self::Pass,
+            Order::Release | Order::Pass => Self::Pass,
             Order::Back(why) => Self::Back(Because::Asked { why }),
             Order::Superseded => Self::Superseded,
             Order::Taken => Self::Taken,

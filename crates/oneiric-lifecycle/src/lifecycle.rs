@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use oneiric_core::{Candidate, DependencyFaults, FactoryPolicy, Registered, Registry, Slot};
 
+use crate::bake::Baking;
 use crate::builder::LifecycleBuilder;
 use crate::error::LifecycleError;
 use crate::factory::FactoryTable;
@@ -163,6 +164,13 @@ impl Lifecycle {
             Some(cell) => Wiring::of(&self.inner).run(cell, Ask::Swap(request)).await,
             None => Err(self.inner.unresolved(&request.slot)),
         }
+    }
+
+    /// The trial of what serves `slot`, while it is on one.
+    pub fn baking(&self, slot: &Slot) -> Option<Baking> {
+        let cell = self.inner.existing_cell(slot)?;
+        let bake = cell.bake()?;
+        Some(Baking { bake, cell })
     }
 
     /// Asks what serves `slot` how it is. A probe that fails, panics or answers too late is a bad

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-use crate::bake::Order;
+use crate::bake::{Keep, Order};
 use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::inner::Inner;
@@ -58,17 +58,36 @@ impl Lifecycle {
     /// could not be built is no error but a report of
     /// [`Outcome::RolledBack`](crate::Outcome::RolledBack).
     pub async fn reconfigure(&self, slot: &Slot) -> Result<Reconfigured, LifecycleError> {
+        self.reconfigure_as(slot, Keep::AsPolicy).await
+    }
+
+    /// As [`Lifecycle::reconfigure`]; an instance that is exchanged for a new one is kept as
+    /// [`SwapRequest::keep_old`](crate::SwapRequest::keep_old) says. Cancel-safe: what was begun goes on.
+    ///
+    /// # Errors
+    /// As [`Lifecycle::reconfigure`].
+    pub async fn reconfigure_keeping(&self, slot: &Slot) -> Result<Reconfigured, LifecycleError> {
+        self.reconfigure_as(slot, Keep::UntilTold).await
+    }
+
+    async fn reconfigure_as(
+        &self,
+        slot: &Slot,
+        keep: Keep,
+    ) -> Result<Reconfigured, LifecycleError> {
         let inner = self.inner();
         let cell = inner
             .known_cell(slot)
             .ok_or_else(|| inner.unresolved(slot))?;
-        Wiring::of(inner).in_turn(cell, run).await
+        let work = move |inner, cell, turn| run(inner, cell, keep, turn);
+        Wiring::of(inner).in_turn(cell, work).await
     }
 }
 
 async fn run(
     inner: Arc<Inner>,
     cell: Arc<SlotCell>,
+    keep: Keep,
     _turn: OwnedMutexGuard<()>,
 ) -> Result<Reconfigured, LifecycleError> {
     if cell.is_stopped() {
@@ -96,7 +115,9 @@ async fn run(
             }
         }
     }
-    let report = Transition::rebuild(inner, cell, running).run().await?;
+    let report = Transition::rebuild(inner, cell, running, keep)
+        .run()
+        .await?;
     Ok(Reconfigured::Swapped(report))
 }
 

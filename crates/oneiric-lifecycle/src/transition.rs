@@ -158,7 +158,12 @@ pub(crate) struct Transition {
 
 impl Transition {
     /// Another instance of what serves already.
-    pub(crate) fn rebuild(inner: Arc<Inner>, cell: Arc<SlotCell>, running: Arc<Running>) -> Self {
+    pub(crate) fn rebuild(
+        inner: Arc<Inner>,
+        cell: Arc<SlotCell>,
+        running: Arc<Running>,
+        keep: Keep,
+    ) -> Self {
         Self {
             inner,
             cell,
@@ -166,7 +171,7 @@ impl Transition {
             before: Some(running),
             warm: None,
             force: false,
-            keep: Keep::AsPolicy,
+            keep,
             record: None,
             when_published: None,
             begun: Instant::now(),

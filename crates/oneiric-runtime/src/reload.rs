@@ -32,7 +32,7 @@ use tokio::{
 
 pub use self::observe::{ReloadEvent, ReloadObserver};
 use self::{
-    apply::Serving,
+    apply::{Did, Serving},
     keeper::Files,
     plan::{Now, StandsFor, Step},
     state::{ReloadState, UNREADABLE},
@@ -338,7 +338,10 @@ impl Runtime {
         }
         for step in steps.iter().filter(|step| step.held.is_none()) {
             match self.do_step(step).await {
-                Ok(_) => {
+                Ok(did) => {
+                    if let Did::Kept(baking) = did {
+                        baking.release();
+                    }
                     let (slot, why) = (step.slot.as_str(), step.doc().why.join(", "));
                     tracing::info!(slot, why, "did what waited for the slot to be resumed");
                     held.release(&step.slot);

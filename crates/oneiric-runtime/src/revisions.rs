@@ -120,6 +120,13 @@ impl Revisions {
         self.book().in_force.get(slot).cloned().map(Into::into)
     }
 
+    /// The number of the last change of `slot`'s selection, taken back or not, as far as is remembered.
+    pub(crate) fn last_of(&self, slot: &Slot) -> Option<u64> {
+        let book = self.book();
+        let last = book.history.iter().rev().find(|one| one.slot == *slot)?;
+        Some(last.revision)
+    }
+
     /// All selections in force, by slot.
     pub(crate) fn in_force(&self) -> Vec<RevisionDoc> {
         let book = self.book();

@@ -101,12 +101,14 @@ pub(crate) struct Call {
 Examples:
   oneiric swap adapter/cache file --reason 'memory is full'
   oneiric swap adapter/cache file --dry-run    what would happen
+  oneiric swap adapter/cache file --bake 30s   on trial: back to the old one if it does worse
   oneiric swap adapter/cache                   to whoever ranks best now
   oneiric swap adapter/cache --clear           takes the selection back
   oneiric swap adapter/cache flaky --force --yes    even if its probe says no
 
 The new instance is built and probed while the old one serves. If that fails nothing changes and the
-exit code is 7. Naming a PROVIDER selects it: who ranks best follows the operator.")]
+exit code is 7; so it is when a trial goes wrong. Naming a PROVIDER selects it: who ranks best follows
+the operator.")]
 pub(crate) struct Swap {
     /// The slot, such as `adapter/cache`
     pub(crate) slot: String,
@@ -119,6 +121,10 @@ pub(crate) struct Swap {
     /// Puts the new one in service even if its probe says no; status says that it was forced
     #[arg(long)]
     pub(crate) force: bool,
+    /// Keeps the old instance warm for so long, and swings back to it if the new one does worse; 0s: not at
+    /// all [default: as the slot's policy says]
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+    pub(crate) bake: Option<Duration>,
     #[command(flatten)]
     pub(crate) assent: Assent,
     /// Takes the operator's selection back and swaps to whoever ranks best without it

@@ -4,8 +4,6 @@
 mod drain;
 mod table;
 
-use std::time::Duration;
-
 use oneiric_core::ErrorKind;
 use oneiric_lifecycle::{Activity, ActivityScope};
 use oneiric_runtime::Client;
@@ -19,7 +17,7 @@ use crate::io::Io;
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
-use crate::words::Millis;
+use crate::words::{Millis, millis};
 
 pub(super) use drain::run as drain;
 pub(super) use table::run as activity;
@@ -162,10 +160,6 @@ fn typed(scope: &ActivityScope) -> String {
         ActivityScope::Domain(_) => format!("'{scope}'"),
         _ => scope.to_string(),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

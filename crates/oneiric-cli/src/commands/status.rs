@@ -237,6 +237,9 @@ pub(super) fn difference(slot: &SlotStatus, differs: &Difference) -> String {
         ("swap_failed", Some(failure), _) => {
             format!("the swap failed at {}", words::failed(failure))
         }
+        ("swung_back", Some(failure), _) => {
+            format!("it was swung back at {}", words::failed(failure))
+        }
         ("held", _, Some(activity)) => format!("the slot is {activity}"),
         ("withdrawn", ..) => format!("{serving} is no longer registered"),
         ("not_applied", ..) if slot.state == "swapping" || !slot.draining.is_empty() => {

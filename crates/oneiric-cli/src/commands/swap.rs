@@ -1,6 +1,8 @@
 //! `swap`: exchanges who serves. One that was rolled back is an error with an exit code of its own,
 //! because a script that goes on as if it had worked would be wrong.
 
+mod trial;
+
 use oneiric_core::ErrorKind;
 use oneiric_runtime::Reply;
 use oneiric_runtime::api::slot::SwapReport;
@@ -14,7 +16,7 @@ use crate::io::Io;
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
 use crate::session::{self, Session};
-use crate::words::{self, Micros};
+use crate::words::{self, Micros, millis};
 
 pub(super) async fn run(
     args: &Swap,
@@ -32,12 +34,14 @@ pub(super) async fn run(
         slot: name(&args.slot)?,
         provider: args.provider.as_deref().map(name).transpose()?,
         force: args.force,
+        bake_ms: args.bake.map(millis),
         dry_run: args.dry_run,
         clear: args.clear,
         reason: args.reason.clone(),
     };
     let mut client = session.client().await?;
     let reply = client.swap(&request).await.map_err(session::failure)?;
+    let reply = trial::follow(reply, &mut client, io).await?;
     answer(reply, session.paint)
 }
 
@@ -81,6 +85,10 @@ fn done(doc: &SwapDoc, report: &SwapReport, paint: Paint) -> String {
         text.push_str(&format!(", {what} revision {}", revision.revision));
     }
     text.push('\n');
+    if let Some(bake) = &report.bake {
+        let end = bake.ended.as_deref().unwrap_or("goes on");
+        text.push_str(&format!("trial {end}: {}\n", words::calls(bake.calls)));
+    }
     if let Some(failure) = &report.failure {
         let warning = paint.text(Style::Attention, "forced past:");
         text.push_str(&format!(

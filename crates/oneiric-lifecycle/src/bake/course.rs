@@ -154,8 +154,11 @@ impl Transition {
         ledger.step(Move::Publish, now);
         ledger.health = None;
         ledger.forced = None;
-        ledger.fail(&self.candidate, failure.clone(), now);
-        ledger.swung_back = Some((provider.clone(), failure));
+        // That somebody wants it back says nothing against the new one.
+        if !matches!(because, Because::Asked { .. }) {
+            ledger.fail(&self.candidate, failure.clone(), now);
+            ledger.swung_back = Some((provider.clone(), failure));
+        }
         ledger.swaps.swapped += 1;
         drop(ledger);
         drop(was.published);

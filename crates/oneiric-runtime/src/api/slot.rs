@@ -37,6 +37,9 @@ pub struct SlotStatus {
     /// Instances that are finishing their work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<Draining>,
+    /// The trial of what serves, or the last one that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Box<Bake>>,
     /// Calls that ended.
     #[serde(default)]
     pub calls: Calls,
@@ -123,9 +126,9 @@ pub struct Draining {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Difference {
-    /// `swap_failed`, `held`, `withdrawn`, `not_applied`.
+    /// `swap_failed`, `swung_back`, `held`, `withdrawn`, `not_applied`.
     pub why: String,
-    /// With `swap_failed`: where and why.
+    /// With `swap_failed` and `swung_back`: where and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// With `held`: `paused` or `draining`.
@@ -170,6 +173,52 @@ pub struct Calls {
     pub succeeded: u64,
     /// Failed.
     pub failed: u64,
+    /// Of those that failed: panicked.
+    pub panicked: u64,
+}
+
+/// A new instance on trial, the old one kept warm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Bake {
+    /// Whose instance is on trial.
+    pub provider: Provider,
+    /// Its number.
+    pub instance: u64,
+    /// Whose instance is kept warm.
+    pub warm: Provider,
+    /// Its number.
+    pub warm_instance: u64,
+    /// Since when.
+    pub since_unix_ms: u64,
+    /// When it is over if nothing goes wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_unix_ms: Option<u64>,
+    /// Calls that ended on the instance on trial.
+    #[serde(default)]
+    pub calls: Calls,
+    /// Calls that ended on the warm one before it was exchanged.
+    #[serde(default)]
+    pub calls_before: Calls,
+    /// So many calls must have ended before their share is looked at.
+    #[serde(default)]
+    pub min_calls: u32,
+    /// By so many points the share of failed calls may be above the one before, in percent.
+    #[serde(default)]
+    pub error_percent: u8,
+    /// The share of calls that may panic, in percent.
+    #[serde(default)]
+    pub panic_percent: u8,
+    /// Probes that were answered.
+    #[serde(default)]
+    pub probes: u32,
+    /// Of those, bad answers.
+    #[serde(default)]
+    pub bad_probes: u32,
+    /// `passed`, `swung_back`, `superseded`; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
 }
 
 /// Transitions that ended.
@@ -239,9 +288,9 @@ pub struct HealthReport {
 pub struct SwapReport {
     /// The slot.
     pub slot: Slot,
-    /// `swapped`, `unchanged`, `rolled_back`, `forced`.
+    /// `swapped`, `unchanged`, `rolled_back`, `swung_back`, `forced`.
     pub outcome: String,
-    /// With `rolled_back` and `forced`: where and why.
+    /// With `rolled_back`, `swung_back` and `forced`: where and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Who served before.
@@ -252,14 +301,18 @@ pub struct SwapReport {
     /// What failed after the new instance was in service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Failure>,
-    /// From being begun to the old instance being retired.
+    /// From being begun to the old instance being retired; of a swap that bakes, to being published.
     pub took_us: u64,
+    /// How the new instance does on trial, where it is on one. The trial goes on while it has not `ended`; the slot's
+    /// status tells how it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Box<Bake>>,
 }
 
 impl SwapReport {
     /// Whether the one asked for serves now.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.outcome != "rolled_back"
+        !matches!(self.outcome.as_str(), "rolled_back" | "swung_back")
     }
 }

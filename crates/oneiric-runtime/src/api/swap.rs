@@ -18,6 +18,10 @@ pub struct SwapRequestDoc {
     /// Puts the new instance in service even if its probe says no.
     #[serde(default)]
     pub force: bool,
+    /// For how long the new instance is on trial, the old one kept warm, in milliseconds; 0: not at all; absent: as
+    /// the slot's policy says. The answer comes when the new one serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake_ms: Option<u64>,
     /// Says what would happen and does nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -36,6 +40,7 @@ impl SwapRequestDoc {
             slot,
             provider: None,
             force: false,
+            bake_ms: None,
             dry_run: false,
             clear: false,
             reason: None,

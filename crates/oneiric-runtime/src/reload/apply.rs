@@ -4,10 +4,12 @@
 //! same with the settings changed round, and looks at the slots themselves instead of at a record of what was done:
 //! an activation brings up what it requires, and callers may have brought up a slot meanwhile.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use oneiric_core::{Coded, FactoryPolicy, Origin, Provider, Registered, SelectionLayer, Slot};
-use oneiric_lifecycle::{Failure, LifecycleError, Outcome, Reconfigured, SwapReport, SwapRequest};
+use oneiric_lifecycle::{
+    Baking, Failure, LifecycleError, Outcome, Reconfigured, SwapReport, SwapRequest,
+};
 
 use super::plan::{Act, Step};
 use crate::{
@@ -28,6 +30,24 @@ struct Before<'a> {
     slots: &'a Serving,
 }
 
+/// What was done so far, to be undone.
+#[derive(Default)]
+struct Done {
+    told: Vec<Slot>,
+    /// Swaps whose old instances are warm until everything stands, in their order.
+    kept: Vec<(Slot, Baking)>,
+}
+
+impl Done {
+    fn note(&mut self, slot: &Slot, did: Did) {
+        match did {
+            Did::Told => self.told.push(slot.clone()),
+            Did::Kept(baking) => self.kept.push((slot.clone(), baking)),
+            Did::Rest => {}
+        }
+    }
+}
+
 impl Runtime {
     /// Goes from `old` to `new`; whoever calls holds the turns of all slots in `before`.
     pub(super) async fn apply(
@@ -43,18 +63,22 @@ impl Runtime {
             slots: before,
         };
         if let Err(failed) = self.install(new).await {
-            return self.restore(old, steps, before, &[], failed).await;
+            return self
+                .restore(old, steps, before, Done::default(), failed)
+                .await;
         }
-        let mut told = Vec::new();
+        let mut done = Done::default();
         for step in steps.iter().filter(|step| step.held.is_none()) {
-            let done = match self.must_be_possible(step, steps) {
+            if step.act == Act::Retire {
+                self.let_go_of_holders(steps).await;
+            }
+            let did = match self.must_be_possible(step, steps) {
                 Ok(()) => self.do_step(step).await,
                 Err(failed) => Err(failed),
             };
-            match done {
-                Ok(Did::Told) => told.push(step.slot.clone()),
-                Ok(Did::Rest) => {}
-                Err(failed) => return self.restore(old, steps, before, &told, failed).await,
+            match did {
+                Ok(did) => done.note(&step.slot, did),
+                Err(failed) => return self.restore(old, steps, before, done, failed).await,
             }
         }
         for (slot, was) in before.slots {
@@ -62,13 +86,42 @@ impl Runtime {
                 continue;
             }
             self.lifecycle().settled(slot).await;
-            if self.serving(slot).is_some()
-                && let Err(failed) = self.reconfigured(slot).await
-            {
-                return self.restore(old, steps, before, &told, failed).await;
+            if self.serving(slot).is_none() {
+                continue;
+            }
+            match self.reconfigured(slot).await {
+                Ok(did) => done.note(slot, did),
+                Err(failed) => return self.restore(old, steps, before, done, failed).await,
             }
         }
+        self.let_go(&done.kept).await;
         ReloadOutcome::Applied
+    }
+
+    /// What is retired comes last: what else there is stands by then, and an instance that is only kept warm keeps nothing.
+    async fn let_go_of_holders(&self, steps: &[Step]) {
+        let goes = |step: &&Step| step.act == Act::Retire && step.held.is_none();
+        for step in steps.iter().filter(goes) {
+            for holder in self.lifecycle().holders(&step.slot) {
+                if let Some(baking) = self.lifecycle().baking(&holder) {
+                    baking.let_go();
+                    baking.ended().await;
+                }
+            }
+        }
+    }
+
+    /// Everything stands: what was exchanged may go, after the trial that its slot's policy asks for. Those trials are
+    /// not waited for.
+    async fn let_go(&self, kept: &[(Slot, Baking)]) {
+        for (_, baking) in kept {
+            baking.release();
+        }
+        for (slot, baking) in kept {
+            if self.lifecycle().slot_policy(slot).bake.time.is_zero() {
+                baking.ended().await;
+            }
+        }
     }
 
     /// Everything that is exchanged at once.
@@ -139,8 +192,8 @@ impl Runtime {
     pub(super) async fn do_step(&self, step: &Step) -> Result<Did, ReloadFailure> {
         let slot = &step.slot;
         let swap = |request: SwapRequest| async move {
-            let report = self.lifecycle().swap(request).await;
-            served(slot, report).map(|()| Did::Rest)
+            let report = self.lifecycle().begin_swap(request.keep_old()).await;
+            served(slot, report)
         };
         match step.act {
             Act::ToWinner { rebuild } => {
@@ -161,7 +214,7 @@ impl Runtime {
                     return self.reconfigured(slot).await;
                 }
                 let report = self.lifecycle().activate(slot).await;
-                served(slot, report).map(|()| Did::Rest)
+                served(slot, report)
             }
             Act::Retire => match self.lifecycle().deactivate(slot).await {
                 Ok(_) => Ok(Did::Rest),
@@ -171,9 +224,9 @@ impl Runtime {
     }
 
     async fn reconfigured(&self, slot: &Slot) -> Result<Did, ReloadFailure> {
-        match self.lifecycle().reconfigure(slot).await {
+        match self.lifecycle().reconfigure_keeping(slot).await {
             Ok(Reconfigured::Told) => Ok(Did::Told),
-            Ok(Reconfigured::Swapped(report)) => served(slot, Ok(report)).map(|()| Did::Rest),
+            Ok(Reconfigured::Swapped(report)) => served(slot, Ok(report)),
             Ok(_) => Ok(Did::Rest),
             Err(error) => Err(of(slot, &error)),
         }
@@ -185,11 +238,11 @@ impl Runtime {
         old: &Arc<Settings>,
         steps: &[Step],
         before: &Before<'_>,
-        told: &[Slot],
+        done: Done,
         failed: ReloadFailure,
     ) -> ReloadOutcome {
         if failed.code == STOPPED {
-            // Everything goes down: there is nothing to go back to.
+            // Everything goes down, what is warm with it: there is nothing to go back to.
             return ReloadOutcome::Restored { failed };
         }
         let mut left = Vec::new();
@@ -198,6 +251,11 @@ impl Runtime {
         let registered = before.registered.iter().cloned();
         self.registry()
             .restore_origin(&Origin::settings(), registered);
+        // What was exchanged serves again, without being built, which may fail by now.
+        for (_, baking) in done.kept.iter().rev() {
+            baking.swing_back("settings were not put in force");
+            baking.ended().await;
+        }
         // What came up last goes first; what needs nothing done comes after.
         let stepped = steps.iter().rev().map(|step| &step.slot);
         let others = before
@@ -206,7 +264,11 @@ impl Runtime {
             .filter(|slot| !steps.iter().any(|step| step.slot == **slot));
         for slot in stepped.chain(others) {
             let was = before.slots.get(slot).and_then(Option::as_ref);
-            left.extend(self.put_back(slot, was, told.contains(slot)).await.err());
+            left.extend(
+                self.put_back(slot, was, done.told.contains(slot))
+                    .await
+                    .err(),
+            );
         }
         if left.is_empty() {
             ReloadOutcome::Restored { failed }
@@ -232,11 +294,17 @@ impl Runtime {
                 if !told {
                     return Ok(());
                 }
-                self.reconfigured(slot).await.map(drop)
+                let did = self.reconfigured(slot).await?;
+                if let Did::Kept(baking) = did {
+                    baking.release();
+                    baking.ended().await;
+                }
+                Ok(())
             }
             (Some((provider, _)), _) => {
                 let back = SwapRequest::to_provider(slot.clone(), provider.clone());
-                served(slot, self.lifecycle().swap(back.rebuild(true)).await)
+                let back = back.rebuild(true).bake(Duration::ZERO);
+                served(slot, self.lifecycle().swap(back).await).map(drop)
             }
         }
     }
@@ -252,14 +320,18 @@ impl Runtime {
 pub(super) enum Did {
     /// The instance was told its settings and is still there.
     Told,
+    /// It was exchanged, and what served before is warm until it is told that it may go.
+    Kept(Baking),
     Rest,
 }
 
-fn served(slot: &Slot, result: Result<SwapReport, LifecycleError>) -> Result<(), ReloadFailure> {
+fn served(slot: &Slot, result: Result<SwapReport, LifecycleError>) -> Result<Did, ReloadFailure> {
     match result {
-        Ok(report) => match report.outcome {
-            Outcome::RolledBack { failure } => Err(stage(slot, &failure)),
-            _ => Ok(()),
+        Ok(report) => match &report.outcome {
+            Outcome::RolledBack { failure } | Outcome::SwungBack { failure } => {
+                Err(stage(slot, failure))
+            }
+            _ => Ok(report.baking().cloned().map_or(Did::Rest, Did::Kept)),
         },
         Err(error) => Err(of(slot, &error)),
     }

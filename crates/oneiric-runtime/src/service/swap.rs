@@ -4,10 +4,13 @@
 //! serves; a swap that is rolled back changes neither. Were the selection written first, a process restarted after a
 //! failed swap would bring up the very component that had just failed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use oneiric_core::{Coded, Provider, Query, SelectionLayer, Slot};
-use oneiric_lifecycle::{Outcome, StoreError, SwapReport, SwapRequest};
+use oneiric_lifecycle::{Baking, Outcome, StoreError, SwapReport, SwapRequest};
 use tracing::Instrument;
 
 use super::unix_ms;
@@ -98,11 +101,21 @@ impl Note {
     }
 }
 
+/// A swap as it was asked for.
+const fn asked(swap: SwapRequest, force: bool, bake_ms: Option<u64>) -> SwapRequest {
+    let swap = swap.force(force);
+    match bake_ms {
+        Some(time) => swap.bake(Duration::from_millis(time)),
+        None => swap,
+    }
+}
+
 impl Runtime {
     /// Exchanges what serves a slot, or says what that would do; see [`SwapRequestDoc`]. `who` is written down with
     /// the selection.
     ///
-    /// Swaps of one slot run in the order they were asked for. Cancel-safe: what was begun goes on, what still waits
+    /// One whose new instance is on trial is answered when that serves; `status` tells how the trial goes and ends. Swaps
+    /// of one slot run in the order they were asked for. Cancel-safe: what was begun goes on, what still waits
     /// for its turn never begins.
     ///
     /// # Errors
@@ -178,18 +191,20 @@ impl Runtime {
             slot,
             provider,
             force,
+            bake_ms,
             reason,
             ..
         } = request;
         let Some(provider) = provider else {
-            let swap = SwapRequest::to_winner(slot).force(force);
-            let report = self.lifecycle().swap(swap).await;
+            let swap = asked(SwapRequest::to_winner(slot), force, bake_ms);
+            let report = self.lifecycle().begin_swap(swap).await;
             return Ok((report.map_err(RuntimeError::Lifecycle)?, None));
         };
-        let swap = SwapRequest::to_provider(slot.clone(), provider.clone()).force(force);
+        let swap = SwapRequest::to_provider(slot.clone(), provider.clone());
+        let swap = asked(swap, force, bake_ms);
         let selected = self.inner.revisions.of(&slot);
         if selected.as_ref().and_then(|one| one.provider.as_ref()) == Some(&provider) {
-            let report = self.lifecycle().swap(swap).await;
+            let report = self.lifecycle().begin_swap(swap).await;
             let report = report.map_err(RuntimeError::Lifecycle)?;
             let revision = selected.filter(|_| report.serves());
             return Ok((report, revision));
@@ -207,7 +222,7 @@ impl Runtime {
                 registry.select(SelectionLayer::Operator, &slot, Some(provider.clone()));
             }
         });
-        let result = self.lifecycle().swap(swap).await;
+        let result = self.lifecycle().begin_swap(swap).await;
         let serves = result.as_ref().is_ok_and(SwapReport::serves);
         if !serves {
             note.take_back().await;
@@ -220,6 +235,7 @@ impl Runtime {
         let revision = note.written().await?;
         self.registry()
             .select(SelectionLayer::Operator, &slot, Some(provider));
+        self.follow(&report, &revision);
         Ok((report, Some(revision)))
     }
 
@@ -233,13 +249,14 @@ impl Runtime {
         let SwapRequestDoc {
             slot,
             force,
+            bake_ms,
             reason,
             ..
         } = request;
-        let swap = SwapRequest::to_winner(slot.clone()).force(force);
+        let swap = asked(SwapRequest::to_winner(slot.clone()), force, bake_ms);
         let selected = self.inner.revisions.of(&slot);
         let Some(selected) = selected.and_then(|revision| revision.provider) else {
-            let report = self.lifecycle().swap(swap).await;
+            let report = self.lifecycle().begin_swap(swap).await;
             return Ok((report.map_err(RuntimeError::Lifecycle)?, None));
         };
         let select = |provider| {
@@ -248,7 +265,7 @@ impl Runtime {
         };
         select(None);
         let note = Note::new(self, self.entry(slot.clone(), None, who, reason));
-        let result = self.lifecycle().swap(note.on(swap)).await;
+        let result = self.lifecycle().begin_swap(note.on(swap)).await;
         if !result.as_ref().is_ok_and(SwapReport::serves) {
             select(Some(selected));
             note.take_back().await;
@@ -256,11 +273,53 @@ impl Runtime {
         }
         let report = result.map_err(RuntimeError::Lifecycle)?;
         match note.written().await {
-            Ok(revision) => Ok((report, Some(revision))),
+            Ok(revision) => {
+                self.follow(&report, &revision);
+                Ok((report, Some(revision)))
+            }
             Err(error) => {
                 select(Some(selected));
                 Err(error)
             }
+        }
+    }
+
+    /// Sees to it that the selection follows the instance, if that is on trial.
+    fn follow(&self, report: &SwapReport, written: &RevisionDoc) {
+        if let Some(baking) = report.baking() {
+            let following = self.clone().go_back_with(baking.clone(), written.clone());
+            tokio::spawn(following.in_current_span());
+        }
+    }
+
+    /// If the trial goes wrong, takes back the selection that was written down with the swap.
+    async fn go_back_with(self, baking: Baking, written: RevisionDoc) {
+        let Outcome::SwungBack { failure } = baking.ended().await.outcome else {
+            return;
+        };
+        let slot = &written.slot;
+        let _mine = self.inner.revisions.my_turn(slot).await;
+        // Somebody has selected something else meanwhile.
+        let stands = self.inner.revisions.last_of(slot);
+        if stands != Some(written.revision) {
+            return;
+        }
+        let number = written.revision;
+        let reason = format!("revision {number} was swung back: {}", failure.message);
+        let who = written.who.clone();
+        let entry = self.entry(slot.clone(), written.before.clone(), who, Some(reason));
+        match self.record(entry).await {
+            Ok(_revision) => {
+                let before = written.before.clone();
+                self.registry()
+                    .select(SelectionLayer::Operator, slot, before);
+            }
+            Err(error) => tracing::error!(
+                code = error.code(),
+                reason = error.to_string(),
+                slot = %slot,
+                "a selection that was swung back was not taken back"
+            ),
         }
     }
 

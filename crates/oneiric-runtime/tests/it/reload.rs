@@ -358,10 +358,8 @@ two = {{ name = '{name}2', build = '{build}' }}
     }
 }
 
-#[tokio::test]
-async fn a_way_back_that_fails_is_said_to_be_broken_and_where() {
-    let scene = Scene::start(&format!("{CAST}{TASK}")).await;
-    // The first step succeeds, the second fails, and by then the first one's old component cannot be built again.
+/// A reload whose first step concerns `adapter/cache` and whose second fails, when nothing can be built any more.
+async fn fails_with_nothing_to_build(scene: &Scene, cache: (&str, &str)) -> ReloadDoc {
     let waiting = TASK
         .replace("name = 'smtp'", "name = 'smtp2', build = 'wait'")
         .replace(
@@ -369,18 +367,61 @@ async fn a_way_back_that_fails_is_said_to_be_broken_and_where() {
             "[providers.'task/mail']\nsmtp = { ",
         )
         .replace("'wait'", "'wait' }");
-    let renamed = [(
-        "first = { name = \"first\" }",
-        "first = { name = \"renamed\" }",
-    )];
-    let settings = cast(&scene, &renamed, &waiting);
+    let settings = cast(scene, &[cache], &waiting);
     let runtime = scene.runtime.clone();
-    let mut events = scene.runtime.events(None, None);
     let reloading = tokio::spawn(async move { runtime.reload_to(settings, "test").await.unwrap() });
     soon(scene.stage.begun.acquire()).await.unwrap().forget();
     scene.stage.fail_from_now_on();
+    scene.stage.refuse_from_now_on();
     scene.stage.gate.add_permits(1);
-    let doc = soon(reloading).await.unwrap();
+    soon(reloading).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_exchanged_serves_again_although_nothing_can_be_built_any_more() {
+    let scene = Scene::start(&format!("{CAST}{TASK}")).await;
+    let instance = |scene: &Scene| {
+        let status = scene.runtime.lifecycle().status(&slot("adapter/cache"));
+        status.unwrap().active.unwrap().instance
+    };
+    let before = instance(&scene);
+    let renamed = (
+        "first = { name = \"first\" }",
+        "first = { name = \"renamed\" }",
+    );
+    let doc = fails_with_nothing_to_build(&scene, renamed).await;
+    let ReloadOutcome::Restored { failed } = &doc.outcome else {
+        panic!("{doc:?}");
+    };
+    assert_eq!(failed.slot, Some(slot("task/mail")));
+    assert_eq!(who(&scene, "adapter/cache").await, "first");
+    assert_eq!(instance(&scene), before, "it was kept, not built again");
+    let status = scene
+        .runtime
+        .lifecycle()
+        .status(&slot("adapter/cache"))
+        .unwrap();
+    assert!(
+        status.differs.is_none() && status.last_error.is_none(),
+        "{status:?}"
+    );
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_way_back_that_fails_is_said_to_be_broken_and_where() {
+    let told = CAST.replace(
+        "first = { name = \"first\" }",
+        "first = { name = \"first\", told = true }",
+    );
+    let scene = Scene::start(&format!("{told}{TASK}")).await;
+    let mut events = scene.runtime.events(None, None);
+    // The first step succeeds, the second fails, and by then what was told takes nothing back.
+    let renamed = (
+        "first = { name = \"first\" }",
+        "first = { name = \"renamed\", told = true }",
+    );
+    let doc = fails_with_nothing_to_build(&scene, renamed).await;
     let ReloadOutcome::Broken { failed, left } = &doc.outcome else {
         panic!("{doc:?}");
     };

@@ -44,6 +44,7 @@ pub(crate) struct Stage {
     /// Holds the threads of calls of `block`.
     pub(crate) door: Door,
     failing: Arc<AtomicBool>,
+    refusing: Arc<AtomicBool>,
     /// Keeps the secrets of actors.
     pub(crate) safe: Safe,
 }
@@ -104,6 +105,7 @@ impl Stage {
             gate: Arc::new(Semaphore::new(0)),
             door: Door::default(),
             failing: Arc::default(),
+            refusing: Arc::default(),
             safe: Safe::default(),
         }
     }
@@ -111,6 +113,11 @@ impl Stage {
     /// Nothing can be built any more.
     pub(crate) fn fail_from_now_on(&self) {
         self.failing.store(true, Ordering::SeqCst);
+    }
+
+    /// Nobody takes new settings any more.
+    pub(crate) fn refuse_from_now_on(&self) {
+        self.refusing.store(true, Ordering::SeqCst);
     }
 
     fn note(&self, event: String) {
@@ -246,6 +253,9 @@ impl Retire for Actor {
 
 impl Reconfigure for Actor {
     fn reconfigure(&self, settings: serde_json::Value) -> BoxFuture<'_, Result<(), String>> {
+        if self.stage.refusing.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err("refused".to_owned())));
+        }
         let part: Result<Part, _> = serde_json::from_value(settings);
         let taken = part.map_err(|error| error.to_string()).map(|part| {
             self.stage.note(format!("told {}", part.name));

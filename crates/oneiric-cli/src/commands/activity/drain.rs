@@ -12,14 +12,14 @@ use oneiric_runtime::{Client, ClientError, Reply};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{agree, calls, changed, millis, oldest, scope, typed};
+use super::{agree, calls, changed, oldest, scope, typed};
 use crate::args::{Drain, Waiting};
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::{self, Session};
-use crate::words::Millis;
+use crate::words::{Millis, millis};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -96,6 +96,9 @@ impl View<'_> {
     }
 
     fn how_it_is(&self, slot: &SlotStatus, facts: &mut Facts) {
+        if let Some(bake) = &slot.bake {
+            facts.add("bake", words::baked(bake, self.now));
+        }
         if let Some(report) = &slot.health {
             let health = report.health.as_deref().unwrap_or("it has no probe");
             let says = report
@@ -120,9 +123,13 @@ impl View<'_> {
 fn work(slot: &SlotStatus, facts: &mut Facts) {
     let (calls, swaps, in_flight) = (slot.calls, slot.swaps, slot.in_flight);
     let (succeeded, failed) = (calls.succeeded, calls.failed);
+    let panicked = match calls.panicked {
+        0 => String::new(),
+        some => format!(" ({some} panicked)"),
+    };
     facts.add(
         "calls",
-        format!("{succeeded} succeeded, {failed} failed, {in_flight} in flight"),
+        format!("{succeeded} succeeded, {failed} failed{panicked}, {in_flight} in flight"),
     );
     for draining in &slot.draining {
         let (provider, instance) = (&draining.provider, draining.instance);

@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 
 use oneiric_runtime::api::EventDoc;
+use oneiric_runtime::api::slot::Bake;
 use serde_json::Value;
 
 use crate::paint::{Paint, Style, harmless};
-use crate::words::Millis;
+use crate::words::{self, Millis};
 
 pub(super) fn missed_line(missed: Option<u64>, paint: Paint) -> String {
     let text = match missed {
@@ -50,16 +51,20 @@ pub(super) fn line(event: &EventDoc, paint: Paint) -> String {
 
 fn style(event: &EventDoc) -> Style {
     let failed = || event.fields.get("outcome").and_then(Value::as_str) == Some("failed");
+    let swung_back = || {
+        let end = event.fields.get("bake").and_then(|bake| bake.get("ended"));
+        end.and_then(Value::as_str) == Some("swung_back")
+    };
     match event.event.as_str() {
         "published" | "drained" | "settings_applied" | "change_applied" | "secret_recovered" => {
             Style::Good
         }
         "rolled_back" | "activation_failed" | "settings_invalid" | "settings_refused"
         | "settings_restored" | "settings_broken" | "change_failed" | "secret_failed" => Style::Bad,
+        "bake_ended" if swung_back() => Style::Bad,
         "secret_told" if failed() => Style::Bad,
-        "warned" | "draining" | "drain_abandoned" | "change_held" | "selection_changed" => {
-            Style::Attention
-        }
+        "warned" | "bake_began" | "draining" | "drain_abandoned" | "change_held"
+        | "selection_changed" => Style::Attention,
         _ => Style::Plain,
     }
 }
@@ -97,6 +102,10 @@ fn said(name: &str, value: &Value) -> Option<String> {
             let part = |name: &str| failure.get(name).and_then(Value::as_str).unwrap_or("-");
             let (stage, message) = (part("stage"), part("message"));
             format!("{stage}: {message} ({})", part("code"))
+        }
+        ("bake", Value::Object(_)) => {
+            let bake: Bake = serde_json::from_value(value.clone()).ok()?;
+            words::baked(&bake, bake.since_unix_ms)
         }
         (_, Value::Array(items)) if items.is_empty() => return None,
         ("work", Value::Array(items)) => {
