@@ -52,7 +52,10 @@ const FILE_ENDINGS: &[&str] = &[
 ];
 
 /// Literals that have the form of a code and are something else, each with what it is.
-const NOT_CODES: &[(&str, &str)] = &[];
+const NOT_CODES: &[(&str, &str)] = &[(
+    "lifecycle.probes_at_once",
+    "a setting, and none of those that are durations",
+)];
 
 /// What the tree says about codes.
 #[derive(Debug, Default)]
