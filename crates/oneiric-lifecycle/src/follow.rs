@@ -273,9 +273,14 @@ async fn restart(
     inner.graph.answered(slot, running.number, &knowledge);
     let candidate = running.candidate.clone();
     let (provider, instance) = (candidate.provider().clone(), running.number);
-    let report = Transition::rebuild(Arc::clone(&inner), Arc::clone(&cell), running)
-        .run()
-        .await;
+    let report = Transition::rebuild(
+        Arc::clone(&inner),
+        Arc::clone(&cell),
+        running,
+        crate::bake::Keep::AsPolicy,
+    )
+    .run()
+    .await;
     let failure = match &report {
         Ok(SwapReport {
             outcome: Outcome::RolledBack { failure },
