@@ -112,6 +112,14 @@ impl<K: Clone + Eq + Hash + Ord, V> Bounded<K, V> {
             .map(|entry| entry.value)
     }
 
+    /// Everything with when it expires, from the use that is longest ago to the latest. Is no use itself.
+    pub(crate) fn by_use(&self) -> impl Iterator<Item = (&K, &V, Option<Duration>)> {
+        self.by_use.values().filter_map(|key| {
+            let entry = self.entries.get(key)?;
+            Some((key, &entry.value, entry.expires))
+        })
+    }
+
     /// Drops what is expired, then what was used longest ago until the bounds hold; gives the keys.
     pub(crate) fn trim(&mut self, now: Duration) -> Vec<K> {
         let mut dropped = Vec::new();

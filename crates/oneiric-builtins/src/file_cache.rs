@@ -10,6 +10,7 @@
 
 mod entry;
 mod file;
+mod handover;
 mod shelf;
 mod unfinished;
 
@@ -267,6 +268,7 @@ pub(crate) fn factory() -> impl Factory {
         let cache = Arc::new(cache);
         Ok(cache_instance(Arc::clone(&cache))
             .probe(Arc::clone(&cache) as _)
+            .handover(Arc::clone(&cache) as _)
             .retire(cache))
     })
 }

@@ -36,6 +36,8 @@
 
 #[cfg(any(feature = "cache-memory", feature = "cache-file"))]
 mod bounded;
+#[cfg(any(feature = "cache-memory", feature = "cache-file"))]
+mod cache_state;
 #[cfg(feature = "secrets-env")]
 mod env_secrets;
 #[cfg(feature = "cache-file")]

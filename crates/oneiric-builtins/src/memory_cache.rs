@@ -13,12 +13,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use oneiric_core::BoxFuture;
 use oneiric_domains::{Cache, cache_instance, check_cache_key};
-use oneiric_lifecycle::{CallError, Factory, Health, Probe, factory_fn};
+use oneiric_lifecycle::{
+    CallError, Factory, Handover, HandoverState, Health, Probe, StateTooLarge, StateWriter,
+    factory_fn,
+};
 use serde::Deserialize;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use crate::bounded::{Bounded, Bounds};
+use crate::cache_state;
 
 /// Settings of a [`MemoryCache`].
 #[derive(Debug, Clone, Deserialize)]
@@ -152,10 +156,77 @@ impl Probe for MemoryCache {
     }
 }
 
+impl Handover for MemoryCache {
+    fn writes(&self) -> Vec<String> {
+        vec![cache_state::FORMAT.to_owned()]
+    }
+
+    fn reads(&self, format: &str) -> bool {
+        format == cache_state::FORMAT
+    }
+
+    /// Everything that has not run out, with the time that it has left.
+    fn export<'a>(
+        &'a self,
+        _format: &'a str,
+        into: &'a mut StateWriter,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let exported = self.export_now(into);
+        let exported = exported.map_err(|error| error.to_string());
+        Box::pin(std::future::ready(exported))
+    }
+
+    /// Takes the entries in place of its own. Those that are more than it keeps go as they always do, used longest ago
+    /// first.
+    fn import(&self, state: HandoverState) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(self.import_now(&state)))
+    }
+}
+
+impl MemoryCache {
+    fn export_now(&self, into: &mut StateWriter) -> Result<(), StateTooLarge> {
+        let (now, kept) = (self.now(), self.kept());
+        let mut writer = cache_state::Writer::new(into);
+        for (key, value, expires) in kept.by_use() {
+            if expires.is_some_and(|expires| expires <= now) {
+                continue;
+            }
+            let ttl = expires.map(|expires| expires.saturating_sub(now));
+            writer.put(&cache_state::Entry { key, value, ttl })?;
+        }
+        writer.end()
+    }
+
+    fn import_now(&self, state: &HandoverState) -> Result<(), String> {
+        let now = self.now();
+        let mut taken = Bounded::new(self.bounds);
+        for entry in cache_state::Reader::new(state.bytes()) {
+            let cache_state::Entry { key, value, ttl } =
+                entry.map_err(|error| error.to_string())?;
+            check_cache_key(key).map_err(|error| error.to_string())?;
+            let bytes = (key.len() + value.len()) as u64;
+            if self.bounds.fit(bytes) {
+                let expires = ttl.and_then(|ttl| now.checked_add(ttl));
+                taken.insert(
+                    Arc::from(key),
+                    Bytes::copy_from_slice(value),
+                    bytes,
+                    expires,
+                );
+                taken.trim(now);
+            }
+        }
+        *self.kept() = taken;
+        Ok(())
+    }
+}
+
 pub(crate) fn factory() -> impl Factory {
     factory_fn(|_, settings: MemoryCacheSettings| async move {
         let cache = Arc::new(MemoryCache::new(&settings));
-        Ok(cache_instance(Arc::clone(&cache)).probe(cache))
+        Ok(cache_instance(Arc::clone(&cache))
+            .probe(Arc::clone(&cache) as _)
+            .handover(cache))
     })
 }
 

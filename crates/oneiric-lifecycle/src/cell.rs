@@ -33,6 +33,7 @@ use crate::activity::{Activity, ActivityState, Effective};
 use crate::bake::Bake;
 use crate::epoch::{Epoch, Stamp};
 use crate::facet::FacetType;
+use crate::gate::Handing;
 use crate::ledger::Ledger;
 use crate::running::{Calls, Entrance, Published, Running};
 
@@ -79,6 +80,8 @@ struct Hot {
 struct Door {
     active: Option<Arc<Published>>,
     activity: Arc<Effective>,
+    /// State goes from what serves to the next one, and new calls wait for that.
+    handing: Option<Arc<Handing>>,
     stopped: bool,
 }
 
@@ -93,6 +96,7 @@ impl Door {
 pub(crate) enum Refusal {
     NotActive,
     Busy(Arc<Effective>),
+    HandingOver(Arc<Handing>),
     Stopped,
 }
 
@@ -121,6 +125,7 @@ impl SlotCell {
         let door = Door {
             active: None,
             activity: Arc::new(activity),
+            handing: None,
             stopped: false,
         };
         Self {
@@ -190,6 +195,9 @@ impl SlotCell {
         if !door.is_running() {
             return Err(Box::new(Refusal::Busy(Arc::clone(&door.activity))));
         }
+        if let Some(handing) = &door.handing {
+            return Err(Box::new(Refusal::HandingOver(Arc::clone(handing))));
+        }
         match &door.active {
             Some(published) => Ok(published.enter(lane)),
             None => Err(Box::new(Refusal::NotActive)),
@@ -227,6 +235,7 @@ impl SlotCell {
         let was = self.exchange(|door| Door {
             active: Some(next),
             activity: Arc::new(activity),
+            handing: None,
             ..door
         });
         drop(held);
@@ -296,14 +305,42 @@ impl SlotCell {
         })
     }
 
+    /// Has new leases wait, and exchanges the entrances of what serves as [`SlotCell::set_draining`] does; `None` when
+    /// nothing serves, or nothing ever will.
+    pub(crate) fn close(&self, handing: &Arc<Handing>) -> Option<Was> {
+        let _gate = self.gate();
+        let door = self.hot.door.load();
+        let serves = door.active.as_ref().filter(|_| !door.stopped);
+        let next = Arc::new(Published::new(Arc::clone(&serves?.running)));
+        Some(self.exchange(|door| Door {
+            active: Some(next),
+            handing: Some(Arc::clone(handing)),
+            ..door
+        }))
+    }
+
+    /// Lets new leases in again, if it is `handing` for which they wait.
+    pub(crate) fn open(&self, handing: &Arc<Handing>) {
+        let _gate = self.gate();
+        if self.hot.door.load().handing.as_ref() == Some(handing) {
+            self.exchange(|door| Door {
+                handing: None,
+                ..door
+            });
+        }
+    }
+
     /// Refuses every lease from now on, for good.
     pub(crate) fn stop(&self) {
         let gate = self.gate();
-        self.exchange(|door| Door {
+        let was = self.exchange(|door| Door {
             stopped: true,
             ..door
         });
         drop(gate);
+        if let Some(handing) = was.handing {
+            handing.end();
+        }
         self.stopping.cancel();
         self.arrived.notify_waiters();
     }
@@ -393,6 +430,7 @@ impl SlotCell {
         Was {
             published: was.active.clone(),
             activity: was.activity.state.clone(),
+            handing: was.handing.clone(),
         }
     }
 
@@ -410,6 +448,7 @@ impl SlotCell {
 pub(crate) struct Was {
     pub(crate) published: Option<Arc<Published>>,
     pub(crate) activity: ActivityState,
+    handing: Option<Arc<Handing>>,
 }
 
 /// Why a slot did not take an instance.

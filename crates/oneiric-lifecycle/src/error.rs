@@ -1,7 +1,7 @@
 //! What can go wrong, and at which stage.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oneiric_core::{Coded, ErrorKind, Provider, ResolveError, Slot, rfc3339};
 use serde::Serialize;
@@ -33,6 +33,12 @@ pub enum Stage {
     Publish,
     /// The new instance was on trial, the old one kept warm.
     Bake,
+    /// New calls wait while state goes from the old instance to the new: the work on the old one is finished.
+    HandOver,
+    /// The old instance wrote its state.
+    Export,
+    /// The new instance took the state.
+    Import,
     /// Work on the old instance was given time to finish.
     Drain,
     /// The old instance cleaned up.
@@ -62,6 +68,9 @@ impl Stage {
             Self::Record => "record",
             Self::Publish => "publish",
             Self::Bake => "bake",
+            Self::HandOver => "hand_over",
+            Self::Export => "export",
+            Self::Import => "import",
             Self::Drain => "drain",
             Self::Retire => "retire",
             Self::AfterSwap => "after_swap",
@@ -95,7 +104,7 @@ impl Failure {
     }
 
     /// A step that had no product.
-    pub(crate) fn step(stage: Stage, limit: std::time::Duration, error: StepError) -> Self {
+    pub(crate) fn step(stage: Stage, limit: Duration, error: StepError) -> Self {
         match error {
             StepError::TimedOut => Self::new(
                 stage,
@@ -123,7 +132,7 @@ impl fmt::Display for Failure {
 }
 
 /// A duration as people read it: `250 ms`, `30 s`.
-pub(crate) struct Millis(pub(crate) std::time::Duration);
+pub(crate) struct Millis(pub(crate) Duration);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,6 +187,15 @@ pub enum LifecycleError {
         /// other rules apply to the slot as well.
         opens: Option<SystemTime>,
     },
+    /// State goes from the instance that served to the next one; new calls wait for that. Whoever cannot wait, or has
+    /// waited as long as anybody does, gets this.
+    #[error("{slot} hands its state over to another instance; try again in {}", Millis(*left))]
+    HandingOver {
+        /// The slot.
+        slot: Slot,
+        /// For how much longer at most.
+        left: Duration,
+    },
     /// The instance that serves has no such facet.
     #[error("{slot}: {provider} does not offer {facet}")]
     FacetMissing {
@@ -231,6 +249,10 @@ impl LifecycleError {
         match *refusal {
             Refusal::NotActive => Self::NotActive { slot },
             Refusal::Stopped => Self::Stopped { slot },
+            Refusal::HandingOver(handing) => Self::HandingOver {
+                slot,
+                left: handing.left(),
+            },
             Refusal::Busy(why) => Self::Busy {
                 slot,
                 state: Box::new(why.state.clone()),
@@ -256,6 +278,7 @@ impl Coded for LifecycleError {
             Self::NotActive { .. } => "lifecycle.not_active",
             Self::Absent { .. } => "lifecycle.absent",
             Self::Busy { .. } => "lifecycle.busy",
+            Self::HandingOver { .. } => "lifecycle.handing_over",
             Self::FacetMissing { .. } => "lifecycle.facet_missing",
             Self::Panicked { .. } => "lifecycle.panicked",
             Self::Retired { .. } => "lifecycle.retired",
@@ -276,9 +299,10 @@ impl Coded for LifecycleError {
                 "lifecycle.timed_out" => ErrorKind::Timeout,
                 _ => ErrorKind::Unavailable,
             },
-            Self::NotActive { .. } | Self::Retired { .. } | Self::Stopped { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::NotActive { .. }
+            | Self::Retired { .. }
+            | Self::Stopped { .. }
+            | Self::HandingOver { .. } => ErrorKind::Unavailable,
             Self::Absent { .. } => ErrorKind::Timeout,
             Self::Busy { .. } | Self::InUse { .. } => ErrorKind::Busy,
             Self::FacetMissing { .. } => ErrorKind::NotFound,

@@ -7,6 +7,7 @@ use oneiric_core::BoxFuture;
 
 use crate::facet::Facets;
 use crate::follow::FollowDependency;
+use crate::handover::Handover;
 use crate::health::Probe;
 use crate::invoke::Invoke;
 use crate::pause::Pause;
@@ -62,6 +63,7 @@ pub struct Instance {
     pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
     pub(crate) pause: Option<Arc<dyn Pause>>,
     pub(crate) follow: Option<Arc<dyn FollowDependency>>,
+    pub(crate) handover: Option<Arc<dyn Handover>>,
 }
 
 impl Instance {
@@ -75,6 +77,7 @@ impl Instance {
             reconfigure: None,
             pause: None,
             follow: None,
+            handover: None,
         }
     }
 
@@ -121,6 +124,14 @@ impl Instance {
         self.follow = Some(follow);
         self
     }
+
+    /// Says who gives the instance's state to the next one, and takes that of the one before. Without one, a new
+    /// instance begins with what it finds.
+    #[must_use]
+    pub fn handover(mut self, handover: Arc<dyn Handover>) -> Self {
+        self.handover = Some(handover);
+        self
+    }
 }
 
 impl fmt::Debug for Instance {
@@ -132,6 +143,7 @@ impl fmt::Debug for Instance {
             .field("reconfigure", &self.reconfigure.is_some())
             .field("pause", &self.pause.is_some())
             .field("follow", &self.follow.is_some())
+            .field("handover", &self.handover.is_some())
             .finish_non_exhaustive()
     }
 }

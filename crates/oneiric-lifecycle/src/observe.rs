@@ -63,6 +63,22 @@ pub enum Happening {
         #[serde(skip_serializing_if = "Option::is_none")]
         forced: Option<Failure>,
     },
+    /// A new instance has the state of the one that served, and is put in service next.
+    HandedOver {
+        /// Who served.
+        from: Provider,
+        /// Who is to serve.
+        to: Provider,
+        /// The new instance's number.
+        instance: u64,
+        /// What the state was, as in `oneiric.cache/1`.
+        format: String,
+        /// Its size.
+        bytes: u64,
+        /// For how long new calls have waited at most.
+        #[serde(rename = "blocked_us", serialize_with = "crate::status::micros")]
+        blocked: Duration,
+    },
     /// A new instance is on trial, and the old one kept warm.
     BakeBegan {
         /// How it stands.

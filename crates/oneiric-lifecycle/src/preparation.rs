@@ -11,6 +11,7 @@ use crate::cell::SlotCell;
 use crate::error::{Failure, Stage};
 use crate::facet::FacetType;
 use crate::factory::{BuildContext, BuildError, Factory};
+use crate::gate::ClosedGate;
 use crate::graph::Claim;
 use crate::health::Health;
 use crate::inner::Inner;
@@ -28,6 +29,8 @@ pub(crate) struct Prepared {
     /// What it needs; absent for one that was kept warm, whose edges stand.
     pub(crate) claim: Option<Claim>,
     pub(crate) asked: Asked,
+    /// Closed since state was handed over.
+    pub(crate) gate: Option<ClosedGate>,
 }
 
 /// What became of asking a new instance for its health.
@@ -62,6 +65,7 @@ impl Transition {
                 running,
                 claim,
                 asked,
+                gate: None,
             }),
             Err(failure) => {
                 self.discard(&running).await;
@@ -169,7 +173,7 @@ impl Transition {
         }
     }
 
-    async fn probe(&self, running: &Arc<Running>) -> Result<Asked, Failure> {
+    pub(crate) async fn probe(&self, running: &Arc<Running>) -> Result<Asked, Failure> {
         let report = self.inner.ask(running).await;
         let skipped = match report.as_ref().and_then(|report| report.health.clone()) {
             Some(health) if !health.may_serve() => {

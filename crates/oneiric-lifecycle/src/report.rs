@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::bake::{BakeStatus, Baking, Keep};
 use crate::error::Failure;
+use crate::handover::HandoverReport;
 
 /// Asks for another instance in a slot.
 #[derive(Clone)]
@@ -149,6 +150,9 @@ pub struct SwapReport {
     /// How the new instance did on trial, where it was or is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bake: Option<Box<BakeStatus>>,
+    /// What came of handing over state, where the slot's policy asks for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Box<HandoverReport>>,
     /// While it is on trial.
     #[serde(skip)]
     pub(crate) baking: Option<Baking>,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drain_watch::DrainWatch;
 use crate::facet::{FacetProxy, Facets};
 use crate::follow::FollowDependency;
+use crate::handover::Handover;
 use crate::health::Probe;
 use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
@@ -47,6 +48,9 @@ pub(crate) struct Running {
     pub(crate) reconfigure: Option<Arc<dyn Reconfigure>>,
     pub(crate) pausing: Option<Pausing>,
     pub(crate) follow: Option<Arc<dyn FollowDependency>>,
+    pub(crate) handover: Option<Arc<dyn Handover>>,
+    /// Held by the export that runs, until it really ends.
+    pub(crate) handover_turn: Arc<tokio::sync::Mutex<()>>,
     /// Held by the probe that runs, until it really ends: one that blocks its thread for ever costs
     /// one thread and not one for each time somebody asks.
     pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
@@ -82,6 +86,7 @@ impl Running {
             reconfigure,
             pause,
             follow,
+            handover,
         } = instance;
         let invoke = Arc::new(Guarded {
             inner: invoke,
@@ -103,6 +108,8 @@ impl Running {
             reconfigure,
             pausing: pause.map(Pausing::new),
             follow,
+            handover,
+            handover_turn: Arc::default(),
             retire,
             retire_taken: AtomicBool::new(false),
             calls,

@@ -6,7 +6,7 @@
 //! failures are recorded and the new one stays.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oneiric_core::{Provider, Query, Registered, Slot};
 use tokio::sync::OwnedMutexGuard;
@@ -17,6 +17,7 @@ use tracing::{Span, field};
 use crate::bake::{Bake, Keep, Order};
 use crate::cell::{Rejected, SlotCell};
 use crate::error::{Failure, LifecycleError, Stage};
+use crate::handover::HandoverReport;
 use crate::hook::SwapContext;
 use crate::inner::Inner;
 use crate::observe::Happening;
@@ -110,6 +111,7 @@ pub(crate) async fn run(
         record: request.record,
         when_published: request.when_published,
         begun: Instant::now(),
+        handover: Mutex::default(),
     }
     .run()
     .await
@@ -131,10 +133,11 @@ fn unchanged(candidate: &Registered) -> SwapReport {
         took: std::time::Duration::ZERO,
         bake: None,
         baking: None,
+        handover: None,
     }
 }
 
-fn stopped_meanwhile() -> Failure {
+pub(crate) fn stopped_meanwhile() -> Failure {
     Failure::new(
         Stage::Publish,
         "lifecycle.stopped",
@@ -154,6 +157,8 @@ pub(crate) struct Transition {
     record: Option<Arc<Record>>,
     when_published: Option<Arc<dyn Fn() + Send + Sync>>,
     begun: Instant,
+    /// What came of handing over state, once that is known.
+    handover: Mutex<Option<HandoverReport>>,
 }
 
 impl Transition {
@@ -175,6 +180,7 @@ impl Transition {
             record: None,
             when_published: None,
             begun: Instant::now(),
+            handover: Mutex::default(),
         }
     }
 
@@ -182,6 +188,10 @@ impl Transition {
     pub(crate) async fn run(self) -> Result<SwapReport, LifecycleError> {
         self.begin();
         let prepared = match self.prepared().await {
+            Ok(prepared) => self.handed_over(prepared).await,
+            Err(failure) => Err(failure),
+        };
+        let prepared = match prepared {
             Ok(prepared) => self.recorded(prepared).await,
             Err(failure) => Err(failure),
         };
@@ -261,7 +271,22 @@ impl Transition {
             took: self.begun.elapsed(),
             bake: None,
             baking: None,
+            handover: self.handover().clone().map(Box::new),
         }
+    }
+
+    /// Says what came of handing over state.
+    pub(crate) fn note(&self, handover: HandoverReport) {
+        *self.handover() = Some(handover);
+    }
+
+    fn handover(&self) -> MutexGuard<'_, Option<HandoverReport>> {
+        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What serves until another instance is published.
+    pub(crate) fn old(&self) -> Option<Arc<Running>> {
+        self.before.clone()
     }
 
     /// Who served when this began.
@@ -296,7 +321,7 @@ impl Transition {
         let recorded = match publishable {
             Ok(()) => step::catch_panic(async { record().await }).await,
             Err(failure) => {
-                self.discard(&prepared.running).await;
+                self.take_down(prepared).await;
                 return Err(failure);
             }
         };
@@ -309,8 +334,21 @@ impl Transition {
                 format_args!("panicked: {message}"),
             ),
         };
-        self.discard(&prepared.running).await;
+        self.take_down(prepared).await;
         Err(failure)
+    }
+
+    /// The old instance takes calls again, and nothing is left of the new one.
+    async fn take_down(&self, prepared: Prepared) {
+        let Prepared {
+            running,
+            claim,
+            gate,
+            ..
+        } = prepared;
+        drop(gate);
+        self.discard(&running).await;
+        drop(claim);
     }
 
     /// Puts the new instance in service. The pointer moves in here and nowhere else.
@@ -319,10 +357,14 @@ impl Transition {
             running,
             claim,
             asked: Asked { report, skipped },
+            gate,
         } = prepared;
         let instance = running.number;
         let next = Arc::new(Published::new(Arc::clone(&running)));
-        let was = match self.inner.put_in_service(&self.cell, next) {
+        let was = self.inner.put_in_service(&self.cell, next);
+        // Those who wait go to whoever serves now.
+        drop(gate);
+        let was = match was {
             Ok(was) => was,
             Err(rejected) => {
                 let failure = match rejected {

@@ -9,7 +9,8 @@ use crate::running::Entrance;
 use crate::wiring::Wiring;
 
 /// What a [`Live`](crate::Live) reference or a [`SlotRef`](crate::SlotRef) does while nothing serves its slot. A slot
-/// that is paused or draining refuses work whatever is said here.
+/// that is paused or draining refuses work whatever is said here, and while state is handed over to the next instance
+/// the outcome is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum WhenAbsent {
@@ -31,7 +32,7 @@ impl WhenAbsent {
         cell: &Arc<SlotCell>,
     ) -> Result<Arc<Entrance>, LifecycleError> {
         let refused = |refusal| LifecycleError::refused(cell, refusal);
-        match cell.enter() {
+        match cell.entered().await {
             Ok(entrance) => return Ok(entrance),
             Err(refusal) if *refusal != Refusal::NotActive => return Err(refused(refusal)),
             Err(refusal) if self == Self::Fail => return Err(refused(refusal)),
@@ -39,12 +40,12 @@ impl WhenAbsent {
         }
         let Self::Wait(limit) = self else {
             wiring.use_cell(cell).await?;
-            return cell.enter().map_err(refused);
+            return cell.entered().await.map_err(refused);
         };
         let arrival = async {
             loop {
                 cell.arrival().await;
-                match cell.enter() {
+                match cell.entered().await {
                     // It came and went.
                     Err(refusal) if *refusal == Refusal::NotActive => {}
                     entered => return entered.map_err(refused),

@@ -4,6 +4,7 @@
 //! new ones written out before it is taken: a rename is whole or not at all, so a reader needs no lock
 //! to see one version or the other.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -116,6 +117,32 @@ impl Shelf {
         Ok(Put::Done)
     }
 
+    /// The names of what is kept, from the use that is longest ago to the latest.
+    pub(super) fn names(&self) -> Vec<EntryName> {
+        let index = self.index();
+        index.kept.by_use().map(|(name, ..)| *name).collect()
+    }
+
+    /// The file of an entry, unless it is gone. Is no use of it.
+    pub(super) fn peek(&self, name: EntryName) -> io::Result<Option<Vec<u8>>> {
+        self.read(name)
+    }
+
+    /// Removes every entry that is not in `names`.
+    pub(super) fn keep_only(&self, names: &HashSet<EntryName>, now: Duration) -> io::Result<()> {
+        let mut index = self.index();
+        if index.closed {
+            return Ok(());
+        }
+        let kept = index.kept.by_use().map(|(name, ..)| *name);
+        let others: Vec<EntryName> = kept.filter(|name| !names.contains(name)).collect();
+        for name in others {
+            remove(&self.path(name))?;
+            index.kept.take(&name, now);
+        }
+        Ok(())
+    }
+
     /// Whether there was an entry to get; `None` after [`Shelf::close`].
     pub(super) fn delete(&self, key: &str, now: Duration) -> io::Result<Option<bool>> {
         let name = EntryName::of(key);
@@ -196,7 +223,8 @@ impl Shelf {
         }
     }
 
-    fn take_stock(&self, now: Duration) -> io::Result<()> {
+    /// Makes the index know what is in the directory.
+    pub(super) fn take_stock(&self, now: Duration) -> io::Result<()> {
         let mut found = Vec::new();
         for listed in fs::read_dir(&self.directory)? {
             let listed = listed?;

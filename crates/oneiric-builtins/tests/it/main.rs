@@ -5,6 +5,7 @@ mod conformance;
 mod factories;
 mod file_cache;
 mod flaky;
+mod handover;
 #[cfg(unix)]
 mod obstacles;
 #[path = "../../../../tests/src/ports.rs"]

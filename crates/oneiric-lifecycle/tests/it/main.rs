@@ -19,6 +19,8 @@ mod dependencies;
 mod drain_progress;
 mod follow;
 mod follow_schedules;
+mod handover;
+mod handover_bad;
 mod load;
 mod pausing;
 mod reconfigure;

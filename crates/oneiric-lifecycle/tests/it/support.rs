@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use oneiric_core::{BoxFuture, Candidate, FactoryPath, Origin, Provider, Registry, Slot};
 use oneiric_lifecycle::{
     BuildContext, BuildError, CallError, DependencyChange, Factory, FactoryTable, FollowDependency,
-    Health, Instance, Invoke, Lifecycle, LifecycleBuilder, Pause, Payload, PolicyEntry, Probe,
-    Retire, SlotPolicies,
+    Handover, HandoverState, Health, Instance, Invoke, Lifecycle, LifecycleBuilder, Pause, Payload,
+    PolicyEntry, Probe, Retire, SlotPolicies, StateWriter,
 };
 use tokio::sync::{Barrier, Semaphore};
 
@@ -109,6 +109,20 @@ pub(crate) struct Script {
     pub(crate) operations_panic: bool,
     /// What being paused and being resumed does, for one that wants to be told.
     pub(crate) pausing: Option<(Act, Act)>,
+    /// How state is handed over, for one that can.
+    pub(crate) state: Option<State>,
+}
+
+/// How a component hands over its state: the names of those that had it before, a line each.
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    pub(crate) format: &'static str,
+    pub(crate) export: Act,
+    pub(crate) import: Act,
+    /// Writes so many times a MiB instead, and does not look whether that is taken.
+    pub(crate) mebibytes: u64,
+    /// Probed well only before it has a state.
+    pub(crate) sick_of_it: bool,
 }
 
 /// What happened to one instance.
@@ -116,6 +130,12 @@ pub(crate) struct Script {
 pub(crate) struct Record {
     pub(crate) calls: AtomicU64,
     pub(crate) retired: AtomicU32,
+    /// The state it took.
+    pub(crate) took: Mutex<Option<String>>,
+    /// How often it was asked for its state.
+    pub(crate) exports: AtomicU32,
+    /// A call began on it when it had given its state away.
+    pub(crate) called_after_export: AtomicBool,
     /// What it was told of pauses: each when it began, and `done` when that ended.
     pub(crate) told: Mutex<Vec<&'static str>>,
     /// A call began or ended on it when it was retired already.
@@ -221,6 +241,10 @@ impl Invoke for Part {
     ) -> BoxFuture<'a, Result<Payload, CallError>> {
         Box::pin(async move {
             self.note_if_retired();
+            if self.record.exports.load(Ordering::SeqCst) > 0 {
+                let late = &self.record.called_after_export;
+                late.store(true, Ordering::SeqCst);
+            }
             self.record.calls.fetch_add(1, Ordering::SeqCst);
             let result = match operation {
                 "who" => self
@@ -254,12 +278,64 @@ impl Named for Part {
 impl Probe for Part {
     fn probe(&self) -> BoxFuture<'_, Health> {
         Box::pin(async move {
+            let sick = self
+                .script
+                .state
+                .as_ref()
+                .is_some_and(|state| state.sick_of_it);
+            if sick && self.record.took.lock().unwrap().is_some() {
+                return Health::Critical("sick of the state".to_owned());
+            }
             match (&self.script.probe, self.script.probe.play("probe").await) {
                 (Act::Say(health), _) => health.clone(),
                 (Act::SayAs(health), _) => health.lock().unwrap().clone(),
                 (_, Ok(())) => Health::Ok,
                 (_, Err(message)) => Health::Critical(message),
             }
+        })
+    }
+}
+
+impl Handover for Part {
+    fn writes(&self) -> Vec<String> {
+        let format = self.script.state.as_ref().unwrap().format;
+        vec!["test.unheard_of/7".to_owned(), format.to_owned()]
+    }
+
+    fn reads(&self, format: &str) -> bool {
+        self.script.state.as_ref().unwrap().format == format
+    }
+
+    fn export<'a>(
+        &'a self,
+        format: &'a str,
+        into: &'a mut StateWriter,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let state = self.script.state.as_ref().unwrap();
+            assert_eq!(format, state.format);
+            self.record.exports.fetch_add(1, Ordering::SeqCst);
+            state.export.play("export").await?;
+            for _ in 0..state.mebibytes {
+                let _refused = into.put(&[0; 1 << 20]);
+            }
+            let had = self.record.took.lock().unwrap().clone();
+            let text = format!("{}{}\n", had.unwrap_or_default(), self.provider);
+            into.put(text.as_bytes()).map_err(|error| error.to_string())
+        })
+    }
+
+    fn import(&self, state: HandoverState) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let text = String::from_utf8(state.bytes().to_vec()).unwrap();
+            *self.record.took.lock().unwrap() = Some(text);
+            self.script
+                .state
+                .as_ref()
+                .unwrap()
+                .import
+                .play("import")
+                .await
         })
     }
 }
@@ -334,7 +410,7 @@ impl Factory for PartFactory {
                 .lock()
                 .unwrap()
                 .push((provider.clone(), Arc::clone(&record)));
-            let told = script.pausing.is_some();
+            let (told, hands_over) = (script.pausing.is_some(), script.state.is_some());
             let (without_facet, without_probe) = (script.without_facet, script.without_probe);
             let without_follow = script.without_follow;
             let part = Arc::new(Part {
@@ -346,6 +422,9 @@ impl Factory for PartFactory {
             let mut instance = Instance::new(part.clone()).retire(part.clone());
             if !without_probe {
                 instance = instance.probe(part.clone());
+            }
+            if hands_over {
+                instance = instance.handover(part.clone());
             }
             if told {
                 instance = instance.pause(part.clone());

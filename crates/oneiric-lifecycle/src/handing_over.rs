@@ -1,0 +1,360 @@
+//! The step of a transition in which state goes from the old instance to the new.
+//!
+//! It comes when the new one is built and healthy and every hook has agreed, so that nobody waits for a swap that fails
+//! for another reason; whether the two understand each other is asked before anybody waits, too. From closing the gate
+//! on there is one budget for everything: finishing the work on the old instance, export, import, and another probe.
+//! Until the new one is published the old one is what it was, so the way back is to open the gate.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Failure, Millis, Stage};
+use crate::gate::ClosedGate;
+use crate::handover::{Handover, HandoverReport, HandoverState, StateWriter};
+use crate::observe::Happening;
+use crate::preparation::{Asked, Prepared};
+use crate::running::Running;
+use crate::slot_policy::{HandoverMode, HandoverPolicy};
+use crate::step::{self, StepError};
+use crate::transition::{Transition, stopped_meanwhile};
+
+/// Two instances that both can, and what one writes and the other reads.
+struct Pair {
+    exporter: Arc<dyn Handover>,
+    old: Arc<Running>,
+    importer: Arc<dyn Handover>,
+    new: Arc<Running>,
+    format: String,
+    policy: HandoverPolicy,
+}
+
+/// The new instance has the state of the old one, and nobody is let in to either.
+struct Done {
+    gate: ClosedGate,
+    asked: Asked,
+    bytes: u64,
+}
+
+/// Why it does not. The old instance takes calls again.
+struct Trouble {
+    failure: Failure,
+    blocked: Duration,
+    what: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The new instance was not touched: it can serve without the state.
+    Clean,
+    /// The time was up when the new instance had perhaps a part of the state.
+    Half,
+    /// The new instance cannot serve, or the slot is shut down.
+    Final,
+}
+
+impl Transition {
+    /// Hands over state where the slot's policy asks for it. What comes back may be published, with the gate closed if
+    /// state was handed over. Nothing is left of the new instance where this fails.
+    pub(crate) async fn handed_over(&self, prepared: Prepared) -> Result<Prepared, Failure> {
+        let policy = self.inner.policy_of(&self.cell.slot).handover;
+        let (HandoverMode::Empty | HandoverMode::Abort, Some(old)) = (policy.mode, self.old())
+        else {
+            return Ok(prepared);
+        };
+        let trouble = match self.pair(old, &prepared.running, policy.clone()).await {
+            // One of them has no state.
+            Ok(None) => return Ok(prepared),
+            Ok(Some(pair)) => match self.hand_over(&pair).await {
+                Ok(done) => return Ok(self.done(prepared, pair, done)),
+                Err(trouble) => trouble,
+            },
+            Err(failure) => Trouble {
+                failure,
+                blocked: Duration::ZERO,
+                what: Kind::Clean,
+            },
+        };
+        let failure = self.inner.redact.failure(trouble.failure);
+        self.note(HandoverReport {
+            handed_over: false,
+            format: None,
+            bytes: None,
+            blocked: trouble.blocked,
+            failure: Some(failure.clone()),
+        });
+        let goes_on = policy.mode == HandoverMode::Empty && trouble.what != Kind::Final;
+        if !goes_on {
+            self.discard(&prepared.running).await;
+            return Err(failure);
+        }
+        self.announce(Happening::Warned { failure });
+        if trouble.what == Kind::Clean {
+            return Ok(prepared);
+        }
+        // Nobody knows how much of the state it has. Its edges are claimed anew with the next one.
+        let Prepared { running, claim, .. } = prepared;
+        drop(claim);
+        self.discard(&running).await;
+        self.prepared().await
+    }
+
+    fn done(&self, prepared: Prepared, pair: Pair, done: Done) -> Prepared {
+        let Done { gate, asked, bytes } = done;
+        let blocked = gate.closed_for();
+        self.announce(Happening::HandedOver {
+            from: pair.old.candidate.provider().clone(),
+            to: pair.new.candidate.provider().clone(),
+            instance: pair.new.number,
+            format: pair.format.clone(),
+            bytes,
+            blocked,
+        });
+        self.note(HandoverReport {
+            handed_over: true,
+            format: Some(pair.format),
+            bytes: Some(bytes),
+            blocked,
+            failure: None,
+        });
+        Prepared {
+            asked,
+            gate: Some(gate),
+            ..prepared
+        }
+    }
+
+    /// The two sides; `None` when one of them does not take part, which is said in the report. Nobody waits yet.
+    async fn pair(
+        &self,
+        old: Arc<Running>,
+        new: &Arc<Running>,
+        policy: HandoverPolicy,
+    ) -> Result<Option<Pair>, Failure> {
+        let cannot = |who: &Running| {
+            let provider = who.candidate.provider();
+            let what = format_args!("{provider} has no state to hand over").to_string();
+            self.without("lifecycle.handover_unsupported", what);
+        };
+        if self.warm.is_some() {
+            let what = "the instance was kept warm, with the state that it had".to_owned();
+            self.without("lifecycle.handover_unsupported", what);
+            return Ok(None);
+        }
+        let Some(exporter) = old.handover.clone() else {
+            cannot(&old);
+            return Ok(None);
+        };
+        let Some(importer) = new.handover.clone() else {
+            cannot(new);
+            return Ok(None);
+        };
+        let (writer, reader) = (Arc::clone(&exporter), Arc::clone(&importer));
+        let question = move || async move {
+            let writes = writer.writes();
+            let format = writes.iter().find(|format| reader.reads(format)).cloned();
+            format.ok_or(writes)
+        };
+        let limit = self.inner.limits().hook;
+        let stopping = self.cell.stopping.child_token();
+        let asked = step::run(limit, stopping, question, |_| async {}).await;
+        let asked = asked.map_err(|error| Failure::step(Stage::HandOver, limit, error))?;
+        let format = asked.map_err(|writes| {
+            let (from, to) = (old.candidate.provider(), new.candidate.provider());
+            Failure::new(
+                Stage::HandOver,
+                "lifecycle.handover_format",
+                format_args!(
+                    "{to} does not read what {from} writes: {}",
+                    writes.join(", ")
+                ),
+            )
+        })?;
+        Ok(Some(Pair {
+            exporter,
+            old,
+            importer,
+            new: Arc::clone(new),
+            format,
+            policy,
+        }))
+    }
+
+    fn without(&self, code: &'static str, why: String) {
+        self.note(HandoverReport {
+            handed_over: false,
+            format: None,
+            bytes: None,
+            blocked: Duration::ZERO,
+            failure: Some(Failure::new(Stage::HandOver, code, why)),
+        });
+    }
+
+    async fn hand_over(&self, pair: &Pair) -> Result<Done, Trouble> {
+        let Some(gate) = self.inner.close_gate(&self.cell, pair.policy.block) else {
+            return Err(Trouble {
+                failure: stopped_meanwhile(),
+                blocked: Duration::ZERO,
+                what: Kind::Final,
+            });
+        };
+        let handed = async {
+            self.finish_work(pair, &gate).await?;
+            let state = self.export(pair, &gate).await?;
+            let bytes = state.bytes().len() as u64;
+            self.import(pair, state, &gate).await?;
+            let asked = self.probe_again(pair, &gate).await?;
+            Ok((asked, bytes))
+        };
+        match handed.await {
+            Ok((asked, bytes)) => Ok(Done { gate, asked, bytes }),
+            Err((what, failure)) => Err(Trouble {
+                failure,
+                // With it the gate opens: whatever comes now, the old instance serves meanwhile.
+                blocked: gate.closed_for(),
+                what,
+            }),
+        }
+    }
+
+    /// Waits for the work on the old instance, which nobody is let in to any more.
+    async fn finish_work(&self, pair: &Pair, gate: &ClosedGate) -> Result<(), (Kind, Failure)> {
+        let terms = self.cell.ledger().closed_terms(pair.old.number);
+        let over = async {
+            for term in terms {
+                term.over().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = over => {
+                self.cell.ledger().drained(pair.old.number);
+                Ok(())
+            }
+            () = self.cell.stopping.cancelled() => Err((Kind::Final, stopped_meanwhile())),
+            () = tokio::time::sleep(gate.left()) => {
+                let held = self.cell.ledger().held_by(pair.old.number);
+                let provider = pair.old.candidate.provider();
+                let what = format!("work on {provider} was not done ({held})");
+                Err((Kind::Clean, over_budget(Stage::HandOver, pair, what)))
+            }
+        }
+    }
+
+    async fn export(
+        &self,
+        pair: &Pair,
+        gate: &ClosedGate,
+    ) -> Result<HandoverState, (Kind, Failure)> {
+        let turn = Arc::clone(&pair.old.handover_turn).lock_owned();
+        let Ok(turn) = tokio::time::timeout(gate.left(), turn).await else {
+            let what = "an earlier export still goes on".to_owned();
+            return Err((Kind::Clean, over_budget(Stage::Export, pair, what)));
+        };
+        let (role, max) = (Arc::clone(&pair.exporter), pair.policy.max_bytes);
+        let format = pair.format.clone();
+        let export = move || async move {
+            let mut writer = StateWriter::new(max);
+            let exported = role.export(&format, &mut writer).await;
+            drop(turn);
+            (writer, exported)
+        };
+        let exported = self.timed(gate, export).await;
+        let (writer, exported) = self.done_in_time(pair, Stage::Export, Kind::Clean, exported)?;
+        // First: an export that was refused something has failed, whatever it says of that.
+        let state = writer.finish(&pair.format).map_err(|error| {
+            let code = "lifecycle.handover_too_large";
+            (Kind::Clean, Failure::new(Stage::Export, code, error))
+        })?;
+        match exported {
+            Ok(()) => Ok(state),
+            Err(message) => {
+                let code = "lifecycle.export_failed";
+                Err((Kind::Clean, Failure::new(Stage::Export, code, message)))
+            }
+        }
+    }
+
+    async fn import(
+        &self,
+        pair: &Pair,
+        state: HandoverState,
+        gate: &ClosedGate,
+    ) -> Result<(), (Kind, Failure)> {
+        let role = Arc::clone(&pair.importer);
+        let import = move || async move { role.import(state).await };
+        let imported = self.timed(gate, import).await;
+        match self.done_in_time(pair, Stage::Import, Kind::Half, imported)? {
+            Ok(()) => Ok(()),
+            Err(message) => {
+                let code = "lifecycle.import_failed";
+                Err((Kind::Final, Failure::new(Stage::Import, code, message)))
+            }
+        }
+    }
+
+    /// What is published is healthy with the state that it was given.
+    async fn probe_again(&self, pair: &Pair, gate: &ClosedGate) -> Result<Asked, (Kind, Failure)> {
+        let probe = self.probe(&pair.new);
+        match tokio::time::timeout(gate.left(), probe).await {
+            Ok(asked) => asked.map_err(|failure| (Kind::Final, failure)),
+            Err(_elapsed) => {
+                let what = "its probe, with the state, had not answered".to_owned();
+                Err((Kind::Half, over_budget(Stage::Probe, pair, what)))
+            }
+        }
+    }
+
+    /// Runs a step for as long as the gate may be closed.
+    async fn timed<T, Fut>(
+        &self,
+        gate: &ClosedGate,
+        call: impl FnOnce() -> Fut + Send + 'static,
+    ) -> Result<T, StepError>
+    where
+        T: Send + 'static,
+        Fut: Future<Output = T> + Send,
+    {
+        let stopping = self.cell.stopping.child_token();
+        step::run(gate.left(), stopping, call, |_| async {}).await
+    }
+
+    /// What a step gave; `late` is what the new instance is worth when it gave nothing in time.
+    #[expect(
+        clippy::unused_self,
+        reason = "one of the steps of a transition, called like the others"
+    )]
+    fn done_in_time<T>(
+        &self,
+        pair: &Pair,
+        stage: Stage,
+        late: Kind,
+        result: Result<T, StepError>,
+    ) -> Result<T, (Kind, Failure)> {
+        result.map_err(|error| match error {
+            StepError::TimedOut => {
+                let what = format!("the {} was not done", stage.name());
+                (late, over_budget(stage, pair, what))
+            }
+            StepError::Abandoned => (Kind::Final, stopped_meanwhile()),
+            // What an export that panicked was about to write is not known, but the new instance is untouched.
+            error @ StepError::Panicked(_) => {
+                let what = if late == Kind::Half {
+                    Kind::Final
+                } else {
+                    late
+                };
+                (what, Failure::step(stage, pair.policy.block, error))
+            }
+        })
+    }
+}
+
+fn over_budget(stage: Stage, pair: &Pair, what: String) -> Failure {
+    let block = Millis(pair.policy.block);
+    Failure::new(
+        stage,
+        "lifecycle.handover_over_budget",
+        format_args!("no longer than {block} may calls wait: {what}"),
+    )
+}
