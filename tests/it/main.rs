@@ -18,6 +18,7 @@ mod doors;
 mod error_mode;
 mod first_steps;
 mod guides;
+mod handover;
 mod help;
 mod history;
 mod interrupts;

@@ -234,6 +234,11 @@ impl RuntimeError {
                 error: CallError::NotServed(LifecycleError::Busy { state, .. }),
                 ..
             } => resume_hint(state)?,
+            Self::Lifecycle(LifecycleError::HandingOver { .. })
+            | Self::Call {
+                error: CallError::NotServed(LifecycleError::HandingOver { .. }),
+                ..
+            } => "the same call is taken as soon as that is over".to_owned(),
             Self::Lifecycle(LifecycleError::Unresolved(_)) => "`oneiric list` shows the slots there are".to_owned(),
             Self::State(error) => return error.hint().map(str::to_owned),
             Self::StateNotKept => "it was built without the feature `sqlite`, or has stores of its own: back those up by their own means".to_owned(),

@@ -73,7 +73,7 @@ async fn entries_go_wherever_their_cache_goes() {
     let hour = Some(Duration::from_secs(3_600));
     put(&*cache, "kept", "value", None).await;
     put(&*cache, "for an hour", "value", hour).await;
-    put(&*cache, "", "", None).await;
+    put(&*cache, "empty", "", None).await;
     put(&*cache, "gone", "value", Some(Duration::ZERO)).await;
     let large = "x".repeat(1 << 20);
     put(&*cache, "large", &large, None).await;
@@ -89,7 +89,7 @@ async fn entries_go_wherever_their_cache_goes() {
                 "{key} in {to}"
             );
         }
-        assert_eq!(got(&*cache, "").await.as_deref(), Some(""), "{to}");
+        assert_eq!(got(&*cache, "empty").await.as_deref(), Some(""), "{to}");
         assert_eq!(
             got(&*cache, "large").await.as_deref(),
             Some(&*large),

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::duration;
 
 /// The events that this version knows; a process of another one may have more.
-pub(crate) const EVENTS: [&str; 30] = [
+pub(crate) const EVENTS: [&str; 31] = [
     "activation_failed",
     "activity_changed",
     "building",
@@ -18,6 +18,7 @@ pub(crate) const EVENTS: [&str; 30] = [
     "drain_abandoned",
     "drained",
     "draining",
+    "handed_over",
     "instance_paused",
     "instance_resumed",
     "probed",
@@ -51,7 +52,7 @@ Examples:
   oneiric watch --json | jq -c 'select(.event == \"retired\")'
 
 Events of slots: building, probed, published, reconfigured, retired, rolled_back, activation_failed,
-draining, drain_abandoned, warned, activity_changed, drained, instance_paused, instance_resumed,
+handed_over, draining, drain_abandoned, warned, activity_changed, drained, instance_paused, instance_resumed,
 selection_changed, change_held, change_applied, change_failed, change_dropped, secret_told. Of the process: settings_applied, settings_unchanged,
 settings_invalid, settings_refused, settings_restored, settings_broken, secrets_rotated,
 secret_changed, secret_failed, secret_recovered. Whoever cannot follow is told how many events were

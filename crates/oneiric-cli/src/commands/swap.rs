@@ -5,7 +5,7 @@ mod trial;
 
 use oneiric_core::ErrorKind;
 use oneiric_runtime::Reply;
-use oneiric_runtime::api::slot::SwapReport;
+use oneiric_runtime::api::slot::{Handover, SwapReport};
 use oneiric_runtime::api::{PlanDoc, SwapDoc, SwapRequestDoc, kind};
 
 use crate::args::Swap;
@@ -85,6 +85,9 @@ fn done(doc: &SwapDoc, report: &SwapReport, paint: Paint) -> String {
         text.push_str(&format!(", {what} revision {}", revision.revision));
     }
     text.push('\n');
+    if let Some(handover) = &report.handover {
+        text.push_str(&state(handover, paint));
+    }
     if let Some(bake) = &report.bake {
         let end = bake.ended.as_deref().unwrap_or("goes on");
         text.push_str(&format!("trial {end}: {}\n", words::calls(bake.calls)));
@@ -104,6 +107,21 @@ fn done(doc: &SwapDoc, report: &SwapReport, paint: Paint) -> String {
         ));
     }
     text
+}
+
+/// What came of handing over state, in a line.
+fn state(handover: &Handover, paint: Paint) -> String {
+    if handover.handed_over {
+        let (bytes, waited) = (handover.bytes.unwrap_or(0), Micros(handover.blocked_us));
+        return format!("state handed over: {bytes} bytes, calls waited {waited} at most\n");
+    }
+    let why = handover
+        .failure
+        .as_ref()
+        .map(words::failed)
+        .unwrap_or_default();
+    let warning = paint.text(Style::Attention, "without its state:");
+    format!("{warning} {}\n", harmless(&why))
 }
 
 fn planned(doc: &SwapDoc, plan: &PlanDoc, paint: Paint) -> String {
@@ -203,6 +221,29 @@ mod tests {
             "adapter/cache: memory -> file (12 ms)\n\
              forced past: probe: critical: x (lifecycle.probe_failed)\n\
              warning: retire: late (lifecycle.timed_out)\n"
+        );
+    }
+
+    #[test]
+    fn what_became_of_the_state_is_a_line() {
+        let told = |handover| {
+            let mut report = report("swapped");
+            report["handover"] = handover;
+            answered(json!({"report": report})).unwrap().shown(false)
+        };
+        assert_eq!(
+            told(
+                json!({"handed_over": true, "format": "oneiric.cache/1", "bytes": 2_048, "blocked_us": 3_000})
+            ),
+            "adapter/cache: memory -> file (12 ms)\n\
+             state handed over: 2048 bytes, calls waited 3 ms at most\n"
+        );
+        let failure =
+            json!({"stage": "export", "code": "lifecycle.export_failed", "message": "no"});
+        assert_eq!(
+            told(json!({"handed_over": false, "blocked_us": 0, "failure": failure})),
+            "adapter/cache: memory -> file (12 ms)\n\
+             without its state: export: no (lifecycle.export_failed)\n"
         );
     }
 

@@ -276,6 +276,7 @@ const fn did_nothing(error: &RuntimeError) -> bool {
         } => matches!(
             error,
             LifecycleError::Busy { .. }
+                | LifecycleError::HandingOver { .. }
                 | LifecycleError::InUse { .. }
                 | LifecycleError::NotActive { .. }
                 | LifecycleError::Stopped { .. }

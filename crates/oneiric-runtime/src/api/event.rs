@@ -15,7 +15,7 @@ pub struct EventDoc {
     pub id: String,
     /// What. Of instances and activity: `building`, `probed`, `published`, `draining`, `drain_abandoned`,
     /// `retired`, `rolled_back`, `activation_failed`, `warned`, `reconfigured`, `activity_changed`, `drained`,
-    /// `instance_paused`, `instance_resumed`. Of the process: those
+    /// `instance_paused`, `instance_resumed`, `handed_over`. Of the process: those
     /// of [`ProcessEvent`](super::ProcessEvent). Others as they are added.
     pub event: String,
     /// To which slot; absent where it is about the whole process.

@@ -307,6 +307,30 @@ pub struct SwapReport {
     /// status tells how it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<Box<Bake>>,
+    /// What came of handing over state, where the slot's policy asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Handover>,
+}
+
+/// What came of handing over state from the old instance to the new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Handover {
+    /// Whether the new instance has the state of the old one.
+    pub handed_over: bool,
+    /// What the state was, as in `oneiric.cache/1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Its size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// For how long new calls had to wait at most.
+    #[serde(default)]
+    pub blocked_us: u64,
+    /// Why not, where it was not handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 impl SwapReport {

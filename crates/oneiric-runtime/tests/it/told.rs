@@ -411,6 +411,7 @@ mod documented {
             "drained",
             "instance_paused",
             "instance_resumed",
+            "handed_over",
         ];
         let mut documented = rows();
         for name in of_the_lifecycle {

@@ -56,9 +56,8 @@ fn style(event: &EventDoc) -> Style {
         end.and_then(Value::as_str) == Some("swung_back")
     };
     match event.event.as_str() {
-        "published" | "drained" | "settings_applied" | "change_applied" | "secret_recovered" => {
-            Style::Good
-        }
+        "published" | "handed_over" | "drained" | "settings_applied" | "change_applied"
+        | "secret_recovered" => Style::Good,
         "rolled_back" | "activation_failed" | "settings_invalid" | "settings_refused"
         | "settings_restored" | "settings_broken" | "change_failed" | "secret_failed" => Style::Bad,
         "bake_ended" if swung_back() => Style::Bad,
