@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::{Failure, Millis, Stage};
 use crate::gate::ClosedGate;
 use crate::handover::{Handover, HandoverReport, HandoverState, StateWriter};
+use crate::health::Health;
 use crate::observe::Happening;
 use crate::preparation::{Asked, Prepared};
 use crate::running::Running;
@@ -141,6 +142,11 @@ impl Transition {
             self.without("lifecycle.handover_unsupported", what);
             return Ok(None);
         }
+        if let Some(health) = self.found_bad(&old) {
+            let what = format!("{} is not well: {health}", old.candidate.provider());
+            self.without("lifecycle.handover_unhealthy", what);
+            return Ok(None);
+        }
         let Some(exporter) = old.handover.clone() else {
             cannot(&old);
             return Ok(None);
@@ -178,6 +184,14 @@ impl Transition {
             format,
             policy,
         }))
+    }
+
+    /// The last answer of what serves, if it was a bad one. Whoever exchanges such an instance, by hand or because it
+    /// fails, wants to be rid of it: its state is as doubtful as the rest, and must not keep it in service.
+    fn found_bad(&self, old: &Running) -> Option<Health> {
+        let report = self.cell.ledger().health.clone()?;
+        let health = report.health.filter(|health| !health.may_serve());
+        health.filter(|_| report.instance == old.number)
     }
 
     fn without(&self, code: &'static str, why: String) {

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use oneiric_lifecycle::{HandoverMode, Outcome, SlotPolicies, Stage};
+use oneiric_lifecycle::{HandoverMode, Health, Outcome, SlotPolicies, Stage, SwapRequest};
 
 use crate::handover::{FORMAT, LONG, able, handover, lab, swap_to, took};
-use crate::support::{Act, CACHE, Lab, Script, State, slot, soon, until};
+use crate::support::{Act, CACHE, Lab, Script, State, provider, slot, soon, until};
 
 /// Where it goes wrong: the script of the old one, that of the new one, and what is said of it.
 struct Case {
@@ -206,6 +206,26 @@ async fn a_state_that_the_new_one_does_not_read_keeps_nobody_waiting() {
         assert_eq!(lab.who(CACHE).await, serves);
         assert_eq!(lab.book.records_of("a")[0].exports.load(SeqCst), 0);
     }
+}
+
+#[tokio::test]
+async fn one_that_was_found_bad_is_not_asked_and_keeps_nobody_from_replacing_it() {
+    let lab = lab(HandoverMode::Abort, LONG);
+    let probe = Act::Say(Health::Critical("disk gone".into()));
+    let export = Act::Hang;
+    let state = able(State {
+        export,
+        ..State::default()
+    });
+    lab.book.script("a", Script { probe, ..state });
+    let request = SwapRequest::to_provider(slot(CACHE), provider("a"));
+    lab.lifecycle.swap(request.force(true)).await.unwrap();
+    let report = swap_to(&lab, "b").await;
+    assert_eq!(report.outcome, Outcome::Swapped);
+    let failure = handover(&report).failure.clone().unwrap();
+    assert_eq!(failure.code, "lifecycle.handover_unhealthy");
+    assert!(failure.message.contains("disk gone"), "{failure}");
+    assert_eq!(lab.book.records_of("a")[0].exports.load(SeqCst), 0);
 }
 
 #[tokio::test]
