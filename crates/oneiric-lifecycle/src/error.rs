@@ -174,7 +174,7 @@ pub enum LifecycleError {
         /// The slot.
         slot: Slot,
         /// How long it was waited for.
-        waited: std::time::Duration,
+        waited: Duration,
     },
     /// The slot refuses work because an operator said so.
     #[error("{slot} is {}", Said(state, slot))]
