@@ -165,6 +165,7 @@ impl LifecycleBuilder {
             redact: self.redact,
             slots: dashmap::DashMap::new(),
             rules: std::sync::Mutex::default(),
+            keyed: std::sync::Mutex::default(),
             graph: Arc::default(),
             followers: Followers::default(),
             stopping: std::sync::atomic::AtomicBool::new(false),

@@ -59,8 +59,8 @@ impl Inner {
         };
         let health = self.redact.health(health);
         let provider = running.candidate.provider().clone();
-        self.announce(
-            running.candidate.slot(),
+        self.announce_of(
+            running,
             Happening::Probed {
                 provider: provider.clone(),
                 instance: running.number,
@@ -116,8 +116,8 @@ impl Inner {
 
     fn announce_draining(&self, cell: &SlotCell, running: &Running, left: Duration) {
         let held = cell.ledger().held_by(running.number);
-        self.announce(
-            &cell.slot,
+        self.announce_of(
+            running,
             Happening::Draining {
                 provider: running.candidate.provider().clone(),
                 instance: running.number,
@@ -147,7 +147,7 @@ impl Inner {
             instance,
             held,
         };
-        self.announce(&cell.slot, what);
+        self.announce_of(running, what);
         Some(failure)
     }
 
@@ -183,10 +183,7 @@ impl Inner {
         .map_err(|failure| self.redact.failure(failure));
         let provider = running.candidate.provider().clone();
         let instance = running.number;
-        self.announce(
-            running.candidate.slot(),
-            Happening::Retired { provider, instance },
-        );
+        self.announce_of(running, Happening::Retired { provider, instance });
         result
     }
 
@@ -215,8 +212,18 @@ impl Inner {
     }
 
     pub(crate) fn announce(&self, slot: &Slot, what: Happening) {
+        self.announce_with_key(slot, None, what);
+    }
+
+    /// Says what happened to an instance, that of a key or the one that serves its slot.
+    pub(crate) fn announce_of(&self, running: &Running, what: Happening) {
+        self.announce_with_key(running.candidate.slot(), running.key.as_deref(), what);
+    }
+
+    pub(crate) fn announce_with_key(&self, slot: &Slot, key: Option<&str>, what: Happening) {
         self.announcer.announce(SwapEvent {
             slot: slot.clone(),
+            key: key.map(str::to_owned),
             at: self.clock.now(),
             what,
         });

@@ -1,6 +1,7 @@
 //! What can go wrong, and at which stage.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oneiric_core::{Coded, ErrorKind, Provider, ResolveError, Slot, rfc3339};
@@ -230,6 +231,14 @@ pub enum LifecycleError {
         /// The slots whose instance needs it.
         holders: Vec<Slot>,
     },
+    /// All the instances by key that a slot may have are leased.
+    #[error("{slot}: all of the {limit} instances by key that there may be are in use")]
+    KeysExhausted {
+        /// The slot.
+        slot: Slot,
+        /// How many there may be.
+        limit: NonZeroUsize,
+    },
     /// The process is shutting down.
     #[error("{slot} is shut down")]
     Stopped {
@@ -283,6 +292,7 @@ impl Coded for LifecycleError {
             Self::Panicked { .. } => "lifecycle.panicked",
             Self::Retired { .. } => "lifecycle.retired",
             Self::InUse { .. } => "lifecycle.in_use",
+            Self::KeysExhausted { .. } => "lifecycle.keys_exhausted",
             Self::Stopped { .. } => "lifecycle.stopped",
         }
     }
@@ -304,7 +314,7 @@ impl Coded for LifecycleError {
             | Self::Stopped { .. }
             | Self::HandingOver { .. } => ErrorKind::Unavailable,
             Self::Absent { .. } => ErrorKind::Timeout,
-            Self::Busy { .. } | Self::InUse { .. } => ErrorKind::Busy,
+            Self::Busy { .. } | Self::InUse { .. } | Self::KeysExhausted { .. } => ErrorKind::Busy,
             Self::FacetMissing { .. } => ErrorKind::NotFound,
             // The component's defect, not ours: to a caller it is a call that failed.
             Self::Panicked { .. } => ErrorKind::Unavailable,

@@ -81,6 +81,7 @@ impl BuildError {
 pub struct BuildContext {
     pub(crate) candidate: Registered,
     pub(crate) settings: Wiped,
+    pub(crate) key: Option<Arc<str>>,
     pub(crate) wiring: Wiring,
     pub(crate) cancelled: CancellationToken,
 }
@@ -89,6 +90,11 @@ impl BuildContext {
     /// The candidate to build.
     pub const fn candidate(&self) -> &Registered {
         &self.candidate
+    }
+
+    /// For whom the instance is, where a slot has [one for each key](crate::Keyed); `None` for the one that serves it.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// The provider's settings read as `T`. Absent settings read as an empty table, so that a type

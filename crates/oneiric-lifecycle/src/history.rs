@@ -143,6 +143,10 @@ impl HistoryEntry {
 
     /// What is to be remembered of an event; `None` for one that ends nothing.
     pub fn of(event: &SwapEvent) -> Option<Self> {
+        // There may be very many by key; a slot's history is of what serves it.
+        if event.key.is_some() {
+            return None;
+        }
         let new = |ended, provider: &Provider| Self::new(event.at, ended, provider.clone());
         Some(match &event.what {
             Happening::Published {

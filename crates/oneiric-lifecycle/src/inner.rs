@@ -16,6 +16,7 @@ use crate::factory::FactoryTable;
 use crate::follow::Followers;
 use crate::graph::Graph;
 use crate::hook::SwapHook;
+use crate::keyed::Shared as Keyed;
 use crate::limits::Limits;
 use crate::observe::Announcer;
 use crate::provider_settings::ProviderSettings;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) redact: Redact,
     pub(crate) slots: DashMap<Slot, Arc<SlotCell>>,
     pub(crate) rules: Mutex<Rules>,
+    /// Those that keep instances by key.
+    pub(crate) keyed: Mutex<Vec<Arc<Keyed>>>,
     pub(crate) graph: Arc<Graph>,
     pub(crate) followers: Followers,
     pub(crate) stopping: AtomicBool,
@@ -78,6 +81,18 @@ impl Inner {
     pub(crate) fn rules(&self) -> MutexGuard<'_, Rules> {
         // No foreign code runs under this lock, so poisoned rules are still sound ones.
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that keep instances by key. Locked after the rules, and before their entries.
+    pub(crate) fn keyed(&self) -> MutexGuard<'_, Vec<Arc<Keyed>>> {
+        self.keyed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cells of a slot's instances by key.
+    pub(crate) fn keyed_cells(&self, is_meant: impl Fn(&Slot) -> bool) -> Vec<Arc<SlotCell>> {
+        let keyed = self.keyed();
+        let meant = keyed.iter().filter(|keyed| is_meant(keyed.slot()));
+        meant.flat_map(|keyed| keyed.cells()).collect()
     }
 
     pub(crate) fn existing_cell(&self, slot: &Slot) -> Option<Arc<SlotCell>> {

@@ -122,6 +122,12 @@ impl Ledger {
         });
     }
 
+    /// How the last attempt failed, if one ended since there were so many: those who waited for it share it.
+    pub(crate) fn failure_since(&self, attempts: u64) -> Option<LifecycleError> {
+        let failure = self.last_failure.as_ref()?;
+        (self.attempts > attempts).then(|| failure.clone())
+    }
+
     pub(crate) fn took(&mut self, duration: Duration) {
         if self.durations.len() == DURATIONS {
             self.durations.pop_front();

@@ -23,6 +23,9 @@ use crate::work::Held;
 pub struct SwapEvent {
     /// The slot.
     pub slot: Slot,
+    /// Which of the slot's instances by key it is about; absent for the one that serves the slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// When.
     #[serde(rename = "at_unix_ms", serialize_with = "unix_ms::plain")]
     pub at: SystemTime,

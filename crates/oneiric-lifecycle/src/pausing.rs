@@ -261,9 +261,9 @@ impl Inner {
         }
     }
 
-    /// The slots in use that `scope` is about.
+    /// The cells in use that `scope` is about: those of slots, and of instances by key.
     pub(crate) fn cells_in(&self, scope: &ActivityScope) -> Vec<Arc<SlotCell>> {
-        match scope.slot() {
+        let mut cells: Vec<Arc<SlotCell>> = match scope.slot() {
             Some(slot) => self.existing_cell(slot).into_iter().collect(),
             None => self
                 .slots
@@ -271,7 +271,9 @@ impl Inner {
                 .filter(|entry| scope.concerns(entry.key()))
                 .map(|entry| Arc::clone(entry.value()))
                 .collect(),
-        }
+        };
+        cells.extend(self.keyed_cells(|slot| scope.concerns(slot)));
+        cells
     }
 }
 

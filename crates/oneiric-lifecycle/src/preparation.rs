@@ -4,24 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{Coded, Registered};
 use tokio_util::sync::CancellationToken;
 
-use crate::cell::SlotCell;
 use crate::error::{Failure, Stage};
 use crate::facet::FacetType;
-use crate::factory::{BuildContext, BuildError, Factory};
 use crate::gate::ClosedGate;
 use crate::graph::Claim;
 use crate::health::Health;
-use crate::inner::Inner;
-use crate::instance::Instance;
-use crate::provider_settings;
 use crate::running::Running;
 use crate::status::HealthReport;
 use crate::step::{self, StepError};
 use crate::transition::Transition;
-use crate::wiring::Wiring;
 
 /// A new instance that may be published.
 pub(crate) struct Prepared {
@@ -47,9 +40,13 @@ impl Transition {
         let (running, claim) = match &self.warm {
             Some(bake) => (Arc::clone(&bake.warm), None),
             None => {
-                let factory = self.factory()?;
+                let (inner, candidate) = (&self.inner, &self.candidate);
+                let factory = inner.factory_of(candidate)?;
                 let claim = self.bring_up_dependencies().await?;
-                (Arc::new(self.build(factory).await?), Some(claim))
+                let built = inner
+                    .construct(&self.cell, candidate, factory, None)
+                    .await?;
+                (Arc::new(built), Some(claim))
             }
         };
         let checked = match self.check_facets(&running) {
@@ -78,87 +75,6 @@ impl Transition {
     pub(crate) async fn discard(&self, running: &Running) {
         if self.warm.is_none() {
             self.inner.discard(&self.cell, running).await;
-        }
-    }
-
-    fn factory(&self) -> Result<Arc<dyn Factory>, Failure> {
-        let Some(path) = self.candidate.factory() else {
-            return Err(Failure::new(
-                Stage::Factory,
-                "lifecycle.no_factory",
-                format_args!("candidate {} names no factory", self.candidate.provider()),
-            ));
-        };
-        if let Err(denied) = self.inner.policy.load().check(path) {
-            return Err(Failure::new(Stage::Factory, denied.code(), denied));
-        }
-        self.inner.factories.get(path).cloned().ok_or_else(|| {
-            Failure::new(
-                Stage::Factory,
-                "lifecycle.factory_unknown",
-                format_args!("no factory named {path} in this program"),
-            )
-        })
-    }
-
-    async fn build(&self, factory: Arc<dyn Factory>) -> Result<Running, Failure> {
-        let cancelled = self.cell.stopping.child_token();
-        let slot = &self.cell.slot;
-        let settings =
-            provider_settings::fetch(&self.inner, slot, self.candidate.provider()).await?;
-        let context = BuildContext {
-            candidate: self.candidate.clone(),
-            settings,
-            wiring: Wiring::of(&self.inner),
-            cancelled: cancelled.clone(),
-        };
-        let limit = self.inner.limits().activation;
-        let admission = Admission {
-            inner: Arc::clone(&self.inner),
-            candidate: self.candidate.clone(),
-            cell: Arc::clone(&self.cell),
-        };
-        let late = {
-            let (inner, cell) = (Arc::clone(&self.inner), Arc::clone(&self.cell));
-            move |product| async move {
-                // Nobody waits for it any more, but it exists and must be taken down like any other.
-                if let Product::Built(running) | Product::Unusable(running, _) = product {
-                    inner.discard(&cell, &running).await;
-                }
-            }
-        };
-        let turn = self.cell.build_turn(self.candidate.provider()).lock_owned();
-        let Ok(turn) = tokio::time::timeout(limit, turn).await else {
-            return Err(Failure::new(
-                Stage::Build,
-                "lifecycle.timed_out",
-                "the factory is still at work on an earlier instance",
-            ));
-        };
-        let build = move || async move {
-            let product = admission.admit(factory.build(context).await);
-            drop(turn);
-            product
-        };
-        match step::run(limit, cancelled, build, late).await {
-            Ok(Product::Built(running)) => Ok(running),
-            Ok(Product::Unusable(running, message)) => {
-                self.inner.discard(&self.cell, &running).await;
-                Err(Failure::step(
-                    Stage::Build,
-                    limit,
-                    StepError::Panicked(message),
-                ))
-            }
-            Ok(Product::Refused(error @ BuildError::Settings { .. })) => Err(Failure::new(
-                Stage::Build,
-                "lifecycle.settings_invalid",
-                error,
-            )),
-            Ok(Product::Refused(error)) => {
-                Err(Failure::new(Stage::Build, "lifecycle.build_failed", error))
-            }
-            Err(error) => Err(Failure::step(Stage::Build, limit, error)),
         }
     }
 
@@ -201,37 +117,6 @@ impl Transition {
             hook_result(Stage::BeforeSwap, limit, result)?;
         }
         Ok(())
-    }
-}
-
-/// What a factory's work comes to.
-enum Product {
-    Built(Running),
-    /// Built, but it panicked when it was asked what it answers.
-    Unusable(Running, String),
-    Refused(BuildError),
-}
-
-/// Takes what a factory built into the slot's care, as the last part of building it: asking an
-/// instance what it answers, and making proxies, is other people's code as well.
-struct Admission {
-    inner: Arc<Inner>,
-    candidate: Registered,
-    cell: Arc<SlotCell>,
-}
-
-impl Admission {
-    fn admit(self, built: Result<Instance, BuildError>) -> Product {
-        let instance = match built {
-            Ok(instance) => instance,
-            Err(error) => return Product::Refused(error),
-        };
-        let calls = Arc::clone(&self.cell.calls);
-        let mut running = self.inner.admit(self.candidate, instance, calls);
-        match running.attach(&self.inner.proxies) {
-            Ok(()) => Product::Built(running),
-            Err(message) => Product::Unusable(running, message),
-        }
     }
 }
 

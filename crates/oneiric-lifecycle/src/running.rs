@@ -41,6 +41,8 @@ pub(crate) static ENTRANCES: LazyLock<usize> = LazyLock::new(|| {
 pub(crate) struct Running {
     /// Counts the instances of this process, from 1.
     pub(crate) number: u64,
+    /// For whom, where its slot has one for each key.
+    pub(crate) key: Option<Arc<str>>,
     pub(crate) candidate: Registered,
     pub(crate) invoke: Arc<Guarded>,
     pub(crate) facets: Facets,
@@ -96,6 +98,7 @@ impl Running {
         });
         Self {
             number,
+            key: None,
             candidate,
             invoke,
             facets,

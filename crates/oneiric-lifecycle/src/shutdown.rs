@@ -35,6 +35,16 @@ impl ShutdownReport {
     }
 }
 
+impl ShutdownReport {
+    fn note(&mut self, slot: &Slot, failures: Vec<Failure>) {
+        let unfinished = |failure| Unfinished {
+            slot: slot.clone(),
+            failure,
+        };
+        self.unfinished.extend(failures.into_iter().map(unfinished));
+    }
+}
+
 /// Something that did not finish in a shutdown.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
@@ -63,6 +73,14 @@ impl Lifecycle {
             .map(|entry| entry.key().clone())
             .collect();
         let mut report = ShutdownReport::default();
+        // Nobody needs them, and they may need what serves slots.
+        let mut stops = JoinSet::new();
+        for cell in inner.keyed_cells(|_| true) {
+            stops.spawn(stop(Arc::clone(inner), cell, deadline));
+        }
+        for (slot, _, failures) in stops.join_all().await {
+            report.note(&slot, failures);
+        }
         for group in inner.graph.dependents_first(&slots) {
             let mut stops = JoinSet::new();
             for slot in group {
@@ -75,13 +93,7 @@ impl Lifecycle {
                 if retired {
                     report.retired.push(slot.clone());
                 }
-                let unfinished = |failure| Unfinished {
-                    slot: slot.clone(),
-                    failure,
-                };
-                report
-                    .unfinished
-                    .extend(failures.into_iter().map(unfinished));
+                report.note(&slot, failures);
             }
         }
         report

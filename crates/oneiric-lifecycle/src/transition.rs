@@ -71,11 +71,9 @@ pub(crate) async fn run(
             if let Some(running) = &before {
                 return Ok(unchanged(&running.candidate));
             }
-            let ledger = cell.ledger();
-            if let (true, Some(failure)) = (ledger.attempts > attempts, &ledger.last_failure) {
-                return Err(failure.clone());
+            if let Some(failure) = cell.ledger().failure_since(attempts) {
+                return Err(failure);
             }
-            drop(ledger);
             SwapRequest::to_winner(cell.slot.clone())
         }
         Ask::Swap(request) => request,

@@ -31,6 +31,11 @@ impl Wiring {
         }
     }
 
+    /// The lifecycle, while there is one.
+    pub(crate) fn inner(&self) -> Option<Arc<Inner>> {
+        self.inner.upgrade()
+    }
+
     pub(crate) fn live<T: ?Sized + Send + Sync + 'static>(&self, slot: &Slot) -> Live<T> {
         let cell = match self.inner.upgrade() {
             Some(inner) => inner.cell(slot),

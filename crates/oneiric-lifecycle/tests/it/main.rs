@@ -21,6 +21,7 @@ mod follow;
 mod follow_schedules;
 mod handover;
 mod handover_bad;
+mod keyed;
 mod load;
 mod pausing;
 mod reconfigure;
