@@ -9,7 +9,8 @@ use crate::workspace::{Workspace, run as run_command};
 
 pub(crate) const HELP: &str = "\
 Runs the randomised and kill tests with many rounds, 100 if nothing else is said: kill -9 at random
-instants of swaps, pauses and settings edits; random steps of the stores of state; and programs of
+instants of swaps, pauses and settings edits; random schedules over slots that need each other, a
+thousand steps a round; random steps of the stores of state; and programs of
 waiters, scopes and clean-ups that are cancelled at random, a thousand a round. The seed is printed;
 ONEIRIC_SOAK_SEED=N makes the same rounds of kill -9 and of cancellations again, as far as instants
 can be the same; a run of the stores that fails prints the fewest steps that do, and keeps their seed.
@@ -24,6 +25,7 @@ Examples:
 /// What is run: a package, a test program of it, and the tests in that by a part of their name.
 const SOAKED: &[(&str, &str, &str)] = &[
     ("oneiric-tests", "it", "kills::"),
+    ("oneiric-lifecycle", "it", "schedule::"),
     ("oneiric-sqlite", "it", "models::"),
     ("oneiric-resilience", "cancellation", ""),
 ];

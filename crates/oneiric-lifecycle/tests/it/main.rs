@@ -26,5 +26,6 @@ mod load;
 mod pausing;
 mod reconfigure;
 mod roll_back;
+mod schedule;
 mod shutdown;
 mod support;
