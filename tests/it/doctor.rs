@@ -44,7 +44,14 @@ fn without_a_process_it_checks_what_can_be_checked_and_touches_nothing() {
         assert_eq!(verdict(&document, name), "good", "{document:#}");
     }
     assert_eq!(check(&document, "secrets").1, "no setting names one");
-    for name in ["process", "ready", "slots", "settings_used", "secrets_used"] {
+    for name in [
+        "process",
+        "ready",
+        "slots",
+        "dependencies_used",
+        "settings_used",
+        "secrets_used",
+    ] {
         assert_eq!(verdict(&document, name), "unknown", "{document:#}");
     }
     assert!(!place.path().join(".oneiric").exists());
@@ -139,7 +146,14 @@ requires = ["service/one"]
 fn a_process_is_asked_how_it_is() {
     let process = Process::start(CACHES);
     let document = process.oneiric(&["doctor", "--json"]).json();
-    for name in ["process", "ready", "slots", "settings_used", "secrets_used"] {
+    for name in [
+        "process",
+        "ready",
+        "slots",
+        "dependencies_used",
+        "settings_used",
+        "secrets_used",
+    ] {
         assert_eq!(verdict(&document, name), "good", "{document:#}");
     }
     process

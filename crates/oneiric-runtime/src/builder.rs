@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use oneiric_core::{Origin, Registry, RegistryConfig, SelectionLayer, WallClock};
+use oneiric_core::WallClock;
 use oneiric_domains::SecretProvider;
 use oneiric_lifecycle::{
     FacetProxy, FactoryTable, Lifecycle, LifecycleBuilder, SwapEvent, SwapHook, SwapObserver,
@@ -182,23 +182,11 @@ impl RuntimeBuilder {
         let policy = settings
             .check_parts(&factories, &keepers)
             .map_err(RuntimeError::Settings)?;
-        let config = RegistryConfig::default()
-            .with_default_priority(settings.default_priority)
-            .with_ties(settings.ties);
-        let registry = Registry::with_config(config);
-        let candidates = settings
-            .candidates
-            .iter()
-            .map(|declared| declared.candidate.clone());
-        registry
-            .replace_origin(&Origin::settings(), candidates)
+        let registry = settings
+            .registry()
             .map_err(|error| RuntimeError::Internal {
                 message: error.to_string(),
             })?;
-        registry.set_selections(
-            SelectionLayer::Settings,
-            settings.selections.iter().cloned(),
-        );
         settings.log_warnings(false);
         let (limits, policies) = (settings.limits.clone(), settings.slot_policies.clone());
         let probes_at_once = settings.probes_at_once();

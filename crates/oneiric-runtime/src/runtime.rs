@@ -200,6 +200,7 @@ impl Runtime {
         let keeper = Keeper::start(self.clone());
         let mut shutdown = pin!(shutdown);
         let working = async {
+            self.log_dependency_faults();
             let activated = self.activate_all().await;
             on_started(&Started {
                 activated,
@@ -234,6 +235,18 @@ impl Runtime {
         self.close_state().await;
         drop(state_dir);
         Ok(report)
+    }
+
+    /// Says what can never come up, before anything is activated: whoever reads the log need not work it out from the
+    /// errors of all slots that it drags along.
+    fn log_dependency_faults(&self) {
+        let faults = self.inner.lifecycle.dependency_faults();
+        for reason in faults.lines() {
+            tracing::error!(reason, "cannot be activated");
+        }
+        for reason in faults.notes() {
+            tracing::warn!(reason, "is going to be done without");
+        }
     }
 
     async fn activate_all(&self) -> Vec<(Slot, Result<SwapReport, LifecycleError>)> {

@@ -111,6 +111,7 @@ impl Runtime {
             provider: active.map(|active| active.provider.clone()),
             instance: active.map(|active| active.instance),
             differs: status.as_ref().and_then(|status| status.differs.clone()),
+            holders: self.lifecycle().holders(slot),
         };
         Ok(ExplainDoc {
             text: explanation.to_string(),
@@ -150,6 +151,7 @@ impl Runtime {
                 state_dir: settings.state_dir.display().to_string(),
                 state_persists: self.inner.state.kept().persists(),
                 settings: self.settings_state(),
+                dependency_faults: self.lifecycle().dependency_faults().lines().collect(),
             },
             slots,
             unknown_selections: unknown.collect(),

@@ -37,7 +37,10 @@ use std::{
     time::Duration,
 };
 
-use oneiric_core::{Candidate, DEFAULT_ALLOWLIST, Provider, Slot, TiePolicy};
+use oneiric_core::{
+    Candidate, DEFAULT_ALLOWLIST, Origin, Provider, RegisterError, Registry, RegistryConfig,
+    SelectionLayer, Slot, TiePolicy,
+};
 use oneiric_lifecycle::{Limits, PROBES_AT_ONCE, SlotPolicies};
 use serde_json::Value;
 
@@ -229,6 +232,22 @@ impl Settings {
     pub(crate) fn emptied<'n>(&self, new: &'n Self) -> Option<&'n Path> {
         let stood = |file: &&PathBuf| self.files.contains(file) && !self.blank.contains(file);
         new.blank.iter().find(stood).map(PathBuf::as_path)
+    }
+
+    /// A registry with the candidates and selections of these settings, and no others.
+    ///
+    /// # Errors
+    /// None that settings can cause: what they declare is of one origin.
+    pub(crate) fn registry(&self) -> Result<Registry, RegisterError> {
+        let config = RegistryConfig::default()
+            .with_default_priority(self.default_priority)
+            .with_ties(self.ties);
+        let registry = Registry::with_config(config);
+        let candidates = self.candidates.iter();
+        let candidates = candidates.map(|declared| declared.candidate.clone());
+        registry.replace_origin(&Origin::settings(), candidates)?;
+        registry.set_selections(SelectionLayer::Settings, self.selections.iter().cloned());
+        Ok(registry)
     }
 
     /// How many slots are probed at one time while nobody asks.

@@ -122,6 +122,11 @@ fn shown(doc: &ExplainDoc, aside: Option<&str>, paint: Paint) -> String {
         let aside = harmless(aside).replace('\n', " ");
         text.push_str(&format!("\n  {}\n", paint.text(Style::Attention, aside)));
     }
+    let holders = &doc.serving.holders;
+    if !holders.is_empty() {
+        let names: Vec<&str> = holders.iter().map(|holder| holder.as_str()).collect();
+        text.push_str(&format!("\n  needed by {}\n", names.join(", ")));
+    }
     text
 }
 
@@ -167,6 +172,17 @@ mod tests {
     #[test]
     fn where_the_winner_serves_there_is_nothing_to_add() {
         assert_eq!(below("file", json!({}), false), "");
+    }
+
+    #[test]
+    fn who_needs_the_slot_stands_below() {
+        let holders = json!(["service/web", "task/mail"]);
+        let doc = doc("file", json!({"state": "active", "holders": holders}));
+        let text = shown(&doc, None, Paint::new(false));
+        assert_eq!(
+            text,
+            "adapter/cache -> memory\n\n  needed by service/web, task/mail\n"
+        );
     }
 
     #[test]

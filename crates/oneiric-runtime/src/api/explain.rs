@@ -1,6 +1,6 @@
 //! Why somebody wins a slot, and what serves it meanwhile.
 
-use oneiric_core::Provider;
+use oneiric_core::{Provider, Slot};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,4 +47,7 @@ pub struct Serving<D = slot::Difference> {
     /// Why it is not the winner.
     #[serde(default = "none::<D>", skip_serializing_if = "Option::is_none")]
     pub differs: Option<D>,
+    /// Slots whose instance needs this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Slot>,
 }

@@ -48,6 +48,10 @@ pub struct ProcessDoc {
     /// How the settings in force and those in the files stand to each other.
     #[serde(default)]
     pub settings: SettingsStateDoc,
+    /// What of those who would win can never come up because of what it needs: rings and requirements that nobody can
+    /// serve, one line each, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependency_faults: Vec<String>,
 }
 
 /// A selection that names a provider nobody registered for the slot.

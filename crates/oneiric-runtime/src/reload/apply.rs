@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use oneiric_core::{Coded, FactoryPolicy, Origin, Provider, Registered, SelectionLayer, Slot};
+use oneiric_core::{
+    Coded, Dependencies, FactoryPolicy, Origin, Provider, Query, Registered, SelectionLayer, Slot,
+};
 use oneiric_lifecycle::{
     Baking, Failure, LifecycleError, Outcome, Reconfigured, SwapReport, SwapRequest,
 };
@@ -63,6 +65,11 @@ impl Runtime {
             slots: before,
         };
         if let Err(failed) = self.install(new).await {
+            return self
+                .restore(old, steps, before, Done::default(), failed)
+                .await;
+        }
+        if let Err(failed) = self.must_close_no_ring(steps) {
             return self
                 .restore(old, steps, before, Done::default(), failed)
                 .await;
@@ -186,6 +193,47 @@ impl Runtime {
                 Err(failure(Some(slot), "lifecycle.dependency_failed", &message))
             }
         }
+    }
+
+    /// Requirements that would go round in a ring once the steps are done are known before any is begun.
+    fn must_close_no_ring(&self, steps: &[Step]) -> Result<(), ReloadFailure> {
+        let builds = |step: &&Step| {
+            step.held.is_none() && !matches!(step.act, Act::Retire | Act::Reconfigure)
+        };
+        let built: BTreeMap<&Slot, Option<&Provider>> = steps
+            .iter()
+            .filter(builds)
+            .map(|step| (&step.slot, step.to.as_ref()))
+            .collect();
+        if built.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.registry().snapshot();
+        let mut graph = Dependencies::new();
+        for slot in snapshot.slots() {
+            let candidate = match built.get(slot) {
+                Some(Some(provider)) => {
+                    let query = Query::new(slot.clone()).provider((*provider).clone());
+                    snapshot.resolve(&query).ok()
+                }
+                Some(None) => snapshot.winner(slot).cloned(),
+                None => {
+                    let serving = self.lifecycle().serving(slot);
+                    serving.or_else(|| snapshot.winner(slot).cloned())
+                }
+            };
+            if let Some(candidate) = candidate {
+                graph.add(&candidate);
+            }
+        }
+        for ring in graph.cycles().0 {
+            if let Some(slot) = ring.iter().find(|slot| built.contains_key(slot)) {
+                let path: Vec<&str> = ring.iter().map(Slot::as_str).collect();
+                let message = format!("requires itself: {}", path.join(" -> "));
+                return Err(failure(Some(slot), "lifecycle.dependency_cycle", &message));
+            }
+        }
+        Ok(())
     }
 
     /// Does what a slot needs.

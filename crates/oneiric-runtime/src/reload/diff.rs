@@ -276,9 +276,7 @@ impl Settings {
 
 /// Whether an instance of `left` does for `right`: a candidate that only ranks otherwise needs no new one.
 pub(super) fn built_alike(left: &Candidate, right: &Candidate) -> bool {
-    left.factory() == right.factory()
-        && left.requires() == right.requires()
-        && left.metadata() == right.metadata()
+    left.is_built_like(right)
 }
 
 #[cfg(test)]

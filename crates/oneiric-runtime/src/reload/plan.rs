@@ -238,7 +238,7 @@ fn in_order(
     let needs = |slot: &Slot| -> Vec<Slot> {
         let winner = after.winner(slot);
         winner
-            .map(|winner| winner.requires().to_vec())
+            .map(|winner| [winner.requires(), winner.optional_requires()].concat())
             .unwrap_or_default()
     };
     let holders = |slot: &Slot| -> Vec<Slot> {

@@ -110,6 +110,9 @@ fn candidate(listed: &Listed, faults: &mut Faults) -> Option<Declared> {
     for slot in texts(table, "requires").filter_map(|slot| slot.parse().ok()) {
         builder = builder.requires(slot);
     }
+    for slot in texts(table, "optional_requires").filter_map(|slot| slot.parse().ok()) {
+        builder = builder.optionally_requires(slot);
+    }
     let metadata = table.get("metadata").and_then(|entry| entry.node.table());
     for (key, entry) in metadata.into_iter().flatten() {
         builder = builder.metadata(key.clone(), entry.node.json());

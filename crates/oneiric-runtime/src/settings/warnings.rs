@@ -4,12 +4,12 @@
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-use oneiric_core::{Provider, Slot};
+use oneiric_core::{Dependencies, Provider, Slot};
 use oneiric_domains::SecretRef;
 use oneiric_lifecycle::PolicyScope;
 
 use super::{
-    Settings, SettingsSource,
+    Declared, Settings, SettingsSource,
     catalog::joined,
     fault::nearest,
     layer::{Place, describe},
@@ -84,14 +84,21 @@ impl Settings {
         }
         if let Some(Item::Listed(items)) = self.tree.at(["candidates"]).map(|node| &node.item) {
             for listed in items {
-                let key = format!("candidates[{}].requires", listed.index);
-                let Some(Item::List(slots)) = listed.node.at(["requires"]).map(|node| &node.item)
-                else {
-                    continue;
-                };
-                for (at, node) in slots.iter().enumerate() {
-                    if let Some(Ok(slot)) = node.text().map(str::parse) {
-                        found.nobody(node.place, &format!("{key}[{at}]"), &slot, None);
+                for name in ["requires", "optional_requires"] {
+                    let key = format!("candidates[{}].{name}", listed.index);
+                    let Some(Item::List(slots)) = listed.node.at([name]).map(|node| &node.item)
+                    else {
+                        continue;
+                    };
+                    for (at, node) in slots.iter().enumerate() {
+                        let (place, key) = (node.place, format!("{key}[{at}]"));
+                        match node.text().map(str::parse) {
+                            Some(Ok(slot)) if name == "requires" => {
+                                found.nobody(place, &key, &slot, None);
+                            }
+                            Some(Ok(slot)) => found.misspelt(place, &key, &slot),
+                            _ => {}
+                        }
                     }
                 }
             }
@@ -115,6 +122,7 @@ impl Settings {
         for path in &self.unseen {
             found.unseen(path);
         }
+        self.rings(&mut found);
         let mut warnings = found.warnings;
         warnings.sort_by_key(|(place, _)| *place);
         let located = warnings.into_iter().map(|(place, warning)| match place {
@@ -126,6 +134,30 @@ impl Settings {
             },
         });
         located.collect()
+    }
+
+    /// Notes requirements that go round in a ring among those who would win, were there no other candidates than these:
+    /// none of them could be activated.
+    fn rings<'s>(&'s self, found: &mut Found<'s>) {
+        let Ok(registry) = self.registry() else {
+            return;
+        };
+        let snapshot = registry.snapshot();
+        for ring in Dependencies::of_winners(&snapshot).cycles().0 {
+            let declared = ring.first().and_then(|slot| {
+                let winner = snapshot.winner(slot)?;
+                let is_it = |declared: &&Declared| declared.candidate == *winner.candidate();
+                self.candidates.iter().find(is_it)
+            });
+            if let Some(Declared { key, place, .. }) = declared {
+                let path: Vec<&str> = ring.iter().map(Slot::as_str).collect();
+                let message = format!("it requires itself: {}", path.join(" -> "));
+                let help =
+                    "take one of the requirements out, or make it one of `optional_requires`";
+                let key = format!("{}requires", key.trim_end_matches("factory"));
+                found.add(*place, &key, &message, Some(help.to_owned()));
+            }
+        }
     }
 
     /// Writes the warnings to the log, those about selections too if nobody else tells of them.
@@ -178,6 +210,14 @@ impl Found<'_> {
             _ => return,
         };
         self.add(place, key, &message, help);
+    }
+
+    /// Notes a slot that no candidate declares, if one is there that may have been meant.
+    fn misspelt(&mut self, place: Place, key: &str, slot: &Slot) {
+        let slots = self.known.keys().map(|known| known.as_str());
+        if !self.known.contains_key(slot) && nearest(slot.as_str(), slots).is_some() {
+            self.nobody(place, key, slot, None);
+        }
     }
 
     fn add(&mut self, place: Place, key: &str, message: &str, help: Option<String>) {

@@ -550,3 +550,93 @@ async fn observers_are_told_and_one_that_panics_stops_nothing() {
     assert_eq!(told, ["begun test", "ended applied"]);
     scene.stop().await;
 }
+
+#[tokio::test]
+async fn a_ring_that_new_settings_would_close_is_known_before_anything_is_exchanged() {
+    let text = |first: &str, a: &str| {
+        format!(
+            "
+[[candidates]]
+slot = 'adapter/first'
+provider = 'one'
+factory = 'oneiric.test:actor'
+metadata = {{ is = '{first}' }}
+[[candidates]]
+slot = 'service/a'
+provider = 'one'
+factory = 'oneiric.test:actor'
+{a}
+[[candidates]]
+slot = 'service/b'
+provider = 'one'
+factory = 'oneiric.test:actor'
+requires = ['service/a']
+[providers]
+'adapter/first' = {{ one = {{ name = 'first' }} }}
+'service/a' = {{ one = {{ name = 'a' }} }}
+'service/b' = {{ one = {{ name = 'b' }} }}
+"
+        )
+    };
+    let scene = Scene::start(&text("old", "")).await;
+    let instances = || {
+        let slots = scene.runtime.status(None).unwrap().slots.into_iter();
+        let number = |active: oneiric_lifecycle::ActiveStatus| active.instance;
+        slots
+            .map(|slot| slot.active.map(number))
+            .collect::<Vec<_>>()
+    };
+    let before = instances();
+    let settings = |a: &str| {
+        let mut settings = Settings::parse(&text("new", a), "oneiric.toml").unwrap();
+        settings.state_dir = scene.runtime.settings().state_dir.clone();
+        settings
+    };
+    let doc = reload(&scene, settings("requires = ['service/b']")).await;
+    let ReloadOutcome::Restored { failed } = &doc.outcome else {
+        panic!("{doc:?}");
+    };
+    assert_eq!(failed.code, "lifecycle.dependency_cycle");
+    let path = "requires itself: service/a -> service/b -> service/a";
+    assert_eq!(failed.message, path);
+    assert_eq!(instances(), before);
+    // One that can do without is no ring.
+    let doc = reload(&scene, settings("optional_requires = ['service/b']")).await;
+    assert!(matches!(doc.outcome, ReloadOutcome::Applied), "{doc:?}");
+    assert_ne!(instances(), before);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_can_never_come_up_is_said_as_long_as_it_is_so() {
+    let ring = "
+[[candidates]]
+slot = 'service/a'
+provider = 'one'
+factory = 'oneiric.test:actor'
+requires = ['service/a', 'service/nobody']
+[providers.'service/a'.one]
+name = 'a'
+";
+    let scene = Scene::start(ring).await;
+    let faults = || {
+        scene
+            .runtime
+            .status(None)
+            .unwrap()
+            .process
+            .dependency_faults
+    };
+    assert_eq!(
+        faults(),
+        [
+            "service/a: one needs service/nobody, which nobody provides",
+            "service/a -> service/a need each other in a circle",
+        ]
+    );
+    let mut settings = Settings::parse("", "oneiric.toml").unwrap();
+    settings.state_dir = scene.runtime.settings().state_dir.clone();
+    reload(&scene, settings).await;
+    assert!(faults().is_empty());
+    scene.stop().await;
+}

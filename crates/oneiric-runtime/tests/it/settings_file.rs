@@ -244,3 +244,43 @@ fn a_full_file_is_read() {
     );
     assert_eq!(settings.factory_allowlist, ["app"]);
 }
+
+#[test]
+fn requirements_in_a_ring_are_a_warning_with_the_path_and_optional_ones_are_not() {
+    let parsed = |needs: &str| {
+        let text = format!(
+            "
+[[candidates]]
+slot = 'service/b'
+provider = 'one'
+factory = 'oneiric.test:actor'
+requires = ['service/a']
+[[candidates]]
+slot = 'service/a'
+provider = 'one'
+factory = 'oneiric.test:actor'
+{needs}
+[[candidates]]
+slot = 'service/a'
+provider = 'other'
+factory = 'oneiric.test:actor'
+priority = -1
+"
+        );
+        let warnings = Settings::parse(&text, "x.toml").unwrap().warnings();
+        let said = warnings.iter().map(ToString::to_string);
+        said.collect::<Vec<String>>()
+    };
+    let said = parsed("requires = ['service/b']");
+    let path =
+        "candidates[1].requires: it requires itself: service/a -> service/b -> service/a; take one";
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(path), "{said:?}");
+    assert!(parsed("optional_requires = ['service/b']").is_empty());
+    // Whoever wins in its place needs nothing.
+    assert!(parsed("requires = ['service/b']\nfallback = true").is_empty());
+    // Nobody need be there, but somebody with nearly that name may have been meant.
+    assert!(parsed("optional_requires = ['adapter/mail']").is_empty());
+    let said = parsed("optional_requires = ['service/bb']");
+    assert!(said[0].contains("did you mean 'service/b'"), "{said:?}");
+}

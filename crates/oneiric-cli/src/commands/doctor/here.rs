@@ -1,11 +1,9 @@
 //! What can be seen without a process: settings, files, and the machine.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use oneiric_core::{Query, Slot};
 use oneiric_runtime::{Runtime, Settings};
 use oneiric_sqlite::FILE_NAME as DATABASE;
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -129,66 +127,21 @@ fn selections(runtime: &Runtime) -> Finding {
 /// Whether what wins finds what it needs, and none needs itself.
 fn dependencies(runtime: &Runtime) -> Finding {
     let snapshot = runtime.registry().snapshot();
-    let mut needs: BTreeMap<Slot, Vec<Slot>> = BTreeMap::new();
-    let mut missing = Vec::new();
-    for slot in snapshot.slots() {
-        let Some(winner) = snapshot.winner(slot) else {
-            missing.push(format!("{slot}: nobody wins, some are tied"));
-            continue;
-        };
-        for needed in winner.requires() {
-            if snapshot.resolve(&Query::new(needed.clone())).is_err() {
-                let provider = winner.provider();
-                missing.push(format!(
-                    "{slot}: {provider} needs {needed}, which nobody provides"
-                ));
-            }
-        }
-        needs.insert(slot.clone(), winner.requires().to_vec());
+    let tied = snapshot
+        .slots()
+        .filter(|slot| snapshot.winner(slot).is_none());
+    let tied = tied.map(|slot| format!("{slot}: nobody wins, some are tied"));
+    let faults = runtime.lifecycle().dependency_faults();
+    let lines: Vec<String> = tied.chain(faults.lines()).collect();
+    let fix = "`oneiric explain SLOT --offline` says who wins and why";
+    if !lines.is_empty() {
+        return Finding::bad("dependencies", lines.join("\n")).fix(fix);
     }
-    if let Some(cycle) = cycle(&needs) {
-        let names: Vec<&str> = cycle.iter().map(Slot::as_str).collect();
-        missing.push(format!(
-            "{} need each other in a circle",
-            names.join(" -> ")
-        ));
+    let notes: Vec<String> = faults.notes().collect();
+    if !notes.is_empty() {
+        return Finding::warning("dependencies", notes.join("\n")).fix(fix);
     }
-    if missing.is_empty() {
-        return Finding::good("dependencies", "what wins finds what it needs");
-    }
-    Finding::bad("dependencies", missing.join("\n"))
-        .fix("`oneiric explain SLOT --offline` says who wins and why")
-}
-
-/// Slots that need each other, if there are any: each needs the next, and the last is the first again.
-fn cycle(needs: &BTreeMap<Slot, Vec<Slot>>) -> Option<Vec<Slot>> {
-    fn walk(
-        slot: &Slot,
-        needs: &BTreeMap<Slot, Vec<Slot>>,
-        path: &mut Vec<Slot>,
-        done: &mut BTreeSet<Slot>,
-    ) -> Option<Vec<Slot>> {
-        if let Some(first) = path.iter().position(|on| on == slot) {
-            let mut cycle: Vec<Slot> = path.iter().skip(first).cloned().collect();
-            cycle.push(slot.clone());
-            return Some(cycle);
-        }
-        if !done.insert(slot.clone()) {
-            return None;
-        }
-        path.push(slot.clone());
-        for next in needs.get(slot).into_iter().flatten() {
-            if let Some(cycle) = walk(next, needs, path, done) {
-                return Some(cycle);
-            }
-        }
-        path.pop();
-        None
-    }
-    let mut done = BTreeSet::new();
-    needs
-        .keys()
-        .find_map(|slot| walk(slot, needs, &mut Vec::new(), &mut done))
+    Finding::good("dependencies", "what wins finds what it needs")
 }
 
 /// The key of the admin API over TCP.
@@ -337,29 +290,4 @@ fn clock(state_dir: &Path) -> Finding {
         return Finding::warning("clock", says).fix("the clock went backwards; set it");
     }
     Finding::good("clock", "it is after what was written last")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn needs(pairs: &[(&str, &[&str])]) -> BTreeMap<Slot, Vec<Slot>> {
-        let slot = |name: &&str| format!("a/{name}").parse().unwrap();
-        pairs
-            .iter()
-            .map(|(of, needed)| (slot(of), needed.iter().map(slot).collect()))
-            .collect()
-    }
-
-    #[test]
-    fn circles_are_found_and_diamonds_are_none() {
-        assert_eq!(
-            cycle(&needs(&[("x", &["y", "z"]), ("y", &["w"]), ("z", &["w"])])),
-            None
-        );
-        let found = cycle(&needs(&[("u", &["x"]), ("x", &["y"]), ("y", &["x"])])).unwrap();
-        let names: Vec<&str> = found.iter().map(Slot::as_str).collect();
-        assert_eq!(names, ["a/x", "a/y", "a/x"]);
-        assert_eq!(cycle(&needs(&[("x", &["x"])])).unwrap().len(), 2);
-    }
 }

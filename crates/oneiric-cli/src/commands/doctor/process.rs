@@ -53,7 +53,13 @@ fn nobody(session: &Session) -> Vec<Finding> {
         }
         None => vec![Finding::unknown("process", "none runs here")],
     };
-    for check in ["ready", "slots", "settings_used", "secrets_used"] {
+    for check in [
+        "ready",
+        "slots",
+        "dependencies_used",
+        "settings_used",
+        "secrets_used",
+    ] {
         findings.push(Finding::unknown(check, "there is no process to ask"));
     }
     findings
@@ -90,6 +96,11 @@ async fn ask(mut client: Client, session: &Session) -> Vec<Finding> {
         Err(error) => Finding::failed("ready", &session::failure(error)),
     });
     findings.push(slots(&status));
+    findings.push(match status.process.dependency_faults.as_slice() {
+        [] => Finding::good("dependencies_used", "what wins finds what it needs"),
+        faults => Finding::bad("dependencies_used", faults.join("\n"))
+            .fix("`oneiric explain SLOT` says who wins and why"),
+    });
     findings.push(match &status.process.settings.refused {
         None => Finding::good("settings_used", "those in the files are those in force"),
         Some(refused) => {

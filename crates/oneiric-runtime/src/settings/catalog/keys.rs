@@ -226,6 +226,15 @@ const CANDIDATE: &[Key] = &[
     .example("[\"service/clock\"]")
     .reloads(),
     Key::new(
+        "candidates[].optional_requires",
+        Slots,
+        Field::Built,
+        "Slots that are activated before this one and retired after it, if anybody can serve them.",
+    )
+    .unset("`[]`")
+    .example("[\"adapter/mail\"]")
+    .reloads(),
+    Key::new(
         "candidates[].fallback",
         Flag,
         Field::Built,
