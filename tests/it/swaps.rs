@@ -261,3 +261,28 @@ fn force_is_refused_where_nobody_can_be_asked() {
         "{status}"
     );
 }
+
+#[test]
+fn whoever_waits_for_a_drain_reads_what_it_waits_for() {
+    let hangs = CACHES.replace("probe = \"critical\"", "call = \"hang\"");
+    let process = Process::start(&format!("{hangs}\n[lifecycle]\ndrain_ms = 5000\n"));
+    process.oneiric(&["swap", "adapter/cache", "flaky"]).ok();
+    let words = ["call", "adapter/cache", "get", "key=a"];
+    let mut call = process
+        .place()
+        .command(oneiric_tests::binary::path())
+        .args(words)
+        .spawn()
+        .unwrap();
+    oneiric_tests::eventually("the call runs", || status(&process)["in_flight"] == 1);
+    let answer = process.oneiric(&["swap", "adapter/cache", "memory"]);
+    assert!(
+        answer
+            .stderr
+            .contains("adapter/cache: waiting for 1 call on flaky"),
+        "{answer:?}"
+    );
+    let said = answer.ok();
+    assert!(said.contains("): get by uid:"), "{said}");
+    call.wait().unwrap();
+}

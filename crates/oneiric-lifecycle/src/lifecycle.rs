@@ -122,7 +122,8 @@ impl Lifecycle {
     /// Leases what serves `slot`, activating it first if nothing does. Cancel-safe.
     ///
     /// # Errors
-    /// As [`Lifecycle::activate`]; `lifecycle.busy` when the slot is paused or draining.
+    /// As [`Lifecycle::activate`]; `lifecycle.busy` when the slot is paused or draining, `lifecycle.handing_over` when
+    /// state goes to the next instance and that takes longer than anybody waits.
     pub async fn lease(&self, slot: &Slot) -> Result<Lease, LifecycleError> {
         match self.inner.known_cell(slot) {
             Some(cell) => {

@@ -49,7 +49,8 @@ impl<T: ?Sized + Send + Sync + 'static> Live<T> {
     ///
     /// # Errors
     /// `lifecycle.not_active` when nothing was activated yet (see [`Live::ready`]),
-    /// `lifecycle.busy` when the slot is paused or draining, `lifecycle.stopped` after shutdown.
+    /// `lifecycle.busy` when the slot is paused or draining, `lifecycle.handing_over` while state goes to the next
+    /// instance ([`Live::ready`] waits for that), `lifecycle.stopped` after shutdown.
     #[inline]
     pub fn lease(&self) -> Result<Leased<T>, LifecycleError> {
         let cell = self.hold.cell();

@@ -34,7 +34,8 @@ impl SlotRef {
     /// Leases what serves now. Never waits.
     ///
     /// # Errors
-    /// `lifecycle.not_active`, `lifecycle.busy`, `lifecycle.stopped`.
+    /// `lifecycle.not_active`, `lifecycle.busy`, `lifecycle.handing_over` ([`SlotRef::ready`] waits for that),
+    /// `lifecycle.stopped`.
     pub fn lease(&self) -> Result<Lease, LifecycleError> {
         match self.cell.enter() {
             Ok(entrance) => Ok(Lease::new(entrance)),

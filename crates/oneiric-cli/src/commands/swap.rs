@@ -1,6 +1,7 @@
 //! `swap`: exchanges who serves. One that was rolled back is an error with an exit code of its own,
 //! because a script that goes on as if it had worked would be wrong.
 
+mod draining;
 mod trial;
 
 use oneiric_core::ErrorKind;
@@ -40,7 +41,9 @@ pub(super) async fn run(
         reason: args.reason.clone(),
     };
     let mut client = session.client().await?;
-    let reply = client.swap(&request).await.map_err(session::failure)?;
+    let swap = client.swap(&request);
+    let reply = draining::told(&request.slot, swap, io, session).await;
+    let reply = reply.map_err(session::failure)?;
     let reply = trial::follow(reply, &mut client, io).await?;
     answer(reply, session.paint)
 }
