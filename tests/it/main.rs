@@ -15,6 +15,7 @@ mod config;
 mod disks;
 mod doctor;
 mod doors;
+mod endings;
 mod error_mode;
 mod first_steps;
 mod guides;

@@ -284,8 +284,14 @@ impl Process {
 
     /// Asks it to stop, and gives its exit code and the document it printed at the end.
     #[track_caller]
-    pub fn stop_json(mut self) -> (Option<i32>, Value) {
+    pub fn stop_json(self) -> (Option<i32>, Value) {
         self.signal("TERM");
+        self.wait_json()
+    }
+
+    /// Waits until it has ended, and gives its exit code and the document it printed.
+    #[track_caller]
+    pub fn wait_json(mut self) -> (Option<i32>, Value) {
         let code = self.wait_for_end().code();
         let mut text = String::new();
         let mut stdout = self.child.stdout.take().expect("stdout is piped");

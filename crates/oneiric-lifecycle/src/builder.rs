@@ -169,6 +169,7 @@ impl LifecycleBuilder {
             graph: Arc::default(),
             followers: Followers::default(),
             stopping: std::sync::atomic::AtomicBool::new(false),
+            ending: crate::shutdown::Ending::default(),
             instances: std::sync::atomic::AtomicU64::new(0),
         })
     }

@@ -1,6 +1,7 @@
 //! What an instance goes through besides being called: it gets a number, is asked for its health, is
 //! drained and retired. Each says to observers what it did.
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ use crate::instance::Instance;
 use crate::observe::{Happening, SwapEvent};
 use crate::running::{Calls, Running};
 use crate::status::HealthReport;
-use crate::step;
+use crate::step::{self, StepError};
 use crate::work::Held;
 
 /// Between two words about how a drain goes.
@@ -85,6 +86,18 @@ impl Inner {
         running: &Running,
         limit: Duration,
     ) -> Option<Failure> {
+        self.drain_until(cell, running, limit, std::future::pending())
+            .await
+    }
+
+    /// As [`Inner::drain`], for at most `limit` and no longer than until `enough`.
+    pub(crate) async fn drain_until(
+        &self,
+        cell: &SlotCell,
+        running: &Running,
+        limit: Duration,
+        enough: impl Future<Output = ()>,
+    ) -> Option<Failure> {
         // More than one if its slot was drained before.
         let terms = cell.ledger().closed_terms(running.number);
         let over = async {
@@ -92,12 +105,15 @@ impl Inner {
                 term.over().await;
             }
         };
-        let (begun, mut over, mut told) = (Instant::now(), pin!(over), false);
+        let (begun, mut told) = (Instant::now(), false);
+        let (mut over, mut enough) = (pin!(over), pin!(enough));
         loop {
             let left = limit.saturating_sub(begun.elapsed());
-            let ended = tokio::time::timeout(left.min(PROGRESS), &mut over).await;
-            if ended.is_ok() {
-                break;
+            tokio::select! {
+                biased;
+                () = &mut over => break,
+                () = &mut enough => return self.abandon(cell, running),
+                () = tokio::time::sleep(left.min(PROGRESS)) => {}
             }
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
@@ -153,13 +169,17 @@ impl Inner {
 
     /// Lets an instance clean up. Does nothing the second time.
     pub(crate) async fn retire(&self, running: &Running) -> Result<(), Failure> {
-        self.retire_within(running, self.limits().retire).await
+        let limit = self.limits().retire;
+        self.retire_until(running, limit, std::future::pending())
+            .await
     }
 
-    pub(crate) async fn retire_within(
+    /// As [`Inner::retire`], for at most `limit` and no longer than until `over`.
+    pub(crate) async fn retire_until(
         &self,
         running: &Running,
         limit: Duration,
+        over: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let Some(role) = running.take_retirement() else {
             return Ok(());
@@ -169,12 +189,27 @@ impl Inner {
             None => Ok(()),
             Some(role) => {
                 let clean_up = move || async move { role.retire().await };
-                match step::run(limit, CancellationToken::new(), clean_up, |_| async {}).await {
+                let given_up = CancellationToken::new();
+                let mut retiring = pin!(step::run(limit, given_up.clone(), clean_up, |_| async {}));
+                let retired = tokio::select! {
+                    biased;
+                    retired = &mut retiring => retired,
+                    () = over => {
+                        given_up.cancel();
+                        retiring.await
+                    }
+                };
+                match retired {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(message)) => Err(Failure::new(
                         Stage::Retire,
                         "lifecycle.retire_failed",
                         message,
+                    )),
+                    Err(StepError::Abandoned) => Err(Failure::new(
+                        Stage::Retire,
+                        "lifecycle.timed_out",
+                        "not done when the time of the shutdown was up",
                     )),
                     Err(error) => Err(Failure::step(Stage::Retire, limit, error)),
                 }

@@ -128,6 +128,12 @@ impl Graph {
             .collect()
     }
 
+    /// The holders of `slot`, and those whose next instance is being built and will need it.
+    pub(crate) fn needed_by(&self, slot: &Slot) -> Vec<Slot> {
+        let nodes = self.lock();
+        nodes.holders(slot, |_| true).cloned().collect()
+    }
+
     /// Begins to take `slot` out of service. Refused, with the holders of `slot` and those whose next instance is being
     /// built and will need it, while there are any.
     pub(crate) fn leave(self: &Arc<Self>, slot: &Slot) -> Result<Leaving, Vec<Slot>> {

@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::observe::Announcer;
 use crate::provider_settings::ProviderSettings;
 use crate::redact::Redact;
+use crate::shutdown::Ending;
 use crate::slot_policy::{SlotPolicies, SlotPolicy};
 use crate::state::SlotState;
 
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) graph: Arc<Graph>,
     pub(crate) followers: Followers,
     pub(crate) stopping: AtomicBool,
+    pub(crate) ending: Ending,
     pub(crate) instances: AtomicU64,
 }
 

@@ -1,22 +1,23 @@
 //! Taking everything down in order: who uses a component goes before the component.
 
-use std::collections::BTreeSet;
+mod ending;
+mod slot;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oneiric_core::Slot;
 use serde::Serialize;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
-use crate::bake::Order;
-use crate::care::abandoned;
-use crate::cell::SlotCell;
+pub(crate) use self::ending::Ending;
+use self::slot::{Stopped, stop};
 use crate::error::{Failure, Stage};
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
-use crate::state::Move;
 
 /// What came of a shutdown.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -36,7 +37,17 @@ impl ShutdownReport {
 }
 
 impl ShutdownReport {
-    fn note(&mut self, slot: &Slot, failures: Vec<Failure>) {
+    /// Takes down what came of one cell; the instance of a slot is named, one of its keys is not.
+    fn note(&mut self, stopped: Result<(Slot, Stopped), JoinError>, of_slot: bool) {
+        let (slot, Stopped { retired, failures }) = match stopped {
+            Ok(stopped) => stopped,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            // The async runtime itself is going down.
+            Err(_cancelled) => return,
+        };
+        if retired && of_slot {
+            self.retired.push(slot.clone());
+        }
         let unfinished = |failure| Unfinished {
             slot: slot.clone(),
             failure,
@@ -57,123 +68,107 @@ pub struct Unfinished {
 }
 
 impl Lifecycle {
-    /// Refuses new work, lets running work finish, and retires every instance, dependents before
-    /// what they depend on, all within `grace`. Whatever is not done by then is told to retire all
-    /// the same and reported, and so are calls on instances that were exchanged before. Final: nothing
-    /// can be activated afterwards.
+    /// Refuses new work, lets running work finish, and retires every instance. A slot goes when all that need it are
+    /// gone, so slots that have nothing to do with each other go at the same time, and one that hangs takes time only
+    /// from those that it needs. No step takes longer than its own limit, and all together no longer than `grace` and a
+    /// moment (50 ms for a step that is still to be told): what is not done by then is told to retire all the same and
+    /// reported, and so are calls on instances that were exchanged before.
     ///
-    /// Not cancel-safe: dropped half-way, some instances stay up. A second call finishes the work.
+    /// Final: nothing can be activated afterwards. Whoever asks a second time waits for the same end and gets the same
+    /// report. Of several grace periods the one that ends first holds, so `shutdown(Duration::ZERO)` cuts short what is
+    /// under way.
+    ///
+    /// Cancel-safe: what was begun goes on.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let deadline = Instant::now() + grace;
         let inner = self.inner();
         inner.stopping.store(true, Ordering::Release);
-        let slots: BTreeSet<Slot> = inner
-            .slots
-            .iter()
-            .map(|entry| entry.key().clone())
-            .collect();
-        let mut report = ShutdownReport::default();
-        // Nobody needs them, and they may need what serves slots.
-        let mut stops = JoinSet::new();
-        for cell in inner.keyed_cells(|_| true) {
-            stops.spawn(stop(Arc::clone(inner), cell, deadline));
+        inner.ending.within(grace);
+        let mut turn = Arc::clone(&inner.ending.turn).lock_owned().await;
+        if let Some(report) = &*turn {
+            return report.clone();
         }
-        for (slot, _, failures) in stops.join_all().await {
-            report.note(&slot, failures);
+        // A task of its own: a caller that goes away leaves no half-retired instance behind.
+        let all = Arc::clone(inner);
+        let ended = tokio::spawn(async move {
+            let report = stop_all(&all).await;
+            *turn = Some(report.clone());
+            report
+        });
+        match ended.await {
+            Ok(report) => report,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            Err(_cancelled) => cut_off(inner),
         }
-        for group in inner.graph.dependents_first(&slots) {
-            let mut stops = JoinSet::new();
-            for slot in group {
-                if let Some(cell) = inner.existing_cell(&slot) {
-                    stops.spawn(stop(Arc::clone(inner), cell, deadline));
-                }
-            }
-            for (slot, retired, failures) in stops.join_all().await {
-                inner.graph.forget(&slot);
-                if retired {
-                    report.retired.push(slot.clone());
-                }
-                report.note(&slot, failures);
-            }
-        }
-        report
     }
 }
 
-/// Takes one slot down; says whether there was an instance and what went wrong.
-async fn stop(
-    inner: Arc<Inner>,
-    cell: Arc<SlotCell>,
-    deadline: Instant,
-) -> (Slot, bool, Vec<Failure>) {
-    let mut failures = Vec::new();
-    let left = |limit: Duration| limit.min(deadline.saturating_duration_since(Instant::now()));
-    cell.ledger().step(Move::Stop, inner.clock.now());
-    cell.stop();
-    // A transition under way ends by itself: it finds the slot stopped and takes back what it built.
-    let turn = tokio::time::timeout_at(deadline, cell.turn.lock()).await;
-    // Of earlier swaps: instances that were retired under their leases, and those whose work is waited for by a swap
-    // that has not ended. The latter are retired here, because nobody waits for that swap any more.
-    let left_behind = cell.ledger().left_behind();
-    for (provider, instance, held) in left_behind {
-        failures.push(abandoned(&held, &provider, instance));
+async fn stop_all(inner: &Arc<Inner>) -> ShutdownReport {
+    let mut report = ShutdownReport::default();
+    // Nobody needs them, and they may need what serves slots.
+    let mut keyed = JoinSet::new();
+    for cell in inner.keyed_cells(|_| true) {
+        let inner = Arc::clone(inner);
+        keyed.spawn(async move { (cell.slot.clone(), stop(&inner, &cell).await) });
     }
-    let active = cell.published().map(|published| published.running.number);
-    let mut finishing = cell.ledger().finishing();
-    let warm = cell.bake().map(|bake| bake.warm.number);
-    finishing.retain(|running| ![active, warm].contains(&Some(running.number)));
-    for running in &finishing {
-        failures.extend(inner.abandon(&cell, running));
-        let retired = inner.retire_within(running, left(inner.limits().retire));
-        failures.extend(retired.await.err());
+    while let Some(stopped) = keyed.join_next().await {
+        report.note(stopped, false);
     }
-    if turn.is_err() && finishing.is_empty() {
-        failures.push(Failure::new(
-            Stage::Publish,
-            "lifecycle.timed_out",
-            "a transition was still under way when the grace period ended",
-        ));
-    }
-    // A factory that was told to stop and blocks its thread will still hand over an instance.
-    for (provider, turn) in cell.builds_under_way() {
-        if tokio::time::timeout_at(deadline, turn.lock())
-            .await
-            .is_err()
-        {
-            failures.push(Failure::new(
-                Stage::Build,
-                "lifecycle.timed_out",
-                format_args!("the factory of {provider} is still at work"),
-            ));
+    let slots: BTreeSet<Slot> = inner
+        .slots
+        .iter()
+        .map(|entry| entry.key().clone())
+        .collect();
+    let mut ended: BTreeMap<Slot, CancellationToken> = BTreeMap::new();
+    let mut stops = JoinSet::new();
+    for group in inner.graph.dependents_first(&slots) {
+        // Nothing in a group waits for another of the same group.
+        let mut ends = Vec::new();
+        for slot in group {
+            let Some(cell) = inner.existing_cell(&slot) else {
+                continue;
+            };
+            let dependents = inner.graph.needed_by(&slot).into_iter();
+            let before: Vec<_> = dependents
+                .filter_map(|holder| ended.get(&holder).cloned())
+                .collect();
+            let end = CancellationToken::new();
+            ends.push((slot, end.clone()));
+            let inner = Arc::clone(inner);
+            stops.spawn(async move {
+                // Dropped in any case: whoever waits for this one must not wait for ever.
+                let _ended = end.drop_guard();
+                for dependent in before {
+                    dependent.cancelled().await;
+                }
+                let stopped = stop(&inner, &cell).await;
+                inner.graph.forget(&cell.slot);
+                (cell.slot.clone(), stopped)
+            });
         }
+        ended.extend(ends);
     }
-    // What is kept warm goes like what serves.
-    if let Some(bake) = cell.take_bake() {
-        bake.order(Order::Taken);
-        let drained = inner.drain(&cell, &bake.warm, left(inner.limits().drain));
-        failures.extend(drained.await);
-        let retired = inner.retire_within(&bake.warm, left(inner.limits().retire));
-        failures.extend(retired.await.err());
-        inner.book_retired(&cell, &bake.warm);
+    while let Some(stopped) = stops.join_next().await {
+        report.note(stopped, true);
     }
-    let published = inner.take_out_of_service(&cell).published;
-    let retired = published.is_some();
-    if let Some(published) = published {
-        let running = Arc::clone(&published.running);
-        drop(published);
-        failures.extend(
-            inner
-                .drain(&cell, &running, left(inner.limits().drain))
-                .await,
-        );
-        failures.extend(
-            inner
-                .retire_within(&running, left(inner.limits().retire))
-                .await
-                .err(),
-        );
-        inner.book_retired(&cell, &running);
+    report
+}
+
+/// The async runtime itself went down first: what served is named, for nobody retired it.
+fn cut_off(inner: &Inner) -> ShutdownReport {
+    let serving = inner
+        .slots
+        .iter()
+        .filter(|entry| entry.value().published().is_some());
+    let unfinished = serving.map(|entry| Unfinished {
+        slot: entry.key().clone(),
+        failure: Failure::new(
+            Stage::Retire,
+            "lifecycle.stopped",
+            "the async runtime went down first",
+        ),
+    });
+    ShutdownReport {
+        retired: Vec::new(),
+        unfinished: unfinished.collect(),
     }
-    cell.ledger().step(Move::Stopped, inner.clock.now());
-    (cell.slot.clone(), retired, failures)
 }

@@ -154,11 +154,13 @@ impl Runtime {
         self.inner.settings.load()
     }
 
-    /// Runs until `shutdown` is done, and then for at most the grace period and a second.
+    /// Runs until `shutdown` is done, and then for at most the grace period, a second for answers under way, and five
+    /// for a state that is slow to be written. `lifecycle().shutdown(Duration::ZERO)` ends the grace period at once.
     ///
     /// A slot that cannot be activated is logged, shows in status, and does not end the run.
     ///
-    /// Not cancel-safe: dropped half-way, instances stay up and the socket stays behind.
+    /// Not cancel-safe: dropped half-way, instances stay up and the socket stays behind, while the state directory is
+    /// free for another process. `lifecycle().shutdown` takes the instances down.
     ///
     /// # Errors
     /// `runtime.already_running`, `runtime.state_dir_looked_at`, `runtime.state_dir_unusable`,

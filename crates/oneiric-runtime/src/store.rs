@@ -7,6 +7,7 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
 };
 
 use oneiric_core::{SelectionLayer, WallClock};
@@ -17,6 +18,9 @@ use oneiric_domains::{
 use oneiric_lifecycle::{MemoryStatusStore, StatusStore, StoreError};
 
 use crate::{activity, error::RuntimeError, offload::blocking, runtime::Runtime};
+
+/// For the last of the state to be written: far longer than that takes on a disk that answers.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// The stores of a runtime. For ones of your own see [`RuntimeBuilder::stores`](crate::RuntimeBuilder::stores).
 #[derive(Clone)]
@@ -236,11 +240,19 @@ impl Runtime {
         Ok(())
     }
 
-    /// Writes what is still to be written, and closes the file.
+    /// Writes what is still to be written, and closes the file. A disk that does not answer keeps no process from
+    /// ending.
     pub(crate) async fn close_state(&self) {
-        self.inner.activity.settled().await;
-        self.inner.history.end().await;
-        close(self.inner.state.kept()).await;
+        let closing = async {
+            self.inner.activity.settled().await;
+            self.inner.history.end().await;
+            close(self.inner.state.kept()).await;
+        };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::error!(
+                "the state was not closed in time; history that was not written yet is lost"
+            );
+        }
     }
 }
 

@@ -1,20 +1,22 @@
 //! `run`: the process itself. The library installs no globals; here they are: the log's subscriber
-//! and the signal handlers. The first SIGTERM or Ctrl-C asks for an orderly end, the second one
-//! takes it: by then the person knows what they are cutting short.
+//! and the signal handlers. The first SIGTERM or Ctrl-C asks for an orderly end, the second one ends
+//! the time for it and has said what was cut short; a third one does not even wait for that.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::BTreeSet;
 use std::io::ErrorKind as IoKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use oneiric_core::{Coded, ErrorKind, StackOrder};
-use oneiric_lifecycle::{ShutdownReport, SystemWallClock};
+use oneiric_lifecycle::{ShutdownReport, SystemWallClock, Unfinished};
 use oneiric_runtime::{
     Log, LogSettings, Redactor, Runtime, RuntimeError, Started, asking_for_secret,
 };
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::args::Global;
 use crate::commands::cannot_start;
@@ -28,6 +30,9 @@ use crate::settings;
 
 /// For the line about a panic to be written.
 const PANIC_FLUSH: Duration = Duration::from_millis(200);
+
+/// For a process that was told to end at once: to say what it cut short, and to close its state.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// For the last lines to be written.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
@@ -159,13 +164,50 @@ async fn serve(runtime: &Runtime, said: &Said<'_>) -> Result<Output, Failure> {
     // Nobody listens if the run has ended by itself meanwhile, which is as good.
     stop.send(()).unwrap_or_default();
     tokio::select! {
-        ended = &mut running => ended_with(ended, said),
-        () = signals.next() => {
-            said.line("oneiric was ended before everything was retired");
-            let document = json!({"schema": SHUTDOWN, "clean": false, "cut_short": true});
-            Ok(Output::new(String::new(), document).exits(Exit::UNCLEAN))
-        }
+        ended = &mut running => return ended_with(ended, said),
+        () = signals.next() => {}
     }
+    // The shutdown under way, or the one that is still to come, is over from now on.
+    let lifecycle = runtime.lifecycle().clone();
+    let report = tokio::spawn(async move { lifecycle.shutdown(Duration::ZERO).await });
+    tokio::select! {
+        ended = &mut running => match ended {
+            Ok(report) if !report.is_clean() => Ok(cut_short(Some(&report), said)),
+            ended => ended_with(ended, said),
+        },
+        // Something outside the slots does not end, or somebody will not even wait for this.
+        () = tokio::time::sleep(LAST_MOMENT) => Ok(cut_short(told(report).await.as_ref(), said)),
+        () = signals.next() => Ok(cut_short(told(report).await.as_ref(), said)),
+    }
+}
+
+/// What came of the slots, if that is known by now.
+async fn told(report: JoinHandle<ShutdownReport>) -> Option<ShutdownReport> {
+    match report.is_finished() {
+        true => report.await.ok(),
+        false => None,
+    }
+}
+
+/// Ended by a second signal before all was done.
+fn cut_short(report: Option<&ShutdownReport>, said: &Said<'_>) -> Output {
+    said.line(match report {
+        Some(report) if report.is_clean() => "oneiric was ended before its state was closed",
+        _ => "oneiric was ended before everything was retired",
+    });
+    said.unfinished(report.map_or(&[][..], |report| &report.unfinished));
+    let mut document = json!({"schema": SHUTDOWN, "clean": false, "cut_short": true});
+    if let Some(report) = report {
+        document["retired"] = json!(report.retired);
+        document["unfinished"] = json!(report.unfinished);
+    }
+    Output::new(String::new(), document).exits(Exit::UNCLEAN)
+}
+
+/// How many slots these failures are of.
+fn of_slots(unfinished: &[Unfinished]) -> usize {
+    let slots: BTreeSet<_> = unfinished.iter().map(|one| &one.slot).collect();
+    slots.len()
 }
 
 /// Tells the service manager again and again that the process is alive, as long as that is so: that a task gets its turn,
@@ -199,7 +241,7 @@ fn ended_with(
     } else {
         Exit::UNCLEAN
     };
-    match report.unfinished.len() {
+    match of_slots(&report.unfinished) {
         0 => said.line(&format!(
             "oneiric has stopped: {} retired",
             slots(report.retired.len())
@@ -209,9 +251,7 @@ fn ended_with(
             slots(count)
         )),
     }
-    for unfinished in &report.unfinished {
-        said.line(&format!("  {}: {}", unfinished.slot, unfinished.failure));
-    }
+    said.unfinished(&report.unfinished);
     let document = json!({
         "schema": SHUTDOWN,
         "clean": report.is_clean(),
@@ -236,6 +276,13 @@ impl Said<'_> {
     /// Writes a line. If nobody reads it the process goes on: it serves others.
     fn line(&self, text: &str) {
         self.log.say(text);
+    }
+
+    /// What did not end, a line each.
+    fn unfinished(&self, unfinished: &[Unfinished]) {
+        for one in unfinished {
+            self.line(&format!("  {}: {}", one.slot, one.failure));
+        }
     }
 
     /// What is active, how to look at it, and how to stop it.

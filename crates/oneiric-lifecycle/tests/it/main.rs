@@ -28,4 +28,5 @@ mod reconfigure;
 mod roll_back;
 mod schedule;
 mod shutdown;
+mod shutdown_order;
 mod support;

@@ -318,6 +318,20 @@ async fn p20_no_look_misses_history_that_is_on_its_way_to_the_store() {
 }
 
 #[tokio::test]
+async fn a_store_that_never_answers_keeps_no_process_from_ending() {
+    let disk = Arc::new(Disk::default());
+    let scene = scene(&disk).await;
+    let door = disk.held.get_or_init(Default::default).clone();
+    let runtime = scene.runtime.clone();
+    let swap = tokio::spawn(async move { runtime.swap(to("second"), "tester").await });
+    soon(disk.came.notified()).await;
+    let report = scene.stop().await;
+    assert!(report.is_clean(), "{report:?}");
+    door.open();
+    soon(swap).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_selection_whose_swap_failed_after_it_was_kept_is_taken_back() {
     let disk = Arc::new(Disk::default());
     let scene = scene(&disk).await;

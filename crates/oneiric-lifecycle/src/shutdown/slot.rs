@@ -1,0 +1,96 @@
+//! Taking one slot down.
+
+use std::sync::Arc;
+
+use crate::bake::Order;
+use crate::care::abandoned;
+use crate::cell::SlotCell;
+use crate::error::{Failure, Stage};
+use crate::inner::Inner;
+use crate::running::Running;
+use crate::state::Move;
+
+/// What came of it.
+pub(super) struct Stopped {
+    /// Whether an instance served.
+    pub(super) retired: bool,
+    pub(super) failures: Vec<Failure>,
+}
+
+/// Takes one slot down, each step within its own limit and all of them within the time of the shutdown.
+pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
+    let mut failures = Vec::new();
+    cell.ledger().step(Move::Stop, inner.clock.now());
+    cell.stop();
+    // A transition under way ends by itself: it finds the slot stopped and takes back what it built. Its longest
+    // steps from here on are those of the old instance.
+    let limits = inner.limits();
+    let turn = inner
+        .ending
+        .give(limits.drain + limits.retire, cell.turn.lock())
+        .await;
+    // Of earlier swaps: instances that were retired under their leases, and those whose work is waited for by a swap
+    // that has not ended. The latter are retired here, because nobody waits for that swap any more.
+    let left_behind = cell.ledger().left_behind();
+    for (provider, instance, held) in left_behind {
+        failures.push(abandoned(&held, &provider, instance));
+    }
+    let active = cell.published().map(|published| published.running.number);
+    let mut finishing = cell.ledger().finishing();
+    let warm = cell.bake().map(|bake| bake.warm.number);
+    finishing.retain(|running| ![active, warm].contains(&Some(running.number)));
+    for running in &finishing {
+        failures.extend(inner.abandon(cell, running));
+        failures.extend(retire(inner, running).await);
+    }
+    if turn.is_none() && finishing.is_empty() {
+        failures.push(Failure::new(
+            Stage::Publish,
+            "lifecycle.timed_out",
+            "a transition was still under way when its time was up",
+        ));
+    }
+    // A factory that was told to stop and blocks its thread will still hand over an instance.
+    for (provider, turn) in cell.builds_under_way() {
+        let ended = inner.ending.give(limits.activation, turn.lock()).await;
+        if ended.is_none() {
+            failures.push(Failure::new(
+                Stage::Build,
+                "lifecycle.timed_out",
+                format_args!("the factory of {provider} is still at work"),
+            ));
+        }
+    }
+    // What is kept warm goes like what serves.
+    if let Some(bake) = cell.take_bake() {
+        bake.order(Order::Taken);
+        failures.extend(finish(inner, cell, &bake.warm).await);
+    }
+    let published = inner.take_out_of_service(cell).published;
+    let retired = published.is_some();
+    if let Some(published) = published {
+        let running = Arc::clone(&published.running);
+        // What the slot pointed at counts as a lease.
+        drop(published);
+        failures.extend(finish(inner, cell, &running).await);
+    }
+    cell.ledger().step(Move::Stopped, inner.clock.now());
+    Stopped { retired, failures }
+}
+
+/// Lets an instance that nobody enters any more finish its work, and retires it.
+async fn finish(inner: &Inner, cell: &SlotCell, running: &Running) -> Vec<Failure> {
+    let limit = inner.ending.left(inner.limits().drain);
+    let over = inner.ending.over();
+    let mut failures = Vec::new();
+    failures.extend(inner.drain_until(cell, running, limit, over).await);
+    failures.extend(retire(inner, running).await);
+    inner.book_retired(cell, running);
+    failures
+}
+
+async fn retire(inner: &Inner, running: &Running) -> Option<Failure> {
+    let limit = inner.limits().retire;
+    let over = inner.ending.well_over();
+    inner.retire_until(running, limit, over).await.err()
+}
