@@ -11,6 +11,7 @@ mod answers;
 mod bad_requests;
 mod bad_settings;
 mod bake;
+mod cancel_safety;
 mod config;
 mod disks;
 mod doctor;

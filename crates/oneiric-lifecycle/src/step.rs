@@ -24,7 +24,8 @@ pub(crate) enum StepError {
 
 /// Runs `step` for at most `limit`, and no longer than until `abandon` is cancelled, which happens
 /// when the time is up at the latest. A future that awaits is dropped then, a thread that blocks goes
-/// on, and `late` gets what it still makes.
+/// on, and `late` gets what it still makes. Dropped half-way, it gives the step up in the same way, and what the step
+/// still makes is dropped: only those that run in a task of their own may make something that has to be taken down.
 ///
 /// Must run inside a tokio runtime with time enabled.
 pub(crate) async fn run<T, Fut, L>(
@@ -41,6 +42,7 @@ where
     let driver = Handle::current();
     let span = Span::current();
     let abandoned = abandon.clone();
+    let mut dropped = GivesUp(Some(abandon.clone()));
     let mut work = tokio::task::spawn_blocking(move || {
         driver.block_on(async move {
             let mut step = pin!(span.in_scope(step).instrument(span.clone()));
@@ -53,11 +55,15 @@ where
     });
     let error = tokio::select! {
         biased;
-        ended = &mut work => return match ended {
-            Ok(Some(product)) => Ok(product),
-            Ok(None) => Err(StepError::Abandoned),
-            Err(join) => Err(StepError::Panicked(join_message(join))),
-        },
+        ended = &mut work => {
+            // Its product may rely on not being told to stop any more.
+            dropped.0 = None;
+            return match ended {
+                Ok(Some(product)) => Ok(product),
+                Ok(None) => Err(StepError::Abandoned),
+                Err(join) => Err(StepError::Panicked(join_message(join))),
+            };
+        }
         () = abandon.cancelled() => StepError::Abandoned,
         () = tokio::time::sleep(limit) => StepError::TimedOut,
     };
@@ -68,6 +74,17 @@ where
         }
     });
     Err(error)
+}
+
+/// Cancels when it is dropped: without the one who waits for a step, nobody would ever end one that hangs.
+struct GivesUp(Option<CancellationToken>);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        if let Some(abandon) = &self.0 {
+            abandon.cancel();
+        }
+    }
 }
 
 /// Runs `call` and turns a panic inside it into its message.

@@ -159,8 +159,8 @@ impl Runtime {
     ///
     /// A slot that cannot be activated is logged, shows in status, and does not end the run.
     ///
-    /// Not cancel-safe: dropped half-way, instances stay up and the socket stays behind, while the state directory is
-    /// free for another process. `lifecycle().shutdown` takes the instances down.
+    /// Not cancel-safe: dropped half-way, instances stay up, the socket stays behind, and the lock on the state
+    /// directory is given up. `lifecycle().shutdown` takes the instances down.
     ///
     /// # Errors
     /// `runtime.already_running`, `runtime.state_dir_looked_at`, `runtime.state_dir_unusable`,

@@ -7,6 +7,7 @@
 
 mod bridge;
 mod cache;
+mod cancel_points;
 mod clock;
 mod live;
 mod support;

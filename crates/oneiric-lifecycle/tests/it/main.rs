@@ -13,6 +13,7 @@ mod activity_model;
 mod bake;
 mod bring_up;
 mod calls;
+mod cancel_points;
 mod cancellation;
 mod deactivation;
 mod dependencies;

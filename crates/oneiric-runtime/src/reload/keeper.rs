@@ -3,8 +3,7 @@
 
 use std::{io, path::PathBuf};
 
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     runtime::Runtime,
@@ -66,9 +65,9 @@ fn must_be_there(files: &[PathBuf]) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// The task that does it.
+/// The task that does it, until this is dropped.
 pub(crate) struct Keeper {
-    task: JoinHandle<()>,
+    task: AbortOnDropHandle<()>,
     stop: CancellationToken,
 }
 
@@ -76,7 +75,7 @@ impl Keeper {
     pub(crate) fn start(runtime: Runtime) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let task = tokio::spawn(async move {
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let work = async {
                 tokio::join!(resume(&runtime), watch(&runtime));
             };
@@ -84,7 +83,7 @@ impl Keeper {
                 () = stopped.cancelled() => {}
                 () = work => {}
             }
-        });
+        }));
         Self { task, stop }
     }
 

@@ -8,6 +8,7 @@
 mod activity;
 #[cfg(feature = "tls")]
 mod audience;
+mod cancel_points;
 mod client;
 #[cfg(feature = "tls")]
 mod flood;
