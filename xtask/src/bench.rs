@@ -17,12 +17,14 @@ and memory.
 
 Usage: cargo xtask bench [OPTIONS] [NAME...]
        cargo xtask bench --start [--write]
+       cargo xtask bench --swaps [--write]
 
 Examples:
   cargo xtask bench            every row
   cargo xtask bench resilience  only rows of that name
   cargo xtask bench --quick    fewer samples: does it still run, is it roughly right?
   cargo xtask bench --start    what a start costs
+  cargo xtask bench --swaps    what callers notice of swaps
   cargo xtask bench --write    also writes the figures to docs/reference/performance.md";
 
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<(), Failure> {

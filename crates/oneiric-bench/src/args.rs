@@ -5,11 +5,13 @@ Measures Oneiric beside its peers, in one run, and prints ratios. A goal that is
 it is no failure.
 
 Usage: cargo xtask bench [OPTIONS] [NAME...]
+       cargo xtask bench --swaps [--quick] [--write]
 
 Only rows whose name contains a NAME are measured; all of them if none is given.
 
 Options:
   --filter NAME   the same as NAME
+  --swaps         measure instead how long callers are held up by swaps (not at all), and how long swaps take
   --quick         few samples: does it still run, is it roughly right?
   --json          print one JSON document instead of tables
   --write         also write the figures to docs/reference/performance.md
@@ -19,6 +21,7 @@ Options:
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Args {
     pub(crate) filters: Vec<String>,
+    pub(crate) swaps: bool,
     pub(crate) quick: bool,
     pub(crate) json: bool,
     pub(crate) write: bool,
@@ -37,6 +40,7 @@ impl Args {
                     Some(name) => parsed.filters.push(name),
                     None => return Err("--filter needs the name of a row".to_owned()),
                 },
+                "--swaps" => parsed.swaps = true,
                 "--quick" => parsed.quick = true,
                 "--json" => parsed.json = true,
                 "--write" => parsed.write = true,
@@ -51,6 +55,9 @@ impl Args {
             return Err(
                 "--write needs a full run: leave --quick and names of rows away".to_owned(),
             );
+        }
+        if parsed.swaps && (parsed.json || !parsed.filters.is_empty()) {
+            return Err("--swaps goes with --quick and --write and nothing else".to_owned());
         }
         Ok(parsed)
     }
@@ -91,5 +98,6 @@ mod tests {
     fn a_partial_run_is_never_written_down() {
         assert!(parse("--write --quick").is_err());
         assert!(parse("--filter lease --write").is_err());
+        assert!(parse("--swaps lease").is_err() && parse("--swaps --json").is_err());
     }
 }

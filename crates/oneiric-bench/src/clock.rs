@@ -28,6 +28,11 @@ pub(crate) fn time(work: impl FnOnce()) -> Timing {
     }
 }
 
+/// The time since some moment that stays the same.
+pub(crate) fn monotonic() -> Duration {
+    now(ClockId::Monotonic)
+}
+
 /// The time since 1970-01-01, UTC.
 pub(crate) fn since_epoch() -> Duration {
     now(ClockId::Realtime)

@@ -15,6 +15,7 @@ mod report;
 mod row;
 mod rows;
 mod stats;
+mod swaps;
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -46,6 +47,14 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     if args.help {
         writeln!(out, "{}", args::HELP)?;
+        return Ok(());
+    }
+    if args.swaps {
+        let table = swaps::measure(args.quick)?;
+        writeln!(out, "{table}")?;
+        if args.write {
+            write_page(page::SWAPS, &table)?;
+        }
         return Ok(());
     }
     let wanted: Vec<_> = rows::ALL
@@ -82,9 +91,12 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     }
     if args.write {
-        let page = page::path();
-        page::write(&page, &report::markdown(&report))
-            .map_err(|error| format!("docs/reference/performance.md: {error}"))?;
+        write_page(page::FIGURES, &report::markdown(&report))?;
     }
     Ok(())
+}
+
+fn write_page(part: page::Part, figures: &str) -> Result<(), String> {
+    page::write(&page::path(), part, figures)
+        .map_err(|error| format!("docs/reference/performance.md: {error}"))
 }

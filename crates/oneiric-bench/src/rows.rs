@@ -2,7 +2,7 @@
 
 mod control;
 mod handle;
-mod lease;
+pub(crate) mod lease;
 mod register;
 mod resilience;
 mod resolve;

@@ -111,7 +111,7 @@ pub(super) fn live_row() -> Result<Row, Box<dyn Error>> {
 }
 
 /// A lifecycle whose only slot serves. What was built stays when the runtime that built it is gone.
-fn active() -> Result<(Lifecycle, Slot), Box<dyn Error>> {
+pub(crate) fn active() -> Result<(Lifecycle, Slot), Box<dyn Error>> {
     let slot: Slot = "service/number".parse()?;
     let path: FactoryPath = "oneiric.bench:seven".parse()?;
     let mut factories = FactoryTable::new();
