@@ -418,6 +418,21 @@ async fn failing_back_to_the_old_one_is_an_exchange_too() {
     assert_eq!(restarts(&events, WEB).len(), 2);
 }
 
+#[tokio::test]
+async fn swinging_back_from_a_trial_is_an_exchange_too() {
+    let (lab, events) = pair("restart");
+    lab.who(WEB).await;
+    let request = SwapRequest::to_provider(slot(CACHE), provider("b")).keep_old();
+    let report = lab.lifecycle.begin_swap(request).await.unwrap();
+    at_rest(&lab).await;
+    assert_eq!(restarts(&events, WEB).len(), 1);
+    let baking = report.baking().unwrap();
+    baking.swing_back("told");
+    soon(baking.ended()).await;
+    at_rest(&lab).await;
+    assert_eq!(restarts(&events, WEB).len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_chain_that_restarts_under_load_fails_no_call() {
     let (lab, _) = lab("restart", &WOVEN);
