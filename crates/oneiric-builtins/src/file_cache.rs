@@ -233,9 +233,9 @@ impl Probe for FileCache {
                 Ok(Ok(())) => Health::Ok,
                 Ok(Err(error)) => {
                     let directory = self.shelf.directory().display();
-                    Health::Critical(format!("directory {directory}: {error}"))
+                    Health::critical(format!("directory {directory}: {error}"))
                 }
-                Err(error) => Health::ProbeError(error.to_string()),
+                Err(error) => Health::probe_error(error.to_string()),
             }
         })
     }

@@ -196,8 +196,8 @@ impl Probe for FlakyCache {
     fn probe(&self) -> BoxFuture<'_, Health> {
         Box::pin(async move {
             let behaviour = match self.settings.probe {
-                ProbeAnswer::Warn => return Health::Warn(self.settings.says()),
-                ProbeAnswer::Critical => return Health::Critical(self.settings.says()),
+                ProbeAnswer::Warn => return Health::warn(self.settings.says()),
+                ProbeAnswer::Critical => return Health::critical(self.settings.says()),
                 ProbeAnswer::Ok => Behaviour::Ok,
                 ProbeAnswer::Panic => Behaviour::Panic,
                 ProbeAnswer::Slow => Behaviour::Slow,
@@ -205,7 +205,7 @@ impl Probe for FlakyCache {
             };
             match behaviour.act(self.delay(), self.settings.says()).await {
                 Ok(()) => self.inner.probe().await,
-                Err(message) => Health::Critical(message),
+                Err(message) => Health::critical(message),
             }
         })
     }

@@ -150,7 +150,7 @@ impl Probe for MemoryCache {
         let health = if found && deleted {
             Health::Ok
         } else {
-            Health::Critical("a value that was put could not be got and deleted".to_owned())
+            Health::critical("a value that was put could not be got and deleted")
         };
         Box::pin(std::future::ready(health))
     }

@@ -70,9 +70,9 @@ impl Probe for SystemClock {
     fn probe(&self) -> BoxFuture<'_, Health> {
         let since_1970 = self.machine.now().duration_since(SystemTime::UNIX_EPOCH);
         let health = match (self.read(), since_1970) {
-            (None, _) => Health::Critical(self.out_of_range()),
+            (None, _) => Health::critical(self.out_of_range()),
             (Some(_), Ok(since)) if since >= NOT_BEFORE => Health::Ok,
-            (Some(_), _) => Health::Warn("the machine's clock is before 2025: not set?".to_owned()),
+            (Some(_), _) => Health::warn("the machine's clock is before 2025: not set?"),
         };
         Box::pin(std::future::ready(health))
     }

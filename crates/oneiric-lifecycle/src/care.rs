@@ -53,10 +53,10 @@ impl Inner {
                 step::run(limit, CancellationToken::new(), question, |_| async {})
                     .await
                     .unwrap_or_else(|error| {
-                        Health::ProbeError(Failure::step(Stage::Probe, limit, error).message)
+                        Health::probe_error(Failure::step(Stage::Probe, limit, error).message)
                     })
             }
-            Err(_elapsed) => Health::ProbeError("an earlier probe has not answered yet".to_owned()),
+            Err(_elapsed) => Health::probe_error("an earlier probe has not answered yet"),
         };
         let health = self.redact.health(health);
         let provider = running.candidate.provider().clone();

@@ -464,7 +464,7 @@ mod tests {
         let at = UNIX_EPOCH + Duration::from_secs(10 * 3_600 + 2 * 60 + 11);
         Because::Probes {
             failed: 3,
-            last: Health::Critical("gone".into()),
+            last: Health::critical("gone"),
             since: at - Duration::from_secs(1),
             at,
         }

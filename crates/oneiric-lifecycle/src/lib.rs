@@ -123,7 +123,7 @@ pub use facet::FacetProxy;
 pub use factory::{BuildContext, BuildError, Factory, FactoryTable, factory_fn};
 pub use follow::{DependencyChange, FollowDependency};
 pub use handover::{Handover, HandoverReport, HandoverState, StateTooLarge, StateWriter};
-pub use health::{Health, Probe};
+pub use health::{Health, Probe, Reason};
 pub use history::{Ended, HistoryEntry, PastDecision, PastFailure};
 pub use hook::{SwapContext, SwapHook};
 pub use instance::{Instance, Retire};

@@ -47,15 +47,7 @@ impl Redact {
     }
 
     pub(crate) fn health(&self, health: Health) -> Health {
-        match health {
-            Health::Ok => Health::Ok,
-            Health::TemporarilyUnavailable(message) => {
-                Health::TemporarilyUnavailable(self.text(message))
-            }
-            Health::Warn(message) => Health::Warn(self.text(message)),
-            Health::Critical(message) => Health::Critical(self.text(message)),
-            Health::ProbeError(message) => Health::ProbeError(self.text(message)),
-        }
+        health.map_reason(|reason| reason.map_texts(&|text| self.text(text)).bounded())
     }
 }
 

@@ -95,12 +95,12 @@ impl Trouble {
         let message = format!("{at}: {self}");
         match self {
             Self::Unreachable(_) | Self::Lost | Self::Silent(_) => {
-                Health::TemporarilyUnavailable(message)
+                Health::temporarily_unavailable(message)
             }
             Self::Refused(code) if matches!(code.as_str(), "LOADING" | FULL) => {
-                Health::TemporarilyUnavailable(message)
+                Health::temporarily_unavailable(message)
             }
-            _ => Health::Critical(message),
+            _ => Health::critical(message),
         }
     }
 }

@@ -56,9 +56,9 @@ async fn a_file_cache_whose_directory_is_gone_is_critical() {
     let Health::Critical(reason) = &health else {
         panic!("{health}")
     };
-    assert!(reason.contains("No such file"), "{reason}");
+    assert!(reason.message().contains("No such file"), "{reason}");
     assert!(
-        reason.contains("cache"),
+        reason.message().contains("cache"),
         "the operator is told which directory: {reason}"
     );
 }

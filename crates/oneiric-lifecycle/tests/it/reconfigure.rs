@@ -50,7 +50,7 @@ impl Probe for Holder {
         let token = self.token.lock().unwrap().clone();
         Box::pin(async move {
             if self.plan.ill.load(Ordering::SeqCst) {
-                Health::Critical(format!("cannot log in with {token}"))
+                Health::critical(format!("cannot log in with {token}"))
             } else {
                 Health::Ok
             }

@@ -142,10 +142,10 @@ async fn a_winner_that_failed_is_named_with_its_reason() {
 async fn p15_only_an_explicit_healthy_answer_is_swapped_in() {
     for (health, serves) in [
         (Health::Ok, true),
-        (Health::Warn("slow".into()), true),
-        (Health::TemporarilyUnavailable("starting".into()), false),
-        (Health::Critical("broken".into()), false),
-        (Health::ProbeError("?".into()), false),
+        (Health::warn("slow"), true),
+        (Health::temporarily_unavailable("starting"), false),
+        (Health::critical("broken"), false),
+        (Health::probe_error("?"), false),
     ] {
         let lab = Lab::pair();
         lab.book.script(

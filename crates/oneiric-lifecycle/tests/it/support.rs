@@ -290,7 +290,7 @@ impl Probe for Part {
                 (Act::Say(health), _) => health.clone(),
                 (Act::SayAs(health), _) => health.lock().unwrap().clone(),
                 (_, Ok(())) => Health::Ok,
-                (_, Err(message)) => Health::Critical(message),
+                (_, Err(message)) => Health::critical(message),
             }
         })
     }

@@ -2,8 +2,11 @@
 //! field a reader can do without optional, so that an older or newer process can still be talked to. What each field
 //! means is documented there.
 
+use std::collections::BTreeMap;
+
 use oneiric_core::{Origin, Provider, Slot};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Everything about one slot at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -275,6 +278,9 @@ pub struct HealthReport {
     /// What it said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What it said about it as data, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, Value>,
     /// How long the answer took.
     pub took_us: u64,
     /// When.

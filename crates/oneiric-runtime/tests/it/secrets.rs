@@ -150,9 +150,9 @@ impl Probe for Gossip {
             tracing::dispatcher::with_default(log, || tracing::warn!(token, "probed"));
         }
         let health = if self.ill.load(Ordering::SeqCst) {
-            Health::Critical(format!("cannot log in with {token}"))
+            Health::critical(format!("cannot log in with {token}"))
         } else {
-            Health::Warn(format!("logged in with {token}"))
+            Health::warn(format!("logged in with {token}"))
         };
         Box::pin(std::future::ready(health))
     }

@@ -237,7 +237,7 @@ impl Probe for Actor {
     fn probe(&self) -> BoxFuture<'_, Health> {
         let part = self.part.lock().unwrap();
         let health = match part.probe.as_str() {
-            "critical" => Health::Critical(part.fails_with.clone()),
+            "critical" => Health::critical(part.fails_with.clone()),
             _ => Health::Ok,
         };
         Box::pin(std::future::ready(health))
