@@ -89,6 +89,19 @@ impl Transition {
         Ok(claim)
     }
 
+    /// Brings up what the candidate needs, without claiming it: for an instance that is not going to serve.
+    pub(crate) async fn check_dependencies(&self) -> Result<(), Failure> {
+        for need in self.candidate.requires() {
+            if self.inner.serves(need) {
+                continue;
+            }
+            if let Err(error) = Wiring::of(&self.inner).activate(need).await {
+                return Err(failed(need, &error));
+            }
+        }
+        Ok(())
+    }
+
     fn does_without(&self, need: &Slot, code: &'static str, why: impl std::fmt::Display) {
         let message = format_args!("goes on without {need}: {why}");
         let failure = Failure::new(Stage::Dependencies, code, message);

@@ -171,6 +171,8 @@ impl LifecycleBuilder {
             stopping: std::sync::atomic::AtomicBool::new(false),
             ending: crate::shutdown::Ending::default(),
             instances: std::sync::atomic::AtomicU64::new(0),
+            supervised: arc_swap::ArcSwapOption::empty(),
+            new_slots: tokio::sync::Notify::new(),
         })
     }
 }

@@ -12,10 +12,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::SlotCell;
+use crate::decision::{Because, Decision, DecisionKind};
 use crate::error::{Failure, Stage};
 use crate::health::Health;
 use crate::inner::Inner;
 use crate::instance::Instance;
+use crate::judge::{Counts, Judge, Judged};
 use crate::observe::{Happening, SwapEvent};
 use crate::running::{Calls, Running};
 use crate::status::HealthReport;
@@ -50,7 +52,10 @@ impl Inner {
                     drop(turn);
                     health
                 };
-                step::run(limit, CancellationToken::new(), question, |_| async {})
+                // Whoever goes away while it answers leaves no thread behind that waits for it.
+                let abandon = CancellationToken::new();
+                let _gone = abandon.clone().drop_guard();
+                step::run(limit, abandon, question, |_| async {})
                     .await
                     .unwrap_or_else(|error| {
                         Health::probe_error(Failure::step(Stage::Probe, limit, error).message)
@@ -75,6 +80,80 @@ impl Inner {
             health: Some(health),
             took: begun.elapsed(),
             at: self.clock.now(),
+        })
+    }
+
+    /// Asks what serves a slot how it is, and takes its answer into account; `None` when nothing serves. An instance
+    /// without a probe is not asked, and nothing follows from that.
+    pub(crate) async fn ask_serving(
+        &self,
+        cell: &SlotCell,
+    ) -> Option<(HealthReport, Option<Heard>)> {
+        let published = cell.published()?;
+        let running = Arc::clone(&published.running);
+        // Counted like a call, so that the instance is not retired while it answers.
+        let entrance = published.enter(0);
+        drop(published);
+        let report = self.ask(&running).await;
+        drop(entrance);
+        Some(match report {
+            Some(report) => {
+                let heard = self.hear(cell, &report);
+                (report, heard)
+            }
+            None => {
+                let report = HealthReport {
+                    slot: cell.slot.clone(),
+                    provider: running.candidate.provider().clone(),
+                    instance: running.number,
+                    health: None,
+                    took: Duration::ZERO,
+                    at: self.clock.now(),
+                };
+                (report, None)
+            }
+        })
+    }
+
+    /// Takes the answer of what serves into account; `None` when it does not serve any more.
+    fn hear(&self, cell: &SlotCell, report: &HealthReport) -> Option<Heard> {
+        let health = report.health.as_ref()?;
+        let policy = self.policy_of(&cell.slot).health;
+        let mut ledger = cell.ledger();
+        let serves = cell.published()?.running.number;
+        if serves != report.instance {
+            return None;
+        }
+        ledger.health = Some(report.clone());
+        if ledger.judge.instance() != serves {
+            ledger.judge = Judge::of(serves);
+        }
+        let before = ledger.judge.judged();
+        let counts = ledger
+            .judge
+            .hear(health, &policy, Instant::now(), report.at);
+        let judgement = ledger.judge.judgement();
+        let because = match (before, judgement.judged) {
+            (Judged::Unhealthy, Judged::Healthy) => Some(Because::Recovered {
+                good: judgement.good,
+            }),
+            (before, Judged::Unhealthy) if before != Judged::Unhealthy => ledger.judge.because(),
+            _ => None,
+        };
+        drop(ledger);
+        if let Some(because) = because {
+            let kind = match judgement.judged {
+                Judged::Unhealthy => DecisionKind::Unhealthy,
+                _ => DecisionKind::Healthy,
+            };
+            let decision = Decision::new(kind, because);
+            self.decide(cell, decision.about(&report.provider, Some(serves)));
+        }
+        cell.news.notify_one();
+        Some(Heard {
+            instance: serves,
+            counts,
+            judged: judgement.judged,
         })
     }
 
@@ -181,9 +260,22 @@ impl Inner {
         limit: Duration,
         over: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
-        let Some(role) = running.take_retirement() else {
+        let Some(result) = self.clean_up(running, limit).await else {
             return Ok(());
         };
+        let provider = running.candidate.provider().clone();
+        let instance = running.number;
+        self.announce_of(running, Happening::Retired { provider, instance });
+        result
+    }
+
+    /// Lets an instance clean up and tells nobody; `None` if it was done before.
+    pub(crate) async fn clean_up(
+        &self,
+        running: &Running,
+        limit: Duration,
+    ) -> Option<Result<(), Failure>> {
+        let role = running.take_retirement()?;
         running.revoke();
         let result = match role {
             None => Ok(()),
@@ -216,10 +308,7 @@ impl Inner {
             }
         }
         .map_err(|failure| self.redact.failure(failure));
-        let provider = running.candidate.provider().clone();
-        let instance = running.number;
-        self.announce_of(running, Happening::Retired { provider, instance });
-        result
+        Some(result)
     }
 
     /// Takes down an instance that was never in service.
@@ -263,6 +352,17 @@ impl Inner {
             what,
         });
     }
+}
+
+/// What followed from an answer of what serves.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// Whose it was.
+    pub(crate) instance: u64,
+    /// How it counted.
+    pub(crate) counts: Counts,
+    /// What is thought of the instance now.
+    pub(crate) judged: Judged,
 }
 
 /// Work that nobody waits for any more.

@@ -60,6 +60,10 @@ pub(crate) struct SlotCell {
     bake: Mutex<Option<Arc<Bake>>>,
     /// Told when an instance came into service, or none will any more.
     arrived: Notify,
+    /// Wakes whoever looks after the slot: something about it changed, and it is to be looked at again.
+    pub(crate) news: Notify,
+    /// Held while an instance is tried out that is not going to serve, until it is taken down.
+    pub(crate) trial: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Held by a factory at work until it really ends, late or not.
@@ -144,6 +148,8 @@ impl SlotCell {
             builds: Mutex::default(),
             bake: Mutex::default(),
             arrived: Notify::new(),
+            news: Notify::new(),
+            trial: Arc::default(),
         }
     }
 
@@ -387,6 +393,7 @@ impl SlotCell {
         let same = held.as_ref().is_some_and(|held| Arc::ptr_eq(held, bake));
         if same {
             *held = None;
+            self.news.notify_one();
         }
         same
     }
@@ -427,6 +434,7 @@ impl SlotCell {
     fn exchange(&self, next: impl FnOnce(Door) -> Door) -> Was {
         let next = Arc::new(next(Door::clone(&self.hot.door.load())));
         let was = self.hot.epoch.change(|| self.hot.door.swap(next));
+        self.news.notify_one();
         Was {
             published: was.active.clone(),
             activity: was.activity.state.clone(),

@@ -12,6 +12,7 @@ use crate::bake::Order;
 use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError};
 use crate::inner::Inner;
+use crate::judge::Judge;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Happening;
 use crate::state::Move;
@@ -119,4 +120,8 @@ fn book(inner: &Inner, cell: &SlotCell) {
     ledger.step(Move::Deactivate, inner.clock.now());
     ledger.health = None;
     ledger.forced = None;
+    ledger.judge = Judge::default();
+    ledger.placed = None;
+    ledger.failed_over = None;
+    ledger.hands += 1;
 }

@@ -237,6 +237,15 @@ impl Decision {
         self
     }
 
+    /// The same with its time, unless it has one, and in words.
+    pub(crate) fn stamped(mut self, now: SystemTime) -> Self {
+        if self.text.is_empty() {
+            self.at = now;
+            self.text = Said(&self).to_string();
+        }
+        self
+    }
+
     /// It could not be carried out.
     pub(crate) fn failed(mut self, failure: Option<Failure>) -> Self {
         self.failure = failure;
@@ -246,9 +255,8 @@ impl Decision {
 
 impl Inner {
     /// Tells of a decision that was carried out, or failed to be, and writes it into the slot's trail.
-    pub(crate) fn decide(&self, cell: &SlotCell, mut decision: Decision) {
-        decision.at = self.clock.now();
-        decision.text = Said(&decision).to_string();
+    pub(crate) fn decide(&self, cell: &SlotCell, decision: Decision) {
+        let decision = decision.stamped(self.clock.now());
         // Quoted: it may hold a component's own words, line ends and all.
         tracing::info!(
             slot = %cell.slot,

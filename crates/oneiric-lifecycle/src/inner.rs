@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use oneiric_core::{FactoryPolicy, Query, Registry, Slot, WallClock};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::activity::Rules;
 use crate::cell::SlotCell;
@@ -48,6 +50,10 @@ pub(crate) struct Inner {
     pub(crate) stopping: AtomicBool,
     pub(crate) ending: Ending,
     pub(crate) instances: AtomicU64,
+    /// Who looks after the slots, where anybody does.
+    pub(crate) supervised: ArcSwapOption<CancellationToken>,
+    /// A slot came into use.
+    pub(crate) new_slots: Notify,
 }
 
 impl Inner {
@@ -73,6 +79,7 @@ impl Inner {
         let made = || Arc::new(SlotCell::new(slot.clone(), activity));
         let cell = Arc::clone(&entry.or_insert_with(made));
         drop(rules);
+        self.new_slots.notify_one();
         if self.stopping.load(Ordering::Acquire) {
             cell.stop();
         }

@@ -10,8 +10,9 @@ use oneiric_core::{Candidate, Provider};
 use tokio::time::Instant;
 
 use crate::bake::BakeStatus;
-use crate::decision::Trail;
+use crate::decision::{Decision, DecisionKind, Trail};
 use crate::error::{Failure, LifecycleError};
+use crate::judge::Judge;
 use crate::running::{Published, Running, Tally, Term};
 use crate::state::{Move, SlotState};
 use crate::status::{HealthReport, LastError, Percentiles, SwapCounts};
@@ -41,8 +42,18 @@ pub(crate) struct Ledger {
     pub(crate) attempts: u64,
     pub(crate) last_failure: Option<LifecycleError>,
     durations: VecDeque<Duration>,
+    /// What is thought of the instance that serves.
+    pub(crate) judge: Judge,
     /// What was done by itself.
     pub(crate) trail: Trail,
+    /// The decision by which the instance came that serves, where it was one.
+    pub(crate) placed: Option<Decision>,
+    /// The decision by which a lesser candidate serves, where one does.
+    pub(crate) failed_over: Option<Decision>,
+    /// That decision, when it was gone back upon last: a trial may still end badly.
+    was_failed_over: Option<Decision>,
+    /// How often somebody laid hands on the slot: put an instance in service or took it out, not by itself.
+    pub(crate) hands: u64,
 }
 
 /// A term that nobody begins new work in: of an instance that was unpublished and is not retired yet,
@@ -112,6 +123,23 @@ impl Ledger {
             Some(_) => {}
             None => tracing::error!(state = self.state.name(), ?step, "no such move of a slot"),
         }
+    }
+
+    /// A new instance serves: by itself, where there is a decision, or because somebody asked for it. `same` says that it
+    /// is of the provider that served before, `best` that nobody ranks better.
+    pub(crate) fn place(&mut self, decision: Option<Decision>, same: bool, best: bool) {
+        let kind = decision.as_ref().map(|decision| decision.kind);
+        let was = self.was_failed_over.take();
+        match kind {
+            Some(DecisionKind::FailOver) => self.failed_over.clone_from(&decision),
+            Some(DecisionKind::SwingBack) => self.failed_over = was,
+            Some(DecisionKind::FailBack) if !best => {}
+            Some(DecisionKind::FailBack) => self.was_failed_over = self.failed_over.take(),
+            _ if same => {}
+            _ => self.failed_over = None,
+        }
+        self.hands += u64::from(kind.is_none());
+        self.placed = decision;
     }
 
     pub(crate) fn fail(&mut self, candidate: &Candidate, failure: Failure, at: SystemTime) {

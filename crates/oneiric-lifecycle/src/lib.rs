@@ -81,6 +81,7 @@ mod hook;
 mod inner;
 mod instance;
 mod invoke;
+mod judge;
 mod keyed;
 mod lease;
 mod ledger;
@@ -103,6 +104,7 @@ mod state;
 mod status;
 mod step;
 mod store;
+mod supervise;
 mod survey;
 mod sync;
 mod transition;
@@ -128,6 +130,7 @@ pub use history::{Ended, HistoryEntry, PastDecision, PastFailure};
 pub use hook::{SwapContext, SwapHook};
 pub use instance::{Instance, Retire};
 pub use invoke::{CallError, Invoke, Operation, Payload};
+pub use judge::{Judged, Judgement};
 pub use keyed::{Keyed, KeyedLimits};
 pub use lease::{CallOutcome, Lease, Leased};
 pub use lifecycle::Lifecycle;
@@ -151,6 +154,7 @@ pub use status::{
     SlotStatus, SwapCounts,
 };
 pub use store::{HISTORY_KEPT, MemoryStatusStore, SlotHistory, StatusStore, StoreError};
+pub use supervise::{SlotTurns, Supervise, Supervision};
 pub use when_absent::WhenAbsent;
 pub use work::{Held, NotedLease, Work};
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use oneiric_core::{Candidate, DependencyFaults, FactoryPolicy, Registered, Registry, Slot};
 
@@ -75,6 +74,9 @@ impl Lifecycle {
     /// Says how slots are looked after from now on. A swap or a bake under way keeps to the policy with which it began.
     pub fn set_slot_policies(&self, policies: SlotPolicies) {
         self.inner.policies.store(Arc::new(policies));
+        for cell in &self.inner.slots {
+            cell.news.notify_one();
+        }
     }
 
     /// How many slots are probed at one time while nobody asks.
@@ -182,32 +184,7 @@ impl Lifecycle {
     pub async fn probe(&self, slot: &Slot) -> Result<HealthReport, LifecycleError> {
         let not_active = || LifecycleError::NotActive { slot: slot.clone() };
         let cell = self.inner.existing_cell(slot).ok_or_else(not_active)?;
-        let published = cell.published().ok_or_else(not_active)?;
-        let running = Arc::clone(&published.running);
-        // Counted like a call, so that the instance is not retired while it answers.
-        let entrance = published.enter(0);
-        drop(published);
-        let report = self
-            .inner
-            .ask(&running)
-            .await
-            .unwrap_or_else(|| HealthReport {
-                slot: slot.clone(),
-                provider: running.candidate.provider().clone(),
-                instance: running.number,
-                health: None,
-                took: Duration::ZERO,
-                at: self.inner.clock.now(),
-            });
-        drop(entrance);
-        let mut ledger = cell.ledger();
-        let serves = cell
-            .published()
-            .is_some_and(|now| now.running.number == running.number);
-        if serves {
-            ledger.health = Some(report.clone());
-        }
-        drop(ledger);
+        let (report, _) = self.inner.ask_serving(&cell).await.ok_or_else(not_active)?;
         Ok(report)
     }
 

@@ -14,7 +14,7 @@ use crate::health::Health;
 use crate::running::Running;
 use crate::status::HealthReport;
 use crate::step::{self, StepError};
-use crate::transition::Transition;
+use crate::transition::{Manner, Transition};
 
 /// A new instance that may be published.
 pub(crate) struct Prepared {
@@ -73,9 +73,40 @@ impl Transition {
 
     /// Takes down what is not put in service, unless it was kept warm and is a bake's.
     pub(crate) async fn discard(&self, running: &Running) {
-        if self.warm.is_none() {
-            self.inner.discard(&self.cell, running).await;
+        if self.warm.is_some() {
+            return;
         }
+        if self.manner == Manner::Plain {
+            self.inner.discard(&self.cell, running).await;
+            return;
+        }
+        let limit = self.inner.limits().retire;
+        // Why it was built in vain is known by now.
+        let _cleaned_up = self.inner.clean_up(running, limit).await;
+    }
+
+    /// Builds and asks, changes nothing and leaves nothing.
+    pub(crate) async fn try_out(&self) -> Result<(), Failure> {
+        let (inner, candidate) = (&self.inner, &self.candidate);
+        let factory = inner.factory_of(candidate)?;
+        self.check_dependencies().await?;
+        // What is only tried out can be tried out another time.
+        let turn = self.cell.build_turn(candidate.provider());
+        if turn.try_lock().is_err() {
+            return Err(Failure::new(
+                Stage::Build,
+                "lifecycle.timed_out",
+                "the factory is still at work on an earlier instance",
+            ));
+        }
+        let built = inner.construct(&self.cell, candidate, factory, None).await?;
+        let running = Arc::new(built);
+        let checked = match self.check_facets(&running) {
+            Ok(()) => self.probe(&running).await.map(drop),
+            Err(failure) => Err(failure),
+        };
+        self.discard(&running).await;
+        checked
     }
 
     /// A consumer that holds a facet must find it on the new instance too. Checked again when it is

@@ -110,6 +110,8 @@ async fn run(
                 if let Some(bake) = cell.take_bake() {
                     bake.order(Order::Superseded);
                 }
+                cell.ledger().hands += 1;
+                cell.news.notify_one();
                 return Ok(Reconfigured::Told);
             }
             Err(failure) => {

@@ -11,6 +11,7 @@ use crate::bake::BakeStatus;
 use crate::decision::Decision;
 use crate::error::Failure;
 use crate::health::Health;
+use crate::judge::Judgement;
 use crate::state::SlotState;
 
 /// Everything about one slot at one moment.
@@ -61,6 +62,8 @@ pub struct SlotStatus {
     /// The last answer to a probe, of the instance that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthReport>,
+    /// What is thought of the instance that serves, after all its answers.
+    pub judgement: Judgement,
     /// What was decided without anybody asking for it, the last 20 decisions, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trail: Vec<Decision>,
@@ -81,6 +84,9 @@ pub struct ActiveStatus {
     /// The probe that was skipped by force when it was swapped in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forced: Option<Failure>,
+    /// The decision by which it came, where nobody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
 }
 
 /// An instance that finishes its work.
@@ -117,6 +123,16 @@ pub enum Difference {
     SwungBack {
         /// What went wrong, with the numbers.
         failure: Failure,
+    },
+    /// The winner failed; the one who serves took over by itself.
+    FailedOver {
+        /// Whose instance failed, the winner's as a rule.
+        from: Provider,
+        /// Why, in words.
+        reason: String,
+        /// When.
+        #[serde(rename = "at_unix_ms", serialize_with = "unix_ms::plain")]
+        at: SystemTime,
     },
     /// The slot takes no work now, so nothing is exchanged by itself.
     Held {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use oneiric_core::{Query, Registered, Slot};
 
 use crate::activity::Activity;
+use crate::decision::Decision;
 use crate::inner::Inner;
+use crate::judge::Judgement;
 use crate::running::{Calls, Published};
 use crate::state::SlotState;
 use crate::status::{
@@ -35,6 +37,7 @@ impl Inner {
             holders: self.graph.holders(slot),
             live_references: 0,
             health: None,
+            judgement: Judgement::default(),
             trail: Vec::new(),
         };
         let Some(cell) = self.existing_cell(slot) else {
@@ -60,6 +63,9 @@ impl Inner {
         status.swap_duration = ledger.percentiles();
         status.health.clone_from(&ledger.health);
         status.trail = ledger.trail.to_vec();
+        if Some(ledger.judge.instance()) == serves {
+            status.judgement = ledger.judge.judgement();
+        }
         status.draining = ledger
             .draining
             .iter()
@@ -79,7 +85,10 @@ impl Inner {
                     let failure = failure.clone();
                     Some(Difference::SwungBack { failure })
                 }
-                _ => self.difference(candidate, winner.as_ref(), &status),
+                _ => {
+                    let failed_over = ledger.failed_over.as_ref();
+                    self.difference(candidate, winner.as_ref(), &status, failed_over)
+                }
             };
             status.active = Some(ActiveStatus {
                 provider: candidate.provider().clone(),
@@ -87,6 +96,7 @@ impl Inner {
                 sequence: candidate.sequence(),
                 instance: published.running.number,
                 forced: ledger.forced.clone(),
+                decision: ledger.placed.clone(),
             });
         }
         status
@@ -97,6 +107,7 @@ impl Inner {
         active: &Registered,
         winner: Option<&Registered>,
         status: &SlotStatus,
+        failed_over: Option<&Decision>,
     ) -> Option<Difference> {
         if winner.is_some_and(|winner| same_component(active, winner)) {
             return None;
@@ -108,6 +119,14 @@ impl Inner {
             return Some(Difference::Withdrawn);
         }
         let winner = winner?;
+        if let Some((decision, from)) = failed_over.and_then(|one| Some((one, one.from.as_ref()?)))
+        {
+            return Some(Difference::FailedOver {
+                from: from.clone(),
+                reason: decision.text.clone(),
+                at: decision.at,
+            });
+        }
         match &status.last_error {
             Some(LastError {
                 provider, failure, ..

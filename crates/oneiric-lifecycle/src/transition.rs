@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use oneiric_core::{Provider, Query, Registered, Slot};
 use tokio::sync::OwnedMutexGuard;
@@ -16,15 +17,18 @@ use tracing::{Span, field};
 
 use crate::bake::{Bake, Keep, Order};
 use crate::cell::{Rejected, SlotCell};
+use crate::decision::{Decision, DecisionKind};
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::handover::HandoverReport;
 use crate::hook::SwapContext;
 use crate::inner::Inner;
+use crate::judge::Judge;
 use crate::observe::Happening;
 use crate::preparation::{Asked, Prepared, facet_missing, hook_result};
 use crate::report::{Outcome, Record, SwapReport, SwapRequest};
 use crate::running::{Published, Running};
 use crate::state::Move;
+use crate::status::HealthReport;
 use crate::step;
 
 /// Why a transition is asked for.
@@ -110,6 +114,8 @@ pub(crate) async fn run(
         when_published: request.when_published,
         begun: Instant::now(),
         handover: Mutex::default(),
+        decision: None,
+        manner: Manner::Plain,
     }
     .run()
     .await
@@ -128,7 +134,7 @@ fn unchanged(candidate: &Registered) -> SwapReport {
         from: Some(candidate.provider().clone()),
         to: candidate.provider().clone(),
         warnings: Vec::new(),
-        took: std::time::Duration::ZERO,
+        took: Duration::ZERO,
         bake: None,
         baking: None,
         handover: None,
@@ -157,7 +163,25 @@ pub(crate) struct Transition {
     begun: Instant,
     /// What came of handing over state, once that is known.
     handover: Mutex<Option<HandoverReport>>,
+    /// Why it takes place, where nobody asked for it.
+    decision: Option<Decision>,
+    pub(crate) manner: Manner,
 }
+
+/// How much is said of a transition that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Manner {
+    /// All of it.
+    #[default]
+    Plain,
+    /// Nothing, and it is not counted: it failed before and is only tried again.
+    Quiet,
+    /// Nothing either. What it builds is taken down again and never serves.
+    Trial,
+}
+
+/// How long calls on an instance that was judged unhealthy, or cannot be used, may still take once another one serves.
+const DRAIN_UNHEALTHY: Duration = Duration::from_secs(2);
 
 impl Transition {
     /// Another instance of what serves already.
@@ -179,7 +203,70 @@ impl Transition {
             when_published: None,
             begun: Instant::now(),
             handover: Mutex::default(),
+            decision: None,
+            manner: Manner::Plain,
         }
+    }
+
+    /// One that nobody asked for. `told` is called right after the publish.
+    pub(crate) fn by_itself(
+        inner: Arc<Inner>,
+        cell: Arc<SlotCell>,
+        candidate: Registered,
+        decision: Decision,
+        manner: Manner,
+        told: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let before = cell.published();
+        Self {
+            inner,
+            candidate,
+            before: before.map(|published| Arc::clone(&published.running)),
+            warm: None,
+            keep: match decision.kind {
+                // Nobody goes back to what is known to be bad.
+                DecisionKind::Restart | DecisionKind::FailOver => Keep::For(Duration::ZERO),
+                _ => Keep::AsPolicy,
+            },
+            cell,
+            force: false,
+            record: None,
+            when_published: Some(Arc::new(told)),
+            begun: Instant::now(),
+            handover: Mutex::default(),
+            decision: Some(decision),
+            manner,
+        }
+    }
+
+    /// Builds an instance of `candidate`, asks it for its health and takes it down again; whether it could serve. Holds
+    /// up no transition.
+    pub(crate) async fn works(
+        inner: Arc<Inner>,
+        cell: Arc<SlotCell>,
+        candidate: Registered,
+    ) -> bool {
+        let _turn = Arc::clone(&cell.trial).lock_owned().await;
+        if cell.is_stopped() {
+            return false;
+        }
+        let trial = Self {
+            before: None,
+            warm: None,
+            keep: Keep::AsPolicy,
+            inner,
+            cell,
+            candidate,
+            force: false,
+            record: None,
+            when_published: None,
+            begun: Instant::now(),
+            handover: Mutex::default(),
+            decision: None,
+            manner: Manner::Trial,
+        };
+        let tried = step::catch_panic(trial.try_out()).await;
+        tried.is_ok_and(|tried| tried.is_ok())
     }
 
     /// All steps, one after the other.
@@ -212,9 +299,11 @@ impl Transition {
     /// The slot is in a transition from here on, until [`Transition::publish`] or [`Transition::give_up`].
     pub(crate) fn begin(&self) {
         self.cell.ledger().step(Move::Begin, self.inner.clock.now());
-        self.announce(Happening::Building {
-            provider: self.candidate.provider().clone(),
-        });
+        if self.manner == Manner::Plain {
+            self.announce(Happening::Building {
+                provider: self.candidate.provider().clone(),
+            });
+        }
     }
 
     /// The new instance, built and found healthy; or nothing is left of it.
@@ -392,7 +481,28 @@ impl Transition {
         {
             tracing::error!(slot = %self.cell.slot, "whoever waits for the publish panicked");
         }
+        let decision = self.decision.clone();
+        let decision = decision.map(|decision| decision.stamped(self.inner.clock.now()));
+        let same = old
+            .as_ref()
+            .is_some_and(|old| old.candidate.provider() == self.candidate.provider());
+        let best = self
+            .inner
+            .registry
+            .resolve(&Query::new(self.cell.slot.clone()));
+        let best = best.is_ok_and(|best| best.id() == self.candidate.id());
+        let health = self.inner.policy_of(&self.cell.slot).health;
         let mut ledger = self.cell.ledger();
+        ledger.place(decision.clone(), same, best);
+        ledger.judge = Judge::of(instance);
+        if let Some(HealthReport {
+            health: Some(answer),
+            at,
+            ..
+        }) = &report
+        {
+            ledger.judge.hear(answer, &health, Instant::now(), *at);
+        }
         ledger.step(Move::Publish, self.inner.clock.now());
         ledger.attempts += 1;
         ledger.last_failure = None;
@@ -413,6 +523,10 @@ impl Transition {
             forced: skipped.clone(),
         });
         self.inner.announce_if_changed(&self.cell, &was.activity);
+        if let Some(decision) = decision {
+            self.inner.decide(&self.cell, decision);
+        }
+        self.cell.news.notify_one();
         let outcome = match skipped {
             Some(failure) => Outcome::Forced { failure },
             None => Outcome::Swapped,
@@ -425,7 +539,11 @@ impl Transition {
     }
 
     pub(crate) async fn drain_and_retire(&self, old: &Running, warnings: &mut Vec<Failure>) {
-        let limit = self.inner.limits().drain;
+        let mut limit = self.inner.limits().drain;
+        let kind = self.decision.as_ref().map(|decision| decision.kind);
+        if let Some(DecisionKind::Restart | DecisionKind::FailOver) = kind {
+            limit = limit.min(DRAIN_UNHEALTHY);
+        }
         if let Some(failure) = self.inner.drain(&self.cell, old, limit).await {
             self.warn(failure, warnings);
         }
@@ -443,28 +561,36 @@ impl Transition {
         let at = self.inner.clock.now();
         let mut ledger = self.cell.ledger();
         ledger.step(Move::GiveUp, at);
-        ledger.fail(&self.candidate, failure.clone(), at);
+        let told = self.manner == Manner::Plain;
+        if told {
+            ledger.fail(&self.candidate, failure.clone(), at);
+        }
         let Some(before) = &self.before else {
             let error = LifecycleError::ActivationFailed {
                 slot,
                 provider: provider.clone(),
                 failure: failure.clone(),
             };
-            ledger.swaps.failed += 1;
+            ledger.swaps.failed += u64::from(told);
             ledger.attempts += 1;
             ledger.last_failure = Some(error.clone());
             drop(ledger);
-            self.announce(Happening::ActivationFailed { provider, failure });
+            if told {
+                self.announce(Happening::ActivationFailed { provider, failure });
+            }
+            self.cell.news.notify_one();
             return Err(error);
         };
-        ledger.swaps.rolled_back += 1;
+        ledger.swaps.rolled_back += u64::from(told);
         drop(ledger);
         let active = before.candidate.provider().clone();
-        self.announce(Happening::RolledBack {
-            active: active.clone(),
-            provider: provider.clone(),
-            failure: failure.clone(),
-        });
+        if told {
+            self.announce(Happening::RolledBack {
+                active: active.clone(),
+                provider: provider.clone(),
+                failure: failure.clone(),
+            });
+        }
         Ok(self.report(Outcome::RolledBack { failure }))
     }
 

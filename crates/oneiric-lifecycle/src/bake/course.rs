@@ -9,6 +9,7 @@ use super::{Bake, BakeEnd, Baking, Keep, Order, Verdict, failed};
 use crate::cell::Rejected;
 use crate::decision::{Because, Decision, DecisionKind};
 use crate::error::{Failure, LifecycleError, Stage};
+use crate::judge::Judge;
 use crate::observe::Happening;
 use crate::preparation::facet_missing;
 use crate::report::{Outcome, SwapReport};
@@ -149,11 +150,18 @@ impl Transition {
         let provider = self.candidate.provider();
         let failure = inner.redact.failure(failed(because, provider));
         let now = inner.clock.now();
+        let back = bake.warm.candidate.provider();
+        let decision = Decision::new(DecisionKind::SwingBack, because.clone())
+            .about(provider, Some(bake.trial.number))
+            .to(back)
+            .stamped(now);
         let mut ledger = cell.ledger();
         ledger.step(Move::Begin, now);
         ledger.step(Move::Publish, now);
         ledger.health = None;
         ledger.forced = None;
+        ledger.judge = Judge::of(bake.warm.number);
+        ledger.place(Some(decision.clone()), false, false);
         // That somebody wants it back says nothing against the new one.
         if !matches!(because, Because::Asked { .. }) {
             ledger.fail(&self.candidate, failure.clone(), now);
@@ -162,7 +170,6 @@ impl Transition {
         ledger.swaps.swapped += 1;
         drop(ledger);
         drop(was.published);
-        let back = bake.warm.candidate.provider();
         self.announce(Happening::Published {
             from: Some(provider.clone()),
             to: back.clone(),
@@ -170,11 +177,8 @@ impl Transition {
             forced: None,
         });
         inner.announce_if_changed(cell, &was.activity);
-        let decision = Decision::new(DecisionKind::SwingBack, because.clone());
-        inner.decide(
-            cell,
-            decision.about(provider, Some(bake.trial.number)).to(back),
-        );
+        inner.decide(cell, decision);
+        cell.news.notify_one();
         Ok(())
     }
 

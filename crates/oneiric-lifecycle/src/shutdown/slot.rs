@@ -29,6 +29,18 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
         .ending
         .give(limits.drain + limits.retire, cell.turn.lock())
         .await;
+    // So does an instance that was only tried out.
+    let trial = inner
+        .ending
+        .give(limits.probe + limits.retire, cell.trial.lock())
+        .await;
+    if trial.is_none() {
+        failures.push(Failure::new(
+            Stage::Retire,
+            "lifecycle.timed_out",
+            "an instance that was tried out was still there when its time was up",
+        ));
+    }
     // Of earlier swaps: instances that were retired under their leases, and those whose work is waited for by a swap
     // that has not ended. The latter are retired here, because nobody waits for that swap any more.
     let left_behind = cell.ledger().left_behind();

@@ -28,6 +28,7 @@ mod pausing;
 mod reconfigure;
 mod roll_back;
 mod schedule;
+mod self_healing;
 mod shutdown;
 mod shutdown_order;
 mod support;

@@ -48,6 +48,36 @@ pub(crate) enum Act {
     FailEach(Arc<AtomicU64>, u64),
     /// As [`Act::Say`], what it is told meanwhile.
     SayAs(Arc<Mutex<Health>>),
+    /// Waits for a permit, then goes on; counts how many are at it.
+    Count(Arc<Meter>),
+}
+
+/// How many are at one thing at once.
+pub(crate) struct Meter {
+    pub(crate) gate: Semaphore,
+    now: AtomicU64,
+    pub(crate) most: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            gate: Semaphore::new(0),
+            now: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    async fn attend(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Act {
@@ -82,6 +112,10 @@ impl Act {
                 Ok(())
             }
             Self::Hang => std::future::pending().await,
+            Self::Count(meter) => {
+                meter.attend().await;
+                Ok(())
+            }
             Self::FailEach(times, each) => {
                 let time = times.fetch_add(1, Ordering::SeqCst) + 1;
                 match time % each {

@@ -1,0 +1,204 @@
+//! Looks after slots while nobody looks: asks what serves for its health, and does what a slot's policy says about one
+//! that fails. `docs/spec/self-healing.md` has the rules.
+//!
+//! One task for each slot does one thing after the other: so a slot is never asked twice at once, and no two steps that
+//! it takes by itself can meet. What it decides rests on what it reads at that moment, never on events that it might
+//! have missed; whatever changes only wakes it.
+
+mod better;
+mod intensity;
+mod pace;
+mod places;
+mod step;
+mod trouble;
+mod watch;
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oneiric_core::{BoxFuture, Delta, RegistryObserver, Slot};
+use oneiric_resilience::{Jitter, ThreadJitter};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::places::Places;
+use self::watch::Watch;
+use crate::inner::Inner;
+use crate::lifecycle::Lifecycle;
+
+/// Whose turn it is with a slot, where others change it as well: those who embed the lifecycle and do more than swap.
+pub trait SlotTurns: Send + Sync {
+    /// Waits for the turn of `slot`, which lasts until the answer is dropped. Asked for before each step that is taken
+    /// by itself, by whoever holds no other turn. Dropped half-way, nobody waits any more.
+    fn acquire<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>>;
+}
+
+fn _slot_turns_is_dyn_safe(_: &dyn SlotTurns) {}
+
+/// Nobody else changes slots but by swaps.
+struct NoTurns;
+
+impl SlotTurns for NoTurns {
+    fn acquire<'a>(&'a self, _: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>> {
+        Box::pin(async { Box::new(()) as _ })
+    }
+}
+
+/// How a lifecycle looks after its slots.
+pub struct Supervise {
+    turns: Arc<dyn SlotTurns>,
+    jitter: Box<dyn Jitter + Send>,
+}
+
+impl Supervise {
+    /// Chance as it comes, no turns but the lifecycle's own.
+    pub fn new() -> Self {
+        Self {
+            turns: Arc::new(NoTurns),
+            jitter: Box::new(ThreadJitter),
+        }
+    }
+
+    /// Whose turn it is with a slot.
+    #[must_use]
+    pub fn turns(mut self, turns: impl SlotTurns + 'static) -> Self {
+        self.turns = Arc::new(turns);
+        self
+    }
+
+    /// Where chance comes from, for intervals and for waits between tries.
+    #[must_use]
+    pub fn jitter(mut self, jitter: impl Jitter + Send + 'static) -> Self {
+        self.jitter = Box::new(jitter);
+        self
+    }
+}
+
+impl Default for Supervise {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Supervise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Supervise")
+    }
+}
+
+/// Slots are looked after until this is dropped, or the lifecycle is shut down. What was begun goes on all the same.
+#[derive(Debug)]
+#[must_use = "nothing is looked after once this is dropped"]
+pub struct Supervision {
+    stop: CancellationToken,
+}
+
+impl Drop for Supervision {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What the tasks of all slots share.
+struct Shared {
+    /// Nobody wants it any more.
+    stop: CancellationToken,
+    places: Places,
+    turns: Arc<dyn SlotTurns>,
+    jitter: Mutex<Box<dyn Jitter + Send>>,
+}
+
+impl Shared {
+    /// A number from `[0, 1)`.
+    fn chance(&self) -> f64 {
+        self.with_jitter(|jitter| jitter.next_f64())
+    }
+
+    fn with_jitter<R>(&self, draw: impl FnOnce(&mut dyn Jitter) -> R) -> R {
+        let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
+        draw(&mut **jitter)
+    }
+}
+
+impl Lifecycle {
+    /// Looks after every slot that is in use, now and later: probes at the interval of its policy, what the policy says
+    /// about one that fails, failing back, rebinding. Without this, nothing happens by itself.
+    ///
+    /// Who is looked after already is not looked after twice: with a second call, the first one's end.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn supervise(&self, how: Supervise) -> Supervision {
+        let Supervise { turns, jitter } = how;
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            stop: stop.clone(),
+            places: Places::default(),
+            turns,
+            jitter: Mutex::new(jitter),
+        });
+        let inner = Arc::clone(self.inner());
+        let before = inner.supervised.swap(Some(Arc::new(stop.clone())));
+        if let Some(before) = before {
+            before.cancel();
+        }
+        tokio::spawn(supervise(inner, shared));
+        Supervision { stop }
+    }
+}
+
+/// Wakes whoever looks after a slot when something about its candidates changes.
+struct Ranks(std::sync::Weak<Inner>);
+
+impl RegistryObserver for Ranks {
+    fn on_delta(&self, delta: &Delta) {
+        let Some(inner) = self.0.upgrade() else {
+            return;
+        };
+        let candidates = [&delta.added, &delta.removed, &delta.reranked];
+        let candidates = candidates.into_iter().flatten().map(|held| held.slot());
+        let winners = delta.winners.iter().map(|change| &change.slot);
+        let slots: BTreeSet<&Slot> = candidates.chain(winners).collect();
+        for slot in slots {
+            if let Some(cell) = inner.existing_cell(slot) {
+                cell.news.notify_one();
+            }
+        }
+    }
+}
+
+/// Gives each slot a task as it comes into use.
+async fn supervise(inner: Arc<Inner>, shared: Arc<Shared>) {
+    let observer = Arc::new(Ranks(Arc::downgrade(&inner)));
+    let _subscription = inner.registry.subscribe(observer);
+    let mut watched = BTreeSet::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        // Asked for before the slots are looked at, so that one that comes meanwhile is not missed.
+        let more = inner.new_slots.notified();
+        let cells: Vec<_> = inner
+            .slots
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect();
+        for cell in cells {
+            if !watched.contains(&cell.slot) {
+                watched.insert(cell.slot.clone());
+                tasks.spawn(Watch::new(&inner, cell, &shared).run());
+            }
+        }
+        tokio::select! {
+            biased;
+            // The tasks end with the set that they are in.
+            () = shared.stop.cancelled() => return,
+            () = more => {}
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(reason = %error, "a slot is not looked after any more");
+                }
+            }
+        }
+    }
+}

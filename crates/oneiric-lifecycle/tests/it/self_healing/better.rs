@@ -1,0 +1,200 @@
+//! Going over to a better candidate although nothing fails: failing back, and greedy slots.
+
+use std::time::Duration;
+
+use oneiric_lifecycle::{DecisionKind, Difference, Health, Limits, SwapRequest};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Ward, bad, seconds, wait_until};
+use crate::support::{Act, CACHE, Script, candidate, provider, slot, soon};
+
+const HOLD: Duration = Duration::from_secs(30);
+
+fn fails_back() -> serde_json::Value {
+    json!({
+        "health_interval_ms": 1_000, "on_failure": "fail_over",
+        "fail_back": true, "fail_back_after_ms": 30_000,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_fails_back_once_the_better_one_was_healthy_for_so_long_and_not_before() {
+    let (ward, _supervision) = Ward::begun(fails_back()).await;
+    ward.set("a", bad());
+    ward.decided(DecisionKind::FailOver, 1).await;
+    seconds(300).await;
+    assert_eq!(ward.serves(), "b");
+    ward.set("a", Health::Ok);
+    let well = Instant::now();
+    seconds(20).await;
+    // Once more: its time begins anew.
+    ward.set("a", bad());
+    seconds(2).await;
+    ward.set("a", Health::Ok);
+    let well_again = Instant::now();
+    assert_eq!(ward.count(DecisionKind::FailBack), 0);
+    ward.decided(DecisionKind::FailBack, 1).await;
+    assert!(well.elapsed() >= HOLD);
+    assert!(well_again.elapsed() >= HOLD, "{:?}", well_again.elapsed());
+    assert!(well_again.elapsed() <= HOLD + Duration::from_secs(3));
+    assert_eq!(ward.lab.who(CACHE).await, "a");
+    assert_eq!(
+        ward.texts().pop().unwrap(),
+        "serving a again: healthy for 30 s"
+    );
+    assert_eq!(ward.status().differs, None);
+    let builds = ward.builds();
+    seconds(60).await;
+    assert_eq!(ward.builds(), builds, "nobody is tried out any more");
+    ward.nothing_is_left_over(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_tried_out_is_neither_counted_nor_told_as_a_swap() {
+    let (ward, _supervision) = Ward::begun(fails_back()).await;
+    ward.set("a", bad());
+    ward.decided(DecisionKind::FailOver, 1).await;
+    seconds(5).await;
+    let before = ward.status();
+    seconds(60).await;
+    let after = ward.status();
+    assert_eq!(before.swaps, after.swaps);
+    assert_eq!(before.trail.len(), after.trail.len());
+    assert_eq!(before.last_error.is_none(), after.last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_again_soon_after_is_held_off_for_twice_as_long() {
+    let (ward, _supervision) = Ward::begun(fails_back()).await;
+    let mut holds = Vec::new();
+    for round in 1..=3 {
+        ward.set("a", bad());
+        ward.decided(DecisionKind::FailOver, round).await;
+        let failed_over = Instant::now();
+        ward.set("a", Health::Ok);
+        ward.decided(DecisionKind::FailBack, round).await;
+        holds.push(failed_over.elapsed().as_secs());
+    }
+    assert!((30..35).contains(&holds[0]), "{holds:?}");
+    assert!((60..65).contains(&holds[1]), "{holds:?}");
+    assert!((120..125).contains(&holds[2]), "{holds:?}");
+    // It lasted: the next time it is as at first.
+    seconds(200).await;
+    ward.set("a", bad());
+    ward.decided(DecisionKind::FailOver, 4).await;
+    let failed_over = Instant::now();
+    ward.set("a", Health::Ok);
+    ward.decided(DecisionKind::FailBack, 4).await;
+    assert!((30..35).contains(&failed_over.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_by_somebody_ends_it() {
+    let (ward, _supervision) = Ward::begun(fails_back()).await;
+    ward.set("a", bad());
+    ward.decided(DecisionKind::FailOver, 1).await;
+    let to_c = SwapRequest::to_provider(slot(CACHE), provider("c"));
+    ward.lab.lifecycle.swap(to_c).await.unwrap();
+    ward.set("a", Health::Ok);
+    seconds(300).await;
+    assert_eq!(ward.serves(), "c");
+    assert_eq!(ward.status().differs, Some(Difference::NotApplied));
+}
+
+/// Not in paused time, which stands still while a factory is at work.
+#[tokio::test]
+async fn a_factory_that_hangs_while_it_is_tried_out_holds_up_nobody() {
+    let limits = json!({"activation_ms": 3_600_000});
+    let limits: Limits = serde_json::from_value(limits).unwrap();
+    let mut policy = fails_back();
+    policy["health_interval_ms"] = 5.into();
+    let ward = Ward::with(policy, |builder| builder.limits(limits));
+    assert_eq!(ward.lab.who(CACHE).await, "a");
+    let _supervision = ward.supervise();
+    ward.set("a", bad());
+    let script = Script {
+        build: Act::Hang,
+        ..Script::default()
+    };
+    ward.lab.book.script("a", script);
+    ward.decided(DecisionKind::FailOver, 1).await;
+    let builds = ward.builds();
+    wait_until(|| ward.builds() > builds, String::new).await;
+    let to_c = SwapRequest::to_provider(slot(CACHE), provider("c"));
+    let swap = soon(ward.lab.lifecycle.swap(to_c));
+    assert!(swap.await.unwrap().serves());
+    // The runtime would wait for its thread.
+    let report = ward.lab.lifecycle.shutdown(Duration::from_secs(60)).await;
+    assert!(report.is_clean(), "{report:?}");
+}
+
+fn greedy() -> serde_json::Value {
+    json!({"rebind": "greedy", "rebind_settle_ms": 5_000, "health_interval_ms": 0})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greedy_slot_follows_who_ranks_best_once_that_is_settled() {
+    let (ward, _supervision) = Ward::begun(greedy()).await;
+    // Ranks change five times, each before the one before is settled.
+    for (number, name) in ["d", "e", "f", "g", "h"].into_iter().enumerate() {
+        let better = candidate(CACHE, name, 10 + number as i64, &[]);
+        ward.lab.registry.register(better).keep();
+        seconds(3).await;
+    }
+    assert_eq!((ward.serves().as_str(), ward.builds()), ("a", 1));
+    ward.decided(DecisionKind::Rebind, 1).await;
+    assert_eq!((ward.serves().as_str(), ward.builds()), ("h", 2));
+    assert_eq!(ward.texts(), ["serving h: ranks best, unchanged for 5 s"]);
+    seconds(600).await;
+    assert_eq!(ward.builds(), 2, "once");
+    ward.nothing_is_left_over(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greedy_slot_tries_who_fails_once_and_others_follow_nobody_by_themselves() {
+    let (ward, _supervision) = Ward::begun(greedy()).await;
+    let script = Script {
+        build: Act::Fail,
+        ..Script::default()
+    };
+    ward.lab.book.script("d", script);
+    ward.lab
+        .registry
+        .register(candidate(CACHE, "d", 9, &[]))
+        .keep();
+    seconds(600).await;
+    assert_eq!((ward.serves().as_str(), ward.builds()), ("a", 2));
+    let texts = ward.texts();
+    assert!(
+        texts[0].starts_with("going over to d failed at build"),
+        "{texts:?}"
+    );
+    for rebind in ["on_selection", "manual"] {
+        let (ward, _supervision) = Ward::begun(json!({"rebind": rebind})).await;
+        ward.lab
+            .registry
+            .register(candidate(CACHE, "d", 9, &[]))
+            .keep();
+        seconds(60).await;
+        assert_eq!(ward.serves(), "a", "{rebind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greedy_slot_does_not_go_back_to_the_one_it_failed_over_from() {
+    let mut policy = greedy();
+    policy["on_failure"] = "fail_over".into();
+    let (ward, _supervision) = Ward::begun(policy).await;
+    ward.set("a", bad());
+    ward.failed_call().await;
+    ward.decided(DecisionKind::FailOver, 1).await;
+    seconds(600).await;
+    assert_eq!(ward.serves(), "b");
+    ward.lab
+        .registry
+        .register(candidate(CACHE, "d", 9, &[]))
+        .keep();
+    ward.decided(DecisionKind::Rebind, 1).await;
+    assert_eq!(ward.serves(), "d", "somebody else may");
+}
