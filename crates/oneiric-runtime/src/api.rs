@@ -40,7 +40,7 @@ pub use self::{
     event::{EventDoc, MissedDoc},
     explain::{ExplainDoc, Serving},
     health::{HealthDoc, HealthRequest, SlotHealth, Verdict},
-    history::{HistoryDoc, HistoryEntryDoc, PastFailureDoc, SlotHistoryDoc},
+    history::{HistoryDoc, HistoryEntryDoc, PastDecisionDoc, PastFailureDoc, SlotHistoryDoc},
     list::{ListDoc, ListedCandidate, ListedSelection, ListedSlot},
     plan::PlanDoc,
     process_event::ProcessEvent,

@@ -12,7 +12,7 @@ use std::fmt;
 
 use metrics::{KeyName, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use oneiric_lifecycle::{Activity, Health, SlotStatus};
+use oneiric_lifecycle::{Activity, Health, Judged, SlotStatus};
 
 pub(crate) use self::probes::Probes;
 pub use self::table::metrics_reference;
@@ -165,6 +165,19 @@ impl Metrics {
         for (result, count) in self.probes.of(&status.slot) {
             let labels = vec![slot(), Label::from_static_parts("result", result)];
             self.counter(Metric::ProbesTotal, labels, count);
+        }
+        for judged in Judged::ALL {
+            let labels = vec![slot(), Label::from_static_parts("judged", judged.name())];
+            let holds = status.active.is_some() && status.judgement.judged == judged;
+            self.gauge(Metric::SlotJudged, labels, flag(holds));
+        }
+        for ((kind, outcome), count) in self.probes.decisions(&status.slot) {
+            let labels = vec![
+                slot(),
+                Label::from_static_parts("kind", kind.name()),
+                Label::from_static_parts("outcome", outcome),
+            ];
+            self.counter(Metric::DecisionsTotal, labels, count);
         }
         let report = status.health.as_ref();
         let took = report.map_or(0.0, |report| report.took.as_secs_f64());

@@ -15,7 +15,7 @@ use std::{
 };
 
 use oneiric_core::{Coded, Registry, Slot, WallClock};
-use oneiric_lifecycle::{Lifecycle, LifecycleError, ShutdownReport, SwapReport};
+use oneiric_lifecycle::{Lifecycle, LifecycleError, ShutdownReport, Supervise, SwapReport};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -210,6 +210,9 @@ impl Runtime {
                 address: operators.address(),
             });
             let turns = self.inner.revisions.turns();
+            // Until the end of this, which comes before anything is taken down.
+            let how = Supervise::new().turns(turns.clone());
+            let _supervision = self.inner.lifecycle.supervise(how);
             self.inner.secrets.watch(&self.inner.lifecycle, turns).await;
             std::future::pending::<()>().await;
         };

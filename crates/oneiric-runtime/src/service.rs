@@ -110,6 +110,9 @@ impl Runtime {
             state: state_name(status.as_ref()),
             provider: active.map(|active| active.provider.clone()),
             instance: active.map(|active| active.instance),
+            reason: active
+                .and_then(|active| active.decision.as_ref())
+                .map(|decision| decision.text.clone()),
             differs: status.as_ref().and_then(|status| status.differs.clone()),
             holders: self.lifecycle().holders(slot),
         };
@@ -382,6 +385,10 @@ fn health_doc(statuses: Vec<SlotStatus>, probed: bool) -> HealthDoc<HealthReport
         .map(|status| SlotHealth {
             verdict: verdict(&status),
             state: status.state.name().into(),
+            judged: status
+                .active
+                .as_ref()
+                .map(|_| status.judgement.judged.name().into()),
             provider: status.active.map(|active| active.provider),
             report: status.health,
             slot: status.slot,

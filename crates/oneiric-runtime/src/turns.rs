@@ -1,12 +1,15 @@
-//! Whose turn it is with a slot: operators' swaps, reloads and new secrets exchange one instance after the other, each
+//! Whose turn it is with a slot: operators' swaps, reloads, new secrets and what the lifecycle decides by itself
+//! exchange one instance after the other, each
 //! with the settings that are in force when its turn comes.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use oneiric_core::Slot;
+use oneiric_core::{BoxFuture, Slot};
+use oneiric_lifecycle::SlotTurns;
 
 /// One lock for each slot. Cheap to clone; all clones have the same locks.
 #[derive(Debug, Clone, Default)]
@@ -21,5 +24,12 @@ impl Turns {
     pub(crate) fn of(&self, slot: &Slot) -> Turn {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(turns.entry(slot.clone()).or_default())
+    }
+}
+
+impl SlotTurns for Turns {
+    fn acquire<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>> {
+        let turn = self.of(slot);
+        Box::pin(async move { Box::new(turn.lock_owned().await) as _ })
     }
 }

@@ -86,6 +86,11 @@ pub(crate) const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX key_value_until ON key_value(until_unix_ms) WHERE until_unix_ms IS NOT NULL;
     ",
+    // 2: what was decided by itself, in the history.
+    "
+    ALTER TABLE history ADD COLUMN decision TEXT;
+    ALTER TABLE history ADD COLUMN decision_text TEXT;
+    ",
 ];
 
 /// The version that this program writes.
@@ -143,6 +148,27 @@ mod tests {
             .query_row("SELECT sum(x) FROM a", [], |row| row.get(0))
             .unwrap();
         assert_eq!(sum, 3, "the step that failed left nothing behind");
+    }
+
+    #[test]
+    fn a_history_of_the_first_version_is_read_as_it_was() {
+        let connection = Connection::open_in_memory().unwrap();
+        run(&connection, 0, &STEPS[..1]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO history_counts VALUES ('adapter/cache', 1, 0, 1, 0, 0, 0, 0);
+                 INSERT INTO history VALUES
+                     ('adapter/cache', 0, 0, 1, 7, 'swapped', 'b', 'a', 2, 0, NULL, NULL, NULL)",
+            )
+            .unwrap();
+        run(&connection, 1, STEPS).unwrap();
+        let held = crate::status::load(&connection, None).unwrap();
+        let entry = &held[0].entries[0];
+        assert_eq!(
+            (entry.ended.name(), entry.provider.as_str()),
+            ("swapped", "b")
+        );
+        assert_eq!((entry.instance, &entry.decision), (Some(2), &None));
     }
 
     #[test]

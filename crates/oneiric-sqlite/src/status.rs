@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oneiric_core::{Provider, Slot};
 use oneiric_lifecycle::{
-    Ended, HISTORY_KEPT, HistoryEntry, PastFailure, SlotHistory, StatusStore, StoreError,
-    SwapCounts,
+    Ended, HISTORY_KEPT, HistoryEntry, PastDecision, PastFailure, SlotHistory, StatusStore,
+    StoreError, SwapCounts,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -73,10 +73,11 @@ fn append(connection: &Connection, run: u64, added: &SlotHistory) -> rusqlite::R
         )?;
     let kept = i64::try_from(HISTORY_KEPT).unwrap_or(i64::MAX);
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     for (number, entry) in (after - entries..).zip(&added.entries) {
         let failure = entry.failure.as_ref();
+        let decision = entry.decision.as_ref();
         let instance = entry.instance.map(stored).transpose()?;
         insert.execute(rusqlite::params![
             slot,
@@ -93,6 +94,8 @@ fn append(connection: &Connection, run: u64, added: &SlotHistory) -> rusqlite::R
             failure.map(|failure| &failure.code),
             // Whatever a component has to say about itself, a history stays small.
             failure.map(|failure| cut(&failure.message, MAX_TEXT_BYTES)),
+            decision.map(|decision| &decision.kind),
+            decision.map(|decision| cut(&decision.text, MAX_TEXT_BYTES)),
         ])?;
     }
     Ok(())
@@ -103,7 +106,8 @@ pub(crate) fn load(
     slot: Option<&Slot>,
 ) -> rusqlite::Result<Vec<SlotHistory>> {
     let mut entries = connection.prepare_cached(
-        "SELECT run, at_unix_ms, ended, provider, from_provider, instance, forced, stage, code, message
+        "SELECT run, at_unix_ms, ended, provider, from_provider, instance, forced, stage, code, message,
+                decision, decision_text
          FROM history WHERE slot = ?1 ORDER BY number",
     )?;
     let mut with_entries = |slot: Slot, counts: SwapCounts| -> rusqlite::Result<SlotHistory> {
@@ -163,6 +167,9 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
             code,
             message,
         });
+    }
+    if let (Some(kind), Some(text)) = (row.get(10)?, row.get(11)?) {
+        entry.decision = Some(PastDecision { kind, text });
     }
     Ok(entry)
 }

@@ -70,6 +70,14 @@ async fn status_of(
 
 /// Who serves, where that is not the winner or not as it should be.
 fn aside(doc: &ExplainDoc, slot: Option<&SlotStatus>, assuming: bool) -> Option<String> {
+    let reason = slot.and_then(|slot| slot.differs.as_ref()?.reason.clone());
+    if let Some(reason) = reason {
+        return Some(if assuming {
+            format!("as things are, {reason}")
+        } else {
+            reason
+        });
+    }
     let said = match slot.map(|slot| (slot, &slot.active, &slot.differs)) {
         Some((slot, Some(_), Some(differs))) => status::difference(slot, differs),
         Some((_, Some(active), None)) => match &active.forced {
@@ -228,6 +236,21 @@ mod tests {
                 format!("\n  memory wins but file serves: {expected}\n")
             );
         }
+    }
+
+    #[test]
+    fn who_took_over_by_itself_is_said_with_the_reason() {
+        let reason = "serving file: memory failed 3 probes at 10:02:11, next in rank";
+        let differs =
+            json!({"why": "failed_over", "from": "memory", "reason": reason, "at_unix_ms": 7});
+        assert_eq!(
+            below("memory", json!({"differs": differs}), false),
+            format!("\n  {reason}\n")
+        );
+        assert_eq!(
+            below("memory", json!({"differs": differs}), true),
+            format!("\n  as things are, {reason}\n")
+        );
     }
 
     #[test]

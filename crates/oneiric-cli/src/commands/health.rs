@@ -112,14 +112,16 @@ fn shown(doc: &HealthDoc, now_unix_ms: u64, paint: Paint) -> String {
     if doc.slots.is_empty() {
         return "no slot has anything to be asked\n".to_owned();
     }
-    let mut table = Table::new(&["slot", "provider", "health", "asked", "took", "says"]);
+    let mut table = Table::new(&[
+        "slot", "provider", "health", "judged", "asked", "took", "says",
+    ]);
     for slot in &doc.slots {
         table.row(row(slot, now_unix_ms));
     }
     table.display(paint).to_string()
 }
 
-fn row(slot: &SlotHealth, now_unix_ms: u64) -> [Cell; 6] {
+fn row(slot: &SlotHealth, now_unix_ms: u64) -> [Cell; 7] {
     let (verdict, style) = match slot.verdict {
         Verdict::Good => ("good", Style::Good),
         Verdict::Warn => ("warn", Style::Attention),
@@ -141,6 +143,7 @@ fn row(slot: &SlotHealth, now_unix_ms: u64) -> [Cell; 6] {
         Cell::new(&slot.slot),
         Cell::maybe(slot.provider.as_ref()),
         Cell::new(verdict).style(style),
+        Cell::maybe(slot.judged.as_ref()),
         Cell::maybe(report.map(|report| format!("{} ago", since(report.at_unix_ms, now_unix_ms)))),
         Cell::maybe(report.map(|report| Micros(report.took_us))),
         Cell::new(says),
@@ -179,6 +182,7 @@ mod tests {
             "schema": "oneiric.health/1", "probed": true, "healthy": false,
             "slots": [
                 {"slot": "adapter/cache", "state": "active", "provider": "file", "verdict": "bad",
+                 "judged": "unhealthy",
                  "report": report("critical", Some("disk full"))},
                 {"slot": "a/b", "state": "active", "provider": "x", "verdict": "good",
                  "report": report("ok", None)},
@@ -188,11 +192,11 @@ mod tests {
         }))
         .unwrap();
         let expected = "\
-slot           provider  health    asked    took  says
-adapter/cache  file      bad       3 s ago  2 ms  critical: disk full
-a/b            x         good      3 s ago  2 ms  ok
-a/c            -         inactive  -        -     inactive
-a/d            -         bad       -        -     failed: see `oneiric status a/d`
+slot           provider  health    judged     asked    took  says
+adapter/cache  file      bad       unhealthy  3 s ago  2 ms  critical: disk full
+a/b            x         good      -          3 s ago  2 ms  ok
+a/c            -         inactive  -          -        -     inactive
+a/d            -         bad       -          -        -     failed: see `oneiric status a/d`
 ";
         assert_eq!(shown(&doc, 4_000, Paint::new(false)), expected);
     }

@@ -63,10 +63,14 @@ impl Past<'_> {
                 };
                 let failure = entry.failure.as_ref();
                 let why = failure.map(|failure| format!("{}: {}", failure.stage, failure.message));
+                let decision = entry.decision.as_ref();
+                // In words it has its failure in it.
+                let why = decision.map(|decision| decision.text.clone()).or(why);
+                let what = decision.map_or(what, |decision| decision.kind.clone());
                 [
                     when,
                     Cell::new(slot),
-                    Cell::new(what).style(style(&entry.ended)),
+                    Cell::new(what).style(style(entry)),
                     Cell::maybe(from),
                     Cell::maybe(to),
                     Cell::maybe(None::<&str>),
@@ -94,8 +98,9 @@ impl Past<'_> {
     }
 }
 
-fn style(ended: &str) -> Style {
-    match ended {
+fn style(entry: &HistoryEntryDoc) -> Style {
+    match entry.ended.as_str() {
+        "decided" => Style::Attention,
         "activated" | "swapped" => Style::Good,
         "rolled_back" | "failed" => Style::Bad,
         _ => Style::Plain,
@@ -186,6 +191,8 @@ mod tests {
                     {"run": 2, "at_unix_ms": 4_000, "ended": "retired", "provider": "first", "instance": 1},
                 ]},
                 {"slot": "task/mail", "counts": {}, "entries": [
+                    {"run": 2, "at_unix_ms": 3_400, "ended": "decided", "provider": "log", "from": "smtp",
+                     "decision": {"kind": "fail_over", "text": "serving log: smtp failed 3 probes"}},
                     {"run": 2, "at_unix_ms": 3_500, "ended": "rolled_back", "provider": "smtp", "from": "log",
                      "failure": {"stage": "probe", "code": "lifecycle.probe_failed", "message": "no\u{1b}[2J"}},
                 ]},
@@ -211,6 +218,7 @@ mod tests {
                 "1970-01-01 00:00:01Z adapter/cache activated - first - - -",
                 "1970-01-01 00:00:03Z adapter/cache selected - second uid:7 - a try",
                 "1970-01-01 00:00:03Z adapter/cache swapped first second - - -",
+                "1970-01-01 00:00:03Z task/mail fail_over smtp log - - serving log: smtp failed 3 probes",
                 "1970-01-01 00:00:03Z task/mail rolled_back log smtp - lifecycle.probe_failed probe: no\\u{1b}[2J",
                 "1970-01-01 00:00:04Z adapter/cache retired first - - - -",
             ]
@@ -224,7 +232,7 @@ mod tests {
         assert!(lines[1].contains("rolled_back"), "{lines:?}");
         assert_eq!(
             lines[3],
-            "3 earlier ones are not shown; --limit 5 shows them all"
+            "4 earlier ones are not shown; --limit 6 shows them all"
         );
         let mut doc = doc();
         keep_last(&mut doc, 2);

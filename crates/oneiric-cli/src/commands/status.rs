@@ -233,6 +233,10 @@ pub(super) fn difference(slot: &SlotStatus, differs: &Difference) -> String {
         .as_ref()
         .map(|active| active.provider.to_string());
     let serving = serving.unwrap_or_else(|| "nobody".to_owned());
+    if let Some(reason) = &differs.reason {
+        // Says who serves, and why.
+        return format!("{winner} wins; {reason}");
+    }
     let why = match (differs.why.as_str(), &differs.failure, &differs.activity) {
         ("swap_failed", Some(failure), _) => {
             format!("the swap failed at {}", words::failed(failure))

@@ -44,6 +44,9 @@ pub struct Serving<D = slot::Difference> {
     /// Its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<u64>,
+    /// By which decision it came, in words, where nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why it is not the winner.
     #[serde(default = "none::<D>", skip_serializing_if = "Option::is_none")]
     pub differs: Option<D>,

@@ -42,6 +42,9 @@ pub struct SlotHealth<H = slot::HealthReport> {
     pub provider: Option<Provider>,
     /// What follows from state and report.
     pub verdict: Verdict,
+    /// What is thought of the instance after all its answers: `unknown`, `healthy`, `unhealthy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<String>,
     /// What the instance said.
     #[serde(default = "none::<H>", skip_serializing_if = "Option::is_none")]
     pub report: Option<H>,

@@ -46,7 +46,7 @@ pub struct HistoryEntryDoc {
     pub run: u64,
     /// When.
     pub at_unix_ms: u64,
-    /// `activated`, `swapped`, `rolled_back`, `failed` or `retired`.
+    /// `activated`, `swapped`, `rolled_back`, `failed`, `retired` or `decided`.
     pub ended: String,
     /// Whose instance it was about.
     pub provider: Provider,
@@ -62,6 +62,20 @@ pub struct HistoryEntryDoc {
     /// Why it failed, or what was skipped by force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<PastFailureDoc>,
+    /// What was decided without anybody asking for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<PastDecisionDoc>,
+}
+
+/// A decision as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct PastDecisionDoc {
+    /// What: see [`slot::Decision::kind`].
+    pub kind: String,
+    /// What and why, in words.
+    pub text: String,
 }
 
 /// A failure as it is remembered.

@@ -61,6 +61,12 @@ pub struct SlotStatus {
     /// The last answer to a probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthReport>,
+    /// What is thought of the instance that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
+    /// The last decisions that nobody asked for, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trail: Vec<Decision>,
 }
 
 /// The instance that serves.
@@ -79,6 +85,53 @@ pub struct ActiveStatus {
     /// The probe that was skipped by force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forced: Option<Failure>,
+    /// The decision by which it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+/// What is thought of the instance that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Judgement {
+    /// `unknown`, `healthy`, `unhealthy`.
+    pub judged: String,
+    /// Bad answers in a row.
+    #[serde(default)]
+    pub bad: u32,
+    /// Good answers in a row.
+    #[serde(default)]
+    pub good: u32,
+}
+
+/// Something that was decided without anybody asking for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Decision {
+    /// What: `unhealthy`, `healthy`, `restart`, `gave_up`, `fail_over`, `none_left`, `fail_back`, `swing_back`, `rebind`,
+    /// `restart_dependent`, `held`.
+    pub kind: String,
+    /// When.
+    pub at_unix_ms: u64,
+    /// Whose instance it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Provider>,
+    /// Who took over, or was to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Provider>,
+    /// The number of the instance that gave cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u64>,
+    /// Why, as data; its `reason` says what else there is.
+    #[serde(default)]
+    pub because: Value,
+    /// Why it could not be carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// All of it in words. Times of day are UTC.
+    pub text: String,
 }
 
 /// Whether a slot takes work.
@@ -129,7 +182,7 @@ pub struct Draining {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Difference {
-    /// `swap_failed`, `swung_back`, `held`, `withdrawn`, `not_applied`.
+    /// `swap_failed`, `swung_back`, `failed_over`, `held`, `withdrawn`, `not_applied`.
     pub why: String,
     /// With `swap_failed` and `swung_back`: where and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +190,15 @@ pub struct Difference {
     /// With `held`: `paused` or `draining`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<String>,
+    /// With `failed_over`: whose instance failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Provider>,
+    /// With `failed_over`: why, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// With `failed_over`: when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_unix_ms: Option<u64>,
 }
 
 /// One step that failed.

@@ -15,6 +15,8 @@ pub(crate) enum Metric {
     SlotPaused,
     SlotInFlight,
     SlotUnhealthy,
+    SlotJudged,
+    DecisionsTotal,
     ProbesTotal,
     ProbeDuration,
     SlotDraining,
@@ -63,13 +65,15 @@ pub(super) struct About {
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::SelectionsUnknown,
         Self::SlotActive,
         Self::SlotDiffers,
         Self::SlotPaused,
         Self::SlotInFlight,
         Self::SlotUnhealthy,
+        Self::SlotJudged,
+        Self::DecisionsTotal,
         Self::ProbesTotal,
         Self::ProbeDuration,
         Self::SlotDraining,
@@ -143,6 +147,20 @@ impl Metric {
                 Unit::Count,
                 &["slot"],
                 "1 when the last probe of what serves the slot was bad, 0 when it was good or nobody asked.",
+            ),
+            Self::SlotJudged => (
+                "oneiric_slot_judged",
+                Gauge,
+                Unit::Count,
+                &["slot", "judged"],
+                "1 for what is thought of what serves the slot after all its answers, 0 for the others: unknown, healthy, unhealthy.",
+            ),
+            Self::DecisionsTotal => (
+                "oneiric_decisions_total",
+                Counter,
+                Unit::Count,
+                &["slot", "kind", "outcome"],
+                "What was decided without anybody asking for it, by kind (restart, fail_over, ...) and outcome: done, failed.",
             ),
             Self::ProbesTotal => (
                 "oneiric_probes_total",

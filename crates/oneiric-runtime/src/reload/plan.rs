@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oneiric_core::{Candidate, Origin, Provider, Slot, Snapshot};
+use oneiric_lifecycle::Rebind;
 use serde_json::Value;
 
 use super::diff;
@@ -188,6 +189,11 @@ fn step(slot: &Slot, now: &Now, old: &Settings, new: &Settings, after: &Snapshot
     }
     if configured != Some(new.configured(slot, provider)) {
         why.push(Why::Settings);
+    }
+    let manual = new.slot_policies.of(slot).rebind.when == Rebind::Manual;
+    // Somebody else serves only when an operator says so, and who serves goes only with the slot.
+    if manual && after.contains(slot) && winner().as_ref() != Some(provider) {
+        why.retain(|one| !matches!(one, Why::Selection | Why::Withdrawn));
     }
     let has = |one| why.contains(&one);
     let other_instance = has(Why::Candidate) || has(Why::Settings);

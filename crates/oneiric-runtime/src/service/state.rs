@@ -8,8 +8,8 @@ use oneiric_lifecycle::{HistoryEntry, SlotHistory, StoreError, SwapCounts};
 use super::unix_ms;
 use crate::{
     api::{
-        HistoryDoc, HistoryEntryDoc, PastFailureDoc, RefusedDoc, SlotHistoryDoc, StateDoc, schema,
-        slot,
+        HistoryDoc, HistoryEntryDoc, PastDecisionDoc, PastFailureDoc, RefusedDoc, SlotHistoryDoc,
+        StateDoc, schema, slot,
     },
     error::RuntimeError,
     runtime::Runtime,
@@ -200,6 +200,10 @@ fn entry(entry: HistoryEntry) -> HistoryEntryDoc {
             stage: failure.stage,
             code: failure.code,
             message: failure.message,
+        }),
+        decision: entry.decision.map(|decision| PastDecisionDoc {
+            kind: decision.kind,
+            text: decision.text,
         }),
     }
 }

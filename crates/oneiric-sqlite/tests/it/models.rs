@@ -9,8 +9,8 @@ use oneiric_domains::{
     MemorySelectionStore, REVISIONS_KEPT, SelectionStore,
 };
 use oneiric_lifecycle::{
-    Activity, Ended, HISTORY_KEPT, HistoryEntry, MemoryStatusStore, PastFailure, SlotHistory,
-    StatusStore,
+    Activity, Ended, HISTORY_KEPT, HistoryEntry, MemoryStatusStore, PastDecision, PastFailure,
+    SlotHistory, StatusStore,
 };
 use oneiric_sqlite::{MAX_TEXT_BYTES, StateDb, check};
 use proptest::{collection::vec, option, prelude::*};
@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..4_u8, option::of(0..3_u8), awkward(), option::of(awkward()))
             .prop_map(|(slot, provider, who, why)| Step::Select(slot, provider, who, why)),
-        4 => (0..3_u8, vec((0..5_u8, any::<bool>()), 0..60))
+        4 => (0..3_u8, vec((0..6_u8, any::<bool>()), 0..60))
             .prop_map(|(slot, entries)| Step::Status(slot, entries)),
         4 => (0..2_u8, awkward(), vec(any::<u8>(), 0..40), option::of(0..60_u64))
             .prop_map(|(space, key, value, until)| Step::Put(space, key, value, until)),
@@ -90,6 +90,12 @@ fn entry(ended: u8, forced: bool) -> HistoryEntry {
             stage: "probe".into(),
             code: "lifecycle.probe_failed".into(),
             message: AWKWARD[usize::from(ended)].into(),
+        });
+    }
+    if kind == Ended::Decided {
+        entry.decision = Some(PastDecision {
+            kind: "fail_over".into(),
+            text: AWKWARD[usize::from(ended)].into(),
         });
     }
     entry

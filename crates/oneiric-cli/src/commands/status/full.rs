@@ -111,6 +111,19 @@ impl View<'_> {
                 format!("{health}{}, {when}", says.unwrap_or_default()),
             );
         }
+        if let Some(judgement) = &slot.judgement
+            && judgement.judged != "unknown"
+        {
+            let run = match (judgement.bad, judgement.good) {
+                (0, good) => format!("{good} good in a row"),
+                (bad, _) => format!("{bad} bad in a row"),
+            };
+            facts.add("judged", format!("{}, {run}", judgement.judged));
+        }
+        for decision in &slot.trail {
+            let when = self.ago(decision.at_unix_ms);
+            facts.add("decided", format!("{when}: {}", decision.text));
+        }
         if let Some(error) = &slot.last_error {
             let (provider, when) = (&error.provider, self.ago(error.at_unix_ms));
             let failure = words::failed(&error.failure);
@@ -186,6 +199,9 @@ mod tests {
         slot["swap_duration"] =
             json!({"count": 3, "p50_us": 900, "p90_us": 900, "p99_us": 2_000, "max_us": 2_000});
         slot["holders"] = json!(["service/x", "service/y"]);
+        slot["judgement"] = json!({"judged": "healthy", "bad": 0, "good": 4});
+        slot["trail"] = json!([{"kind": "fail_over", "at_unix_ms": 58_000, "from": "redis", "to": "memory",
+            "because": {"reason": "probes"}, "text": "serving memory: redis failed 3 probes"}]);
         let mut doc = doc(slot);
         doc.selections = serde_json::from_value(json!([{
             "revision": 4, "slot": "adapter/cache", "provider": "memory", "who": "uid:1",
@@ -204,6 +220,8 @@ adapter/cache
   swaps       1 activated, 2 swapped, 0 forced, 1 rolled back, 0 failed, 2 retired
   took        p50 900 us, p99 2 ms, max 2 ms of the last 3
   needed by   service/x, service/y
+  judged      healthy, 4 good in a row
+  decided     2 s ago: serving memory: redis failed 3 probes
 ";
         assert_eq!(view(&doc).in_full(), expected);
     }

@@ -30,6 +30,10 @@ pub(super) fn line(event: &EventDoc, paint: Paint) -> String {
         paint.text(style(event), harmless(&event.event)),
     );
     let mut left = event.fields.clone();
+    if let Some(text) = decided(event) {
+        push(&mut line, text);
+        left.remove("decision");
+    }
     for field in ["from", "to", "provider", "secret"] {
         if let Some(text) = leading(field, event) {
             push(&mut line, &text);
@@ -63,7 +67,7 @@ fn style(event: &EventDoc) -> Style {
         "bake_ended" if swung_back() => Style::Bad,
         "secret_told" if failed() => Style::Bad,
         "warned" | "bake_began" | "draining" | "drain_abandoned" | "change_held"
-        | "selection_changed" => Style::Attention,
+        | "selection_changed" | "decided" => Style::Attention,
         _ => Style::Plain,
     }
 }
@@ -82,6 +86,11 @@ fn leading(field: &str, event: &EventDoc) -> Option<String> {
         "to" => None,
         _ => text(field).map(str::to_owned),
     }
+}
+
+/// What was decided, and why, in words.
+fn decided(event: &EventDoc) -> Option<&str> {
+    event.fields.get("decision")?.get("text")?.as_str()
 }
 
 /// `oneiric.toml:3 run.grace`, of the first fault in settings.
@@ -209,6 +218,13 @@ mod tests {
                        "work": [{"operation": "get", "who": "uid:7", "for_ms": 31_000},
                                 {"operation": "put", "for_ms": 30_000}], "unknown": 1}),
                 "adapter/cache drain_abandoned file in_flight=3 instance=3 oldest_lease_ms=31000 unknown=1 work=get(uid:7, 31 s),put(30 s)",
+            ),
+            (
+                "decided",
+                cache,
+                json!({"decision": {"kind": "fail_over", "from": "redis", "to": "memory",
+                       "text": "serving memory: redis failed 3 probes at 10:02:11, next in rank"}}),
+                "adapter/cache decided serving memory: redis failed 3 probes at 10:02:11, next in rank",
             ),
             (
                 "of_a_later_version",
