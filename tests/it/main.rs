@@ -35,6 +35,7 @@ mod redis;
 mod reload;
 mod remote;
 mod secrets;
+mod self_healing;
 mod service;
 mod settings_page;
 mod settings_told;

@@ -12,9 +12,9 @@ use oneiric_tests::{Place, Process, binary};
 use serde_json::Value;
 
 /// A `watch` that runs, and its lines as they come.
-struct Watching {
+pub(crate) struct Watching {
     child: Child,
-    stdout: Receiver<String>,
+    pub(crate) stdout: Receiver<String>,
     stderr: Receiver<String>,
 }
 
@@ -31,7 +31,7 @@ fn lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Watching {
-    fn begin(place: &Place, words: &[&str]) -> Self {
+    pub(crate) fn begin(place: &Place, words: &[&str]) -> Self {
         let mut command = place.command(binary::path());
         command.arg("watch").args(words);
         let mut child = command
@@ -47,7 +47,7 @@ impl Watching {
     }
 
     /// The next line with `text` in it.
-    fn line(receiver: &Receiver<String>, text: &str) -> String {
+    pub(crate) fn line(receiver: &Receiver<String>, text: &str) -> String {
         loop {
             let line = receiver.recv_timeout(Duration::from_secs(60));
             let line = line.unwrap_or_else(|_| panic!("no line with {text:?}"));

@@ -260,7 +260,7 @@ impl Inner {
         limit: Duration,
         over: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
-        let Some(result) = self.clean_up(running, limit).await else {
+        let Some(result) = self.clean_up_until(running, limit, over).await else {
             return Ok(());
         };
         let provider = running.candidate.provider().clone();
@@ -274,6 +274,16 @@ impl Inner {
         &self,
         running: &Running,
         limit: Duration,
+    ) -> Option<Result<(), Failure>> {
+        let never = std::future::pending();
+        self.clean_up_until(running, limit, never).await
+    }
+
+    async fn clean_up_until(
+        &self,
+        running: &Running,
+        limit: Duration,
+        over: impl Future<Output = ()>,
     ) -> Option<Result<(), Failure>> {
         let role = running.take_retirement()?;
         running.revoke();

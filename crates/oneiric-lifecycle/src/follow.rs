@@ -273,14 +273,16 @@ async fn restart(
     inner.graph.answered(slot, running.number, &knowledge);
     let candidate = running.candidate.clone();
     let (provider, instance) = (candidate.provider().clone(), running.number);
-    let report = Transition::rebuild(
-        Arc::clone(&inner),
-        Arc::clone(&cell),
-        running,
-        crate::bake::Keep::AsPolicy,
-    )
-    .run()
-    .await;
+    // One decision, however many were exchanged: the first by name gave cause.
+    let decision = changes.into_iter().next().map(|change| {
+        let because = Because::Dependency { slot: change.slot };
+        Decision::new(DecisionKind::RestartDependent, because)
+            .about(&provider, Some(instance))
+            .to(&provider)
+    });
+    let keep = crate::bake::Keep::AsPolicy;
+    let rebuild = Transition::rebuild(Arc::clone(&inner), Arc::clone(&cell), running, keep);
+    let report = rebuild.decided(decision.clone()).run().await;
     let failure = match &report {
         Ok(SwapReport {
             outcome: Outcome::RolledBack { failure },
@@ -289,14 +291,8 @@ async fn restart(
         Ok(_) => None,
         Err(error) => error.failure().cloned(),
     };
-    // One decision, however many were exchanged: the first by name gave cause.
-    if let Some(change) = changes.into_iter().next() {
-        let because = Because::Dependency { slot: change.slot };
-        let decision = Decision::new(DecisionKind::RestartDependent, because)
-            .about(&provider, Some(instance))
-            .to(&provider)
-            .failed(failure);
-        inner.decide(&cell, decision);
+    if let (Some(decision), Some(failure)) = (decision, failure) {
+        inner.decide(&cell, decision.failed(Some(failure)));
     }
     report.map(drop)
 }

@@ -99,7 +99,9 @@ impl Transition {
                 "the factory is still at work on an earlier instance",
             ));
         }
-        let built = inner.construct(&self.cell, candidate, factory, None).await?;
+        let built = inner
+            .construct(&self.cell, candidate, factory, None)
+            .await?;
         let running = Arc::new(built);
         let checked = match self.check_facets(&running) {
             Ok(()) => self.probe(&running).await.map(drop),

@@ -14,9 +14,10 @@ mod trouble;
 mod watch;
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use oneiric_core::{BoxFuture, Delta, RegistryObserver, Slot};
 use oneiric_resilience::{Jitter, ThreadJitter};
@@ -149,6 +150,9 @@ impl Lifecycle {
     }
 }
 
+/// What failed in a way that nobody foresaw is not tried again at once.
+const BEGUN_ANEW_AFTER: Duration = Duration::from_secs(1);
+
 /// Wakes whoever looks after a slot when something about its candidates changes.
 struct Ranks(std::sync::Weak<Inner>);
 
@@ -175,6 +179,7 @@ async fn supervise(inner: Arc<Inner>, shared: Arc<Shared>) {
     let _subscription = inner.registry.subscribe(observer);
     let mut watched = BTreeSet::new();
     let mut tasks = JoinSet::new();
+    let mut slots = BTreeMap::new();
     loop {
         // Asked for before the slots are looked at, so that one that comes meanwhile is not missed.
         let more = inner.new_slots.notified();
@@ -184,9 +189,9 @@ async fn supervise(inner: Arc<Inner>, shared: Arc<Shared>) {
             .map(|entry| Arc::clone(entry.value()))
             .collect();
         for cell in cells {
-            if !watched.contains(&cell.slot) {
-                watched.insert(cell.slot.clone());
-                tasks.spawn(Watch::new(&inner, cell, &shared).run());
+            if watched.insert(cell.slot.clone()) {
+                let task = tasks.spawn(Watch::new(&inner, Arc::clone(&cell), &shared).run());
+                slots.insert(task.id(), cell);
             }
         }
         tokio::select! {
@@ -194,9 +199,21 @@ async fn supervise(inner: Arc<Inner>, shared: Arc<Shared>) {
             // The tasks end with the set that they are in.
             () = shared.stop.cancelled() => return,
             () = more => {}
-            Some(ended) = tasks.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(reason = %error, "a slot is not looked after any more");
+            Some(ended) = tasks.join_next_with_id() => {
+                let id = match &ended {
+                    Ok((id, ())) => *id,
+                    Err(error) => error.id(),
+                };
+                let cell = slots.remove(&id);
+                if let (Err(error), Some(cell)) = (ended, cell) {
+                    // Only seams can do that: whose turn it is, the clock, where settings come from.
+                    tracing::error!(slot = %cell.slot, reason = %error, "looking after a slot failed; it begins anew");
+                    let watch = Watch::new(&inner, Arc::clone(&cell), &shared);
+                    let task = tasks.spawn(async move {
+                        tokio::time::sleep(BEGUN_ANEW_AFTER).await;
+                        watch.run().await;
+                    });
+                    slots.insert(task.id(), cell);
                 }
             }
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::duration;
 
 /// The events that this version knows; a process of another one may have more.
-pub(crate) const EVENTS: [&str; 31] = [
+pub(crate) const EVENTS: [&str; 32] = [
     "activation_failed",
     "activity_changed",
     "building",
@@ -15,6 +15,7 @@ pub(crate) const EVENTS: [&str; 31] = [
     "change_dropped",
     "change_failed",
     "change_held",
+    "decided",
     "drain_abandoned",
     "drained",
     "draining",
@@ -52,9 +53,10 @@ Examples:
   oneiric watch --json | jq -c 'select(.event == \"retired\")'
 
 Events of slots: building, probed, published, reconfigured, retired, rolled_back, activation_failed,
-handed_over, draining, drain_abandoned, warned, activity_changed, drained, instance_paused, instance_resumed,
-selection_changed, change_held, change_applied, change_failed, change_dropped, secret_told. Of the process: settings_applied, settings_unchanged,
-settings_invalid, settings_refused, settings_restored, settings_broken, secrets_rotated,
+decided, handed_over, draining, drain_abandoned, warned, activity_changed, drained, instance_paused,
+instance_resumed, selection_changed, change_held, change_applied, change_failed, change_dropped,
+secret_told. Of the process: settings_applied, settings_unchanged, settings_invalid,
+settings_refused, settings_restored, settings_broken, secrets_rotated,
 secret_changed, secret_failed, secret_recovered. Whoever cannot follow is told how many events were
 missed; when the process goes away it is waited for.")]
 pub(crate) struct Watch {

@@ -1,5 +1,6 @@
 //! One slot's task: waits until there is something to do, asks what serves for its health, and sees what follows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -31,8 +32,8 @@ pub(super) struct Watch {
     pub(super) trouble: Trouble,
     pub(super) back: Back,
     pub(super) settling: Option<Settling>,
-    /// What waits for the slot to be resumed, where that was said.
-    held: Option<DecisionKind>,
+    /// What waits for the slot to be resumed, as far as that was said.
+    held: BTreeSet<DecisionKind>,
 }
 
 /// What there is to see of a slot at one moment.
@@ -79,7 +80,7 @@ impl Watch {
             trouble: Trouble::default(),
             back: Back::default(),
             settling: None,
-            held: None,
+            held: BTreeSet::new(),
         }
     }
 
@@ -175,8 +176,11 @@ impl Watch {
         if look.trouble.is_none() {
             self.trouble.is_over(look.failed_over.is_none());
         }
-        if look.closed.is_none() && self.held.take() == Some(DecisionKind::FailBack) {
-            self.back.at_once();
+        if look.closed.is_none() {
+            if self.held.contains(&DecisionKind::FailBack) {
+                self.back.at_once();
+            }
+            self.held.clear();
         }
         if let Some(running) = &look.running {
             let chance = self.shared.chance();
@@ -190,7 +194,7 @@ impl Watch {
         self.trouble = Trouble::default();
         self.back = Back::default();
         self.settling = None;
-        self.held = None;
+        self.held.clear();
     }
 
     /// Asks what serves if it is time to; says whether it did.
@@ -222,15 +226,17 @@ impl Watch {
         if look.baking {
             return false;
         }
-        if let Some(cause) = &look.trouble {
-            return self.in_trouble(look, cause).await;
+        if let Some(cause) = &look.trouble
+            && self.in_trouble(look, cause).await
+        {
+            return true;
         }
         if look.failed_over.is_none() {
             self.back.rest();
         } else if self.fail_back(look).await {
             return true;
         }
-        self.rebind(look).await
+        look.trouble.is_none() && self.rebind(look).await
     }
 
     /// Says once that a step waits until the slot takes work again; whether it has to.
@@ -238,7 +244,7 @@ impl Watch {
         let Some(activity) = look.closed else {
             return false;
         };
-        if self.held.replace(waits) != Some(waits) {
+        if self.held.insert(waits) {
             let because = Because::Activity { activity, waits };
             let mut decision = Decision::new(DecisionKind::Held, because);
             if let Some(running) = &look.running {
@@ -265,7 +271,8 @@ impl Watch {
                 .as_ref()
                 .and_then(Settling::next)
                 .filter(|_| !closed),
-            self.back.next(),
+            // Whatever is overdue was looked at just now.
+            self.back.next().filter(|next| *next > now),
         ];
         let wake = wakes.into_iter().flatten().min();
         let heeds = heeds.is_some_and(|heeds| heeds <= now);

@@ -318,7 +318,7 @@ impl Probe for Part {
                 .as_ref()
                 .is_some_and(|state| state.sick_of_it);
             if sick && self.record.took.lock().unwrap().is_some() {
-                return Health::Critical("sick of the state".to_owned());
+                return Health::critical("sick of the state");
             }
             match (&self.script.probe, self.script.probe.play("probe").await) {
                 (Act::Say(health), _) => health.clone(),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use oneiric_core::Coded;
-use oneiric_lifecycle::{OnFailure, Rebind, SlotPolicy};
+use oneiric_lifecycle::{Difference, OnFailure, Rebind, SlotPolicy};
 use oneiric_runtime::{
     Settings, SettingsSource, Sources,
-    api::{ConfigExplainDoc, ReloadOutcome},
+    api::{ConfigExplainDoc, ReloadOutcome, SwapRequestDoc},
 };
 use serde_json::{Value, json};
 
@@ -262,5 +262,27 @@ async fn a_reload_of_policies_puts_them_in_force_and_exchanges_nothing() {
         "{doc:?}"
     );
     assert_eq!(lifecycle.slot_policy(&cache).health.bad.get(), 2);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_manual_slot_is_taken_over_by_nobody_but_an_operator() {
+    let scene = Scene::start(CAST).await;
+    let cache = slot("adapter/cache");
+    let more =
+        "[slots.'adapter/cache']\nrebind = 'manual'\n[selections]\n'adapter/cache' = 'second'";
+    let doc = soon(scene.runtime.reload_to(cast(&scene, more), "test"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&doc.outcome, doc.slots.len()),
+        (&ReloadOutcome::Applied, 0)
+    );
+    let status = scene.runtime.status(Some(&cache)).unwrap();
+    assert_eq!(status.slots[0].differs, Some(Difference::NotApplied));
+    let swap = SwapRequestDoc::to_winner(cache.clone());
+    soon(scene.runtime.swap(swap, "test")).await.unwrap();
+    let serving = scene.runtime.lifecycle().serving(&cache).unwrap();
+    assert_eq!(serving.provider().as_str(), "second");
     scene.stop().await;
 }

@@ -409,6 +409,7 @@ mod documented {
             "reconfigured",
             "activity_changed",
             "drained",
+            "decided",
             "instance_paused",
             "instance_resumed",
             "handed_over",

@@ -111,8 +111,9 @@ impl View<'_> {
                 format!("{health}{}, {when}", says.unwrap_or_default()),
             );
         }
+        // What is well is well by the line before.
         if let Some(judgement) = &slot.judgement
-            && judgement.judged != "unknown"
+            && (judgement.judged == "unhealthy" || judgement.bad > 0)
         {
             let run = match (judgement.bad, judgement.good) {
                 (0, good) => format!("{good} good in a row"),
@@ -199,7 +200,7 @@ mod tests {
         slot["swap_duration"] =
             json!({"count": 3, "p50_us": 900, "p90_us": 900, "p99_us": 2_000, "max_us": 2_000});
         slot["holders"] = json!(["service/x", "service/y"]);
-        slot["judgement"] = json!({"judged": "healthy", "bad": 0, "good": 4});
+        slot["judgement"] = json!({"judged": "unhealthy", "bad": 4, "good": 0});
         slot["trail"] = json!([{"kind": "fail_over", "at_unix_ms": 58_000, "from": "redis", "to": "memory",
             "because": {"reason": "probes"}, "text": "serving memory: redis failed 3 probes"}]);
         let mut doc = doc(slot);
@@ -220,7 +221,7 @@ adapter/cache
   swaps       1 activated, 2 swapped, 0 forced, 1 rolled back, 0 failed, 2 retired
   took        p50 900 us, p99 2 ms, max 2 ms of the last 3
   needed by   service/x, service/y
-  judged      healthy, 4 good in a row
+  judged      unhealthy, 4 bad in a row
   decided     2 s ago: serving memory: redis failed 3 probes
 ";
         assert_eq!(view(&doc).in_full(), expected);

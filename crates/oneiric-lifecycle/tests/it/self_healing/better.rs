@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use oneiric_lifecycle::{DecisionKind, Difference, Health, Limits, SwapRequest};
+use oneiric_lifecycle::{
+    Activity, ActivityRule, ActivityScope, DecisionKind, Difference, Health, Limits, SwapRequest,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -87,6 +89,47 @@ async fn one_that_fails_again_soon_after_is_held_off_for_twice_as_long() {
     ward.set("a", Health::Ok);
     ward.decided(DecisionKind::FailBack, 4).await;
     assert!((30..35).contains(&failed_over.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_waits_while_the_slot_is_paused_and_goes_back_when_it_is_resumed() {
+    let (ward, _supervision) = Ward::begun(fails_back()).await;
+    ward.set("a", bad());
+    ward.decided(DecisionKind::FailOver, 1).await;
+    let activity = |activity| {
+        let rule = ActivityRule::new(ActivityScope::Slot(slot(CACHE)), activity);
+        ward.lab.lifecycle.set_activity(rule).unwrap();
+    };
+    activity(Activity::Paused);
+    ward.set("a", Health::Ok);
+    ward.decided(DecisionKind::Held, 1).await;
+    seconds(300).await;
+    assert_eq!(
+        (ward.serves().as_str(), ward.count(DecisionKind::Held)),
+        ("b", 1)
+    );
+    let resumed = Instant::now();
+    activity(Activity::Running);
+    ward.decided(DecisionKind::FailBack, 1).await;
+    assert!(resumed.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_both_are_bad_nobody_spins_and_the_better_one_comes_back_first() {
+    let (ward, _supervision) = Ward::begun(fails_back()).await;
+    ward.set("a", bad());
+    ward.decided(DecisionKind::FailOver, 1).await;
+    seconds(10).await;
+    for name in ["b", "c"] {
+        ward.set(name, bad());
+    }
+    ward.decided(DecisionKind::NoneLeft, 1).await;
+    let builds = ward.builds();
+    seconds(600).await;
+    assert!(ward.builds() - builds < 2_000, "{}", ward.builds() - builds);
+    ward.set("a", Health::Ok);
+    wait_until(|| ward.serves() == "a", String::new).await;
+    assert_eq!(ward.lab.who(CACHE).await, "a");
 }
 
 #[tokio::test(start_paused = true)]
