@@ -173,6 +173,8 @@ impl LifecycleBuilder {
             instances: std::sync::atomic::AtomicU64::new(0),
             supervised: arc_swap::ArcSwapOption::empty(),
             new_slots: tokio::sync::Notify::new(),
+            bell: tokio::sync::watch::Sender::new(0),
+            sets_waiting: tokio::sync::Mutex::default(),
         })
     }
 }

@@ -36,6 +36,7 @@ use crate::facet::FacetType;
 use crate::gate::Handing;
 use crate::ledger::Ledger;
 use crate::running::{Calls, Entrance, Published, Running};
+use crate::waiting::Waiting;
 
 /// How many slots a thread remembers. More hot slots than that on one thread still work; those that
 /// fall on the same place take the slower way in turn.
@@ -55,6 +56,8 @@ pub(crate) struct SlotCell {
     held: Mutex<Vec<(FacetType, usize)>>,
     /// Cancelled when the slot is shut down.
     pub(crate) stopping: CancellationToken,
+    /// Those who need something to serve here before they go on.
+    pub(crate) waiting: Waiting,
     builds: Mutex<BTreeMap<Provider, BuildTurn>>,
     /// What serves is on trial.
     bake: Mutex<Option<Arc<Bake>>>,
@@ -145,6 +148,7 @@ impl SlotCell {
             calls: Arc::default(),
             held: Mutex::default(),
             stopping: CancellationToken::new(),
+            waiting: Waiting::default(),
             builds: Mutex::default(),
             bake: Mutex::default(),
             arrived: Notify::new(),
@@ -229,38 +233,44 @@ impl SlotCell {
         next: Arc<Published>,
         activity: Effective,
     ) -> Result<Was, Rejected> {
-        let gate = self.gate();
-        if self.is_stopped() {
-            return Err(Rejected::Stopped);
-        }
-        let held = self.held();
-        let missing = missing_on(&held, &next.running);
-        if !missing.is_empty() {
-            return Err(Rejected::FacetMissing(missing));
-        }
-        let was = self.exchange(|door| Door {
-            active: Some(next),
-            activity: Arc::new(activity),
-            handing: None,
-            ..door
-        });
-        drop(held);
-        drop(gate);
-        self.arrived.notify_waiters();
-        Ok(was)
+        let doorway = self.doorway();
+        doorway.admits(&next.running)?;
+        Ok(doorway.exchange(next, activity))
     }
 
     /// Returns when an instance serves, or none ever will again. By the time it is looked at, it may be gone.
     /// Cancel-safe.
     pub(crate) async fn arrival(&self) {
+        let arrived = || (self.published().is_some() || self.is_stopped()).then_some(());
+        self.arrives(arrived).await;
+    }
+
+    /// Tells those who wait for an instance that one serves and is in the books.
+    pub(crate) fn tell_of_arrival(&self) {
+        self.arrived.notify_waiters();
+    }
+
+    /// Returns what `found` gives as soon as it gives something; it is asked when an instance was put in service, when
+    /// that is in the books, and when the slot is stopped. Cancel-safe.
+    pub(crate) async fn arrives<T>(&self, found: impl Fn() -> Option<T>) -> T {
         loop {
             let mut arrived = pin!(self.arrived.notified());
             // Before looking: whatever comes from now on is told to this one.
             arrived.as_mut().enable();
-            if self.published().is_some() || self.is_stopped() {
-                return;
+            if let Some(found) = found() {
+                return found;
             }
             arrived.await;
+        }
+    }
+
+    /// Keeps the slot as it is until it is exchanged or dropped, so that several can be looked at and then exchanged
+    /// together. Whoever has more than one has the rules locked, as nobody else ever does.
+    pub(crate) fn doorway(&self) -> Doorway<'_> {
+        Doorway {
+            cell: self,
+            _gate: self.gate(),
+            held: self.held(),
         }
     }
 
@@ -448,6 +458,42 @@ impl SlotCell {
 
     fn held(&self) -> MutexGuard<'_, Vec<(FacetType, usize)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A slot that nobody else exchanges now, and of which nobody begins to hold a facet.
+pub(crate) struct Doorway<'c> {
+    cell: &'c SlotCell,
+    _gate: MutexGuard<'c, ()>,
+    held: MutexGuard<'c, Vec<(FacetType, usize)>>,
+}
+
+impl Doorway<'_> {
+    /// Whether the slot would take `running`.
+    pub(crate) fn admits(&self, running: &Running) -> Result<(), Rejected> {
+        if self.cell.is_stopped() {
+            return Err(Rejected::Stopped);
+        }
+        let missing = missing_on(&self.held, running);
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Rejected::FacetMissing(missing))
+        }
+    }
+
+    /// Points the slot at `next`, which it admits; gives back what it pointed at.
+    pub(crate) fn exchange(self, next: Arc<Published>, activity: Effective) -> Was {
+        let cell = self.cell;
+        let was = cell.exchange(|door| Door {
+            active: Some(next),
+            activity: Arc::new(activity),
+            handing: None,
+            ..door
+        });
+        drop(self);
+        cell.arrived.notify_waiters();
+        was
     }
 }
 

@@ -65,7 +65,8 @@ impl Lifecycle {
     }
 }
 
-async fn run(
+/// Takes out of service what serves a slot whose turn has come.
+pub(crate) async fn run(
     inner: Arc<Inner>,
     cell: Arc<SlotCell>,
     _turn: OwnedMutexGuard<()>,

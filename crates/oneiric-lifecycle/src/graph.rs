@@ -134,6 +134,12 @@ impl Graph {
         nodes.holders(slot, |_| true).cloned().collect()
     }
 
+    /// Whether `slot` is being taken out of service.
+    pub(crate) fn is_leaving(&self, slot: &Slot) -> bool {
+        let nodes = self.lock();
+        nodes.needs.get(slot).is_some_and(|needs| needs.leaving)
+    }
+
     /// Begins to take `slot` out of service. Refused, with the holders of `slot` and those whose next instance is being
     /// built and will need it, while there are any.
     pub(crate) fn leave(self: &Arc<Self>, slot: &Slot) -> Result<Leaving, Vec<Slot>> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use oneiric_core::{FactoryPolicy, Query, Registry, Slot, WallClock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Rules;
@@ -54,6 +54,10 @@ pub(crate) struct Inner {
     pub(crate) supervised: ArcSwapOption<CancellationToken>,
     /// A slot came into use.
     pub(crate) new_slots: Notify,
+    /// Rung when somebody begins to wait until something serves a slot.
+    pub(crate) bell: watch::Sender<u64>,
+    /// Held by the one change set that waits for the turns of its slots.
+    pub(crate) sets_waiting: tokio::sync::Mutex<()>,
 }
 
 impl Inner {

@@ -200,6 +200,38 @@ impl Inner {
         result
     }
 
+    /// As [`Inner::put_in_service`] for several slots, none of them twice: all are exchanged, or none is. Gives what
+    /// each pointed at; or which does not take its instance, and why.
+    pub(crate) fn put_all_in_service(
+        self: &Arc<Self>,
+        next: Vec<(&Arc<SlotCell>, Arc<Published>)>,
+    ) -> Result<Vec<Was>, (usize, Rejected)> {
+        let rules = self.rules();
+        let mut doorways = Vec::with_capacity(next.len());
+        for (place, (cell, published)) in next.iter().enumerate() {
+            let doorway = cell.doorway();
+            if let Err(rejected) = doorway.admits(&published.running) {
+                return Err((place, rejected));
+            }
+            doorways.push(doorway);
+        }
+        let mut exchanged = Vec::with_capacity(next.len());
+        for ((cell, published), doorway) in next.into_iter().zip(doorways) {
+            let activity = activity_of(&rules, &cell.slot, Some(&published.running));
+            exchanged.push((cell, doorway.exchange(published, activity)));
+        }
+        for (cell, was) in &exchanged {
+            if let Some(old) = &was.published {
+                cell.ledger().closed(old, self.clock.now());
+            }
+        }
+        drop(rules);
+        for (cell, _) in &exchanged {
+            self.tell(cell);
+        }
+        Ok(exchanged.into_iter().map(|(_, was)| was).collect())
+    }
+
     /// Takes what serves out of service; rules for its provider do not hold any more then.
     pub(crate) fn take_out_of_service(&self, cell: &SlotCell) -> Was {
         let rules = self.rules();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, field};
 
 use crate::bake::{Bake, Keep, Order};
-use crate::cell::{Rejected, SlotCell};
+use crate::cell::{Rejected, SlotCell, Was};
 use crate::decision::{Decision, DecisionKind};
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::handover::HandoverReport;
@@ -49,8 +49,13 @@ impl Ask {
         let (provider, origin) = (field::Empty, field::Empty);
         match self {
             Self::Use { .. } => tracing::error_span!("activate", %slot, provider, origin),
-            Self::Swap(_) => tracing::error_span!("swap", %slot, provider, origin),
+            Self::Swap(_) => Self::swap_span(slot),
         }
+    }
+
+    pub(crate) fn swap_span(slot: &Slot) -> Span {
+        let (provider, origin) = (field::Empty, field::Empty);
+        tracing::error_span!("swap", %slot, provider, origin)
     }
 }
 
@@ -67,13 +72,10 @@ pub(crate) async fn run(
             slot: cell.slot.clone(),
         });
     }
-    let before = cell
-        .published()
-        .map(|published| Arc::clone(&published.running));
     let request = match ask {
         Ask::Use { attempts } => {
-            if let Some(running) = &before {
-                return Ok(unchanged(&running.candidate));
+            if let Some(published) = cell.published() {
+                return Ok(unchanged(&published.running.candidate));
             }
             if let Some(failure) = cell.ledger().failure_since(attempts) {
                 return Err(failure);
@@ -82,6 +84,34 @@ pub(crate) async fn run(
         }
         Ask::Swap(request) => request,
     };
+    match plan(inner, cell, request)? {
+        Planned::Unchanged(report) => Ok(report),
+        Planned::Exchange(transition) => {
+            let span = Span::current();
+            span.record("provider", transition.candidate.provider().as_str());
+            span.record("origin", transition.candidate.origin().as_str());
+            transition.run().await
+        }
+    }
+}
+
+/// What a request comes to.
+pub(crate) enum Planned {
+    /// The one asked for serves already.
+    Unchanged(SwapReport),
+    /// A new instance is to be built.
+    Exchange(Transition),
+}
+
+/// Finds out what there is to do in a slot whose turn has come.
+pub(crate) fn plan(
+    inner: Arc<Inner>,
+    cell: Arc<SlotCell>,
+    request: SwapRequest,
+) -> Result<Planned, LifecycleError> {
+    let before = cell
+        .published()
+        .map(|published| Arc::clone(&published.running));
     let mut query = Query::new(cell.slot.clone());
     if let Some(provider) = &request.provider {
         query = query.provider(provider.clone());
@@ -94,15 +124,12 @@ pub(crate) async fn run(
         && !request.rebuild
         && same_component(&running.candidate, &candidate)
     {
-        return Ok(unchanged(&running.candidate));
+        return Ok(Planned::Unchanged(unchanged(&running.candidate)));
     }
     // What is still warm is exchanged without being built.
     let is_warm = |bake: &Arc<Bake>| same_component(&bake.warm.candidate, &candidate);
     let warm = cell.bake().filter(|bake| !request.rebuild && is_warm(bake));
-    let span = Span::current();
-    span.record("provider", candidate.provider().as_str());
-    span.record("origin", candidate.origin().as_str());
-    Transition {
+    Ok(Planned::Exchange(Transition {
         inner,
         cell,
         candidate,
@@ -113,12 +140,10 @@ pub(crate) async fn run(
         record: request.record,
         when_published: request.when_published,
         begun: Instant::now(),
-        handover: Mutex::default(),
+        handover: Arc::default(),
         decision: None,
         manner: Manner::Plain,
-    }
-    .run()
-    .await
+    }))
 }
 
 /// Whether an instance of `left` is what `right` asks for: one registration, built the same way. A
@@ -127,7 +152,7 @@ pub(crate) fn same_component(left: &Registered, right: &Registered) -> bool {
     left.id() == right.id() && left.is_built_like(right)
 }
 
-fn unchanged(candidate: &Registered) -> SwapReport {
+pub(crate) fn unchanged(candidate: &Registered) -> SwapReport {
     SwapReport {
         slot: candidate.slot().clone(),
         outcome: Outcome::Unchanged,
@@ -149,6 +174,7 @@ pub(crate) fn stopped_meanwhile() -> Failure {
     )
 }
 
+#[derive(Clone)]
 pub(crate) struct Transition {
     pub(crate) inner: Arc<Inner>,
     pub(crate) cell: Arc<SlotCell>,
@@ -162,7 +188,7 @@ pub(crate) struct Transition {
     when_published: Option<Arc<dyn Fn() + Send + Sync>>,
     begun: Instant,
     /// What came of handing over state, once that is known.
-    handover: Mutex<Option<HandoverReport>>,
+    handover: Arc<Mutex<Option<HandoverReport>>>,
     /// Why it takes place, where nobody asked for it.
     decision: Option<Decision>,
     pub(crate) manner: Manner,
@@ -202,7 +228,7 @@ impl Transition {
             record: None,
             when_published: None,
             begun: Instant::now(),
-            handover: Mutex::default(),
+            handover: Arc::default(),
             decision: None,
             manner: Manner::Plain,
         }
@@ -239,7 +265,7 @@ impl Transition {
             record: None,
             when_published: Some(Arc::new(told)),
             begun: Instant::now(),
-            handover: Mutex::default(),
+            handover: Arc::default(),
             decision: Some(decision),
             manner,
         }
@@ -267,7 +293,7 @@ impl Transition {
             record: None,
             when_published: None,
             begun: Instant::now(),
-            handover: Mutex::default(),
+            handover: Arc::default(),
             decision: None,
             manner: Manner::Trial,
         };
@@ -383,9 +409,18 @@ impl Transition {
     }
 
     /// Who served when this began.
-    fn from(&self) -> Option<Provider> {
+    pub(crate) fn from(&self) -> Option<Provider> {
         let before = self.before.as_ref()?;
         Some(before.candidate.provider().clone())
+    }
+
+    /// Whether something serves that the new instance takes the place of.
+    pub(crate) const fn replaces(&self) -> bool {
+        self.before.is_some()
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     async fn after_swap(&self, warnings: &mut Vec<Failure>) {
@@ -406,33 +441,22 @@ impl Transition {
         let Some(record) = &self.record else {
             return Ok(prepared);
         };
-        let publishable = if self.cell.is_stopped() {
-            Err(stopped_meanwhile())
-        } else {
-            self.check_facets(&prepared.running)
-        };
-        let recorded = match publishable {
+        let recorded = match self.publishable(&prepared.running) {
             Ok(()) => step::catch_panic(async { record().await }).await,
             Err(failure) => {
                 self.take_down(prepared).await;
                 return Err(failure);
             }
         };
-        let failure = match recorded {
-            Ok(Ok(())) => return Ok(prepared),
-            Ok(Err((code, message))) => Failure::new(Stage::Record, code, message),
-            Err(message) => Failure::new(
-                Stage::Record,
-                "lifecycle.panicked",
-                format_args!("panicked: {message}"),
-            ),
+        let Err(failure) = record_result(recorded) else {
+            return Ok(prepared);
         };
         self.take_down(prepared).await;
         Err(failure)
     }
 
     /// The old instance takes calls again, and nothing is left of the new one.
-    async fn take_down(&self, prepared: Prepared) {
+    pub(crate) async fn take_down(&self, prepared: Prepared) {
         let Prepared {
             running,
             claim,
@@ -444,8 +468,28 @@ impl Transition {
         drop(claim);
     }
 
-    /// Puts the new instance in service. The pointer moves in here and nowhere else.
+    /// Whether the new instance could be put in service now.
+    pub(crate) fn publishable(&self, running: &Running) -> Result<(), Failure> {
+        if self.cell.is_stopped() {
+            return Err(stopped_meanwhile());
+        }
+        self.check_facets(running)
+    }
+
+    /// Puts the new instance in service.
     pub(crate) fn publish(&self, prepared: Prepared) -> Result<InService, Refused> {
+        let next = Arc::new(Published::new(Arc::clone(&prepared.running)));
+        match self.inner.put_in_service(&self.cell, next) {
+            Ok(was) => Ok(self.published(prepared, was)),
+            Err(rejected) => Err(Refused {
+                running: prepared.running,
+                failure: rejection(rejected),
+            }),
+        }
+    }
+
+    /// The pointer has moved: books it, and says so.
+    pub(crate) fn published(&self, prepared: Prepared, was: Was) -> InService {
         let Prepared {
             running,
             claim,
@@ -453,20 +497,8 @@ impl Transition {
             gate,
         } = prepared;
         let instance = running.number;
-        let next = Arc::new(Published::new(Arc::clone(&running)));
-        let was = self.inner.put_in_service(&self.cell, next);
         // Those who wait go to whoever serves now.
         drop(gate);
-        let was = match was {
-            Ok(was) => was,
-            Err(rejected) => {
-                let failure = match rejected {
-                    Rejected::Stopped => stopped_meanwhile(),
-                    Rejected::FacetMissing(facets) => facet_missing(&facets),
-                };
-                return Err(Refused { running, failure });
-            }
-        };
         // What the slot pointed at goes with this: it counts as a lease.
         let old = was
             .published
@@ -522,6 +554,7 @@ impl Transition {
             None => ledger.swaps.activated += 1,
         }
         drop(ledger);
+        self.cell.tell_of_arrival();
         self.announce(Happening::Published {
             from: self.from(),
             to: self.candidate.provider().clone(),
@@ -537,11 +570,11 @@ impl Transition {
             Some(failure) => Outcome::Forced { failure },
             None => Outcome::Swapped,
         };
-        Ok(InService {
+        InService {
             running,
             outcome,
             old,
-        })
+        }
     }
 
     pub(crate) async fn drain_and_retire(&self, old: &Running, warnings: &mut Vec<Failure>) {
@@ -562,6 +595,23 @@ impl Transition {
 
     /// Nothing was published: the slot is as it was before.
     pub(crate) fn give_up(&self, failure: Failure) -> Result<SwapReport, LifecycleError> {
+        let result = self.end_as_before(failure);
+        if let Err(error) = &result {
+            let mut ledger = self.cell.ledger();
+            ledger.attempts += 1;
+            ledger.last_failure = Some(error.clone());
+            drop(ledger);
+            self.cell.news.notify_one();
+        }
+        result
+    }
+
+    /// As [`Transition::give_up`], and those who wait to use the slot try for themselves: it is not a failure of theirs.
+    pub(crate) fn withdraw(&self, failure: Failure) {
+        let _as_before = self.end_as_before(failure);
+    }
+
+    fn end_as_before(&self, failure: Failure) -> Result<SwapReport, LifecycleError> {
         let slot = self.cell.slot.clone();
         let provider = self.candidate.provider().clone();
         let at = self.inner.clock.now();
@@ -578,8 +628,6 @@ impl Transition {
                 failure: failure.clone(),
             };
             ledger.swaps.failed += u64::from(told);
-            ledger.attempts += 1;
-            ledger.last_failure = Some(error.clone());
             drop(ledger);
             if told {
                 self.announce(Happening::ActivationFailed { provider, failure });
@@ -618,6 +666,29 @@ impl Transition {
             from: self.from(),
             to: self.candidate.provider().clone(),
         }
+    }
+}
+
+/// How writing down ended, as the failure of its step.
+pub(crate) fn record_result(
+    recorded: Result<Result<(), (&'static str, String)>, String>,
+) -> Result<(), Failure> {
+    match recorded {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err((code, message))) => Err(Failure::new(Stage::Record, code, message)),
+        Err(message) => Err(Failure::new(
+            Stage::Record,
+            "lifecycle.panicked",
+            format_args!("panicked: {message}"),
+        )),
+    }
+}
+
+/// Why a slot did not take a new instance, as the failure of its last step.
+pub(crate) fn rejection(rejected: Rejected) -> Failure {
+    match rejected {
+        Rejected::Stopped => stopped_meanwhile(),
+        Rejected::FacetMissing(facets) => facet_missing(&facets),
     }
 }
 

@@ -15,6 +15,8 @@ mod bring_up;
 mod calls;
 mod cancel_points;
 mod cancellation;
+mod change_set_schedules;
+mod change_sets;
 mod deactivation;
 mod dependencies;
 mod drain_progress;

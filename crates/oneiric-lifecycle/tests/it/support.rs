@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Panic,
     /// Waits for a permit, then goes on.
     Wait(Arc<Semaphore>),
+    /// Waits for a permit, then fails.
+    FailAfter(Arc<Semaphore>),
     /// Blocks its thread until the sender is dropped, then goes on.
     BlockThread(Arc<Mutex<std::sync::mpsc::Receiver<()>>>),
     /// Answers a health other than Ok.
@@ -99,6 +101,10 @@ impl Act {
             Self::Wait(gate) => {
                 gate.acquire().await.unwrap().forget();
                 Ok(())
+            }
+            Self::FailAfter(gate) => {
+                gate.acquire().await.unwrap().forget();
+                Err(format!("{what} told to fail"))
             }
             Self::BlockThread(wait) => {
                 assert!(
