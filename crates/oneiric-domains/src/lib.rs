@@ -100,7 +100,8 @@ pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretProvider, SecretRe
 pub use service::{Service, Services};
 pub use store::{
     KeyValueStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryActivityStore, MemoryKeyValueStore,
-    MemorySelectionStore, REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, check_pair,
+    MemorySelectionStore, REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, Undone,
+    check_pair, must_follow,
 };
 
 /// The proxies of all facets of this crate, for `LifecycleBuilder::proxy`.

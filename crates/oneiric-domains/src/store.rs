@@ -13,5 +13,6 @@ pub use key_value::{
     KeyValueStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MemoryKeyValueStore, check_pair,
 };
 pub use selection::{
-    MemorySelectionStore, REVISIONS_KEPT, Revision, SelectionBook, SelectionStore,
+    MemorySelectionStore, REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, Undone,
+    must_follow,
 };

@@ -13,6 +13,7 @@
 
 mod activity;
 mod call;
+mod changes;
 mod config;
 mod error;
 mod event;
@@ -35,6 +36,10 @@ mod swap;
 pub use self::{
     activity::{ActivityChangeDoc, ActivityDoc, ActivityRequest, ScopeDoc},
     call::{CallDoc, CallRequest, Encoding},
+    changes::{
+        ApplyDoc, ApplyRequestDoc, ChangeDoc, ChangePlanDoc, IfItDiesDoc, PlanRequestDoc,
+        PlanStepDoc, PlannedAction, PlannedDoc, PlannedPolicyDoc, UndoDoc, UndoRequestDoc,
+    },
     config::{ConfigDoc, ConfigExplainDoc, ConfigKeyDoc, ConfigLayerDoc, SetByDoc},
     error::{ErrorDoc, ErrorFields},
     event::{EventDoc, MissedDoc},
@@ -54,7 +59,7 @@ pub use self::{
         SecretUseDoc, SecretsDoc,
     },
     state::{DatabaseDoc, RefusedDoc, StateDoc},
-    status::{ProcessDoc, RevisionDoc, StatusDoc, UnknownSelectionDoc},
+    status::{Became, ProcessDoc, RevisionDoc, StatusDoc, UndoneDoc, UnknownSelectionDoc},
     swap::{SwapDoc, SwapRequestDoc},
 };
 
@@ -72,6 +77,10 @@ pub mod schema {
     pub const CALL: &str = "oneiric.call/1";
     /// [`SwapDoc`](super::SwapDoc).
     pub const SWAP: &str = "oneiric.swap/1";
+    /// [`ChangePlanDoc`](super::ChangePlanDoc).
+    pub const PLAN: &str = "oneiric.plan/1";
+    /// [`ApplyDoc`](super::ApplyDoc).
+    pub const APPLY: &str = "oneiric.apply/1";
     /// [`ReadyDoc`](super::ReadyDoc).
     pub const READY: &str = "oneiric.ready/1";
     /// [`AliveDoc`](super::AliveDoc).

@@ -34,10 +34,11 @@ use self::{
     send::Keys,
 };
 use crate::api::{
-    ActivityChangeDoc, ActivityDoc, ActivityRequest, AliveDoc, CallDoc, CallRequest, ConfigDoc,
-    ConfigExplainDoc, ErrorDoc, ExplainDoc, HealthDoc, HealthRequest, HistoryDoc, ListDoc,
-    ReadyDoc, ReloadDoc, ReloadRequest, RotateDoc, RotateRequest, SecretsDoc, StateDoc, StatusDoc,
-    SwapDoc, SwapRequestDoc, kind, query, schema,
+    ActivityChangeDoc, ActivityDoc, ActivityRequest, AliveDoc, ApplyDoc, ApplyRequestDoc, CallDoc,
+    CallRequest, ChangePlanDoc, ConfigDoc, ConfigExplainDoc, ErrorDoc, ExplainDoc, HealthDoc,
+    HealthRequest, HistoryDoc, ListDoc, PlanRequestDoc, ReadyDoc, ReloadDoc, ReloadRequest,
+    RotateDoc, RotateRequest, SecretsDoc, StateDoc, StatusDoc, SwapDoc, SwapRequestDoc,
+    UndoRequestDoc, kind, query, schema,
 };
 
 /// The longest answer a client reads: 64 MiB.
@@ -227,6 +228,37 @@ impl Client {
     /// [`ClientError`].
     pub async fn swap(&mut self, request: &SwapRequestDoc) -> Result<Reply<SwapDoc>, ClientError> {
         self.post("/v1/swap", request).await
+    }
+
+    /// Asks what selecting other providers for several slots would come to.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan(
+        &mut self,
+        request: &PlanRequestDoc,
+    ) -> Result<Reply<ChangePlanDoc>, ClientError> {
+        self.post("/v1/plan", request).await
+    }
+
+    /// Carries out a plan. One that was rolled back or is outdated is an answer, not an error: see
+    /// [`ApplyDoc::error`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn apply(
+        &mut self,
+        request: &ApplyRequestDoc,
+    ) -> Result<Reply<ApplyDoc>, ClientError> {
+        self.post("/v1/apply", request).await
+    }
+
+    /// Takes revisions of selections back; ends as [`Client::apply`] does.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn undo(&mut self, request: &UndoRequestDoc) -> Result<Reply<ApplyDoc>, ClientError> {
+        self.post("/v1/undo", request).await
     }
 
     /// Returns what is remembered of one slot or all.

@@ -2,13 +2,16 @@
 
 use std::{io, path::PathBuf, time::SystemTime};
 
-use oneiric_core::{Coded, ErrorKind, InvalidChange, Provider, Slot};
+use oneiric_core::{Coded, ErrorKind, InvalidChange, Provider, Slot, rfc3339};
 use oneiric_domains::{SecretError, SecretRef};
 use oneiric_lifecycle::{
     ActivityScope, ActivityState, CallError, InvalidScope, LifecycleError, StoreError,
 };
 
-use crate::settings::{SettingsError, UnknownKey};
+use crate::{
+    api::RevisionDoc,
+    settings::{SettingsError, UnknownKey},
+};
 
 /// Why a runtime cannot be put together, started, or do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +109,28 @@ pub enum RuntimeError {
         /// How.
         message: String,
     },
+    /// A plan was made on a revision that is not the last one, or on another ranking.
+    #[error("{}", outdated(*base, *last, since, differs))]
+    PlanOutdated {
+        /// The last revision when it was made.
+        base: u64,
+        /// The last revision now.
+        last: u64,
+        /// Those that were made since, as far as they are remembered.
+        since: Vec<RevisionDoc>,
+        /// What it would come to now, where that is something else.
+        differs: Vec<String>,
+    },
+    /// There is no such revision, or it is not remembered any more.
+    #[error("{}", unknown_revision(*number, *oldest, *last))]
+    RevisionUnknown {
+        /// The number that was named.
+        number: u64,
+        /// The oldest revision to which there is a way back.
+        oldest: u64,
+        /// The last revision.
+        last: u64,
+    },
     /// A hypothetical change does not fit.
     #[error(transparent)]
     Change(InvalidChange),
@@ -175,6 +200,51 @@ pub enum RuntimeError {
     },
 }
 
+/// So many lines of what was done since are put into words.
+const MOST_SINCE: usize = 8;
+
+/// What was done since a plan was made: who, where, from whom to whom, and when.
+fn outdated(base: u64, last: u64, since: &[RevisionDoc], differs: &[String]) -> String {
+    if base == last {
+        let differs = differs.join("; ");
+        return format!("the plan does not fit any more: {differs}");
+    }
+    let mut text = format!("the plan was made on revision {base}, and {last} is in force now");
+    let name = |provider: &Option<Provider>| {
+        provider
+            .as_ref()
+            .map_or("nobody".to_owned(), ToString::to_string)
+    };
+    for (number, line) in since.iter().take(MOST_SINCE).enumerate() {
+        let at = i64::try_from(line.at_unix_ms)
+            .ok()
+            .and_then(rfc3339::format);
+        text.push_str(if number == 0 { ": " } else { "; " });
+        text.push_str(&format!(
+            "{} {} {} -> {} by {}{}",
+            line.revision,
+            line.slot,
+            name(&line.before),
+            name(&line.provider),
+            line.who,
+            at.map(|at| format!(" at {at}")).unwrap_or_default()
+        ));
+    }
+    if since.len() > MOST_SINCE {
+        text.push_str(&format!("; and {} more", since.len() - MOST_SINCE));
+    }
+    text
+}
+
+fn unknown_revision(number: u64, oldest: u64, last: u64) -> String {
+    if number > last {
+        return format!("there is no revision {number}; the last one is {last}");
+    }
+    format!(
+        "what was selected after revision {number} is not remembered any more, only from {oldest} on"
+    )
+}
+
 fn process(id: Option<u32>) -> String {
     id.map_or_else(
         || "another process".to_owned(),
@@ -241,6 +311,8 @@ impl RuntimeError {
             } => "the same call is taken as soon as that is over".to_owned(),
             Self::Lifecycle(LifecycleError::Unresolved(_)) => "`oneiric list` shows the slots there are".to_owned(),
             Self::State(error) => return error.hint().map(str::to_owned),
+            Self::PlanOutdated { .. } => "make the plan again, look at it, and apply that".to_owned(),
+            Self::RevisionUnknown { .. } => "`oneiric history` shows the revisions there are".to_owned(),
             Self::StateNotKept => "it was built without the feature `sqlite`, or has stores of its own: back those up by their own means".to_owned(),
             _ => return None,
         })
@@ -290,6 +362,8 @@ impl Coded for RuntimeError {
             Self::Secret(error) => error.code(),
             Self::SecretUnused { .. } => "runtime.secret_unused",
             Self::RequestInvalid { .. } => "runtime.request_invalid",
+            Self::PlanOutdated { .. } => "runtime.plan_outdated",
+            Self::RevisionUnknown { .. } => "runtime.revision_unknown",
             Self::Change(error) => error.code(),
             Self::ScopeUnknown { .. } => "runtime.scope_unknown",
             Self::ActivityUnreadable { .. } => "runtime.activity_unreadable",
@@ -321,6 +395,8 @@ impl Coded for RuntimeError {
             Self::ProviderUnknown { .. } | Self::SecretUnused { .. } => ErrorKind::NotFound,
             Self::RunBefore | Self::NoSources | Self::RequestInvalid { .. } => ErrorKind::Usage,
             Self::Secret(_) => ErrorKind::Usage,
+            Self::PlanOutdated { .. } => ErrorKind::RolledBack,
+            Self::RevisionUnknown { .. } => ErrorKind::NotFound,
             Self::Change(error) => error.kind(),
             Self::ScopeUnknown { .. } => ErrorKind::NotFound,
             Self::ActivityUnreadable { .. } => ErrorKind::Config,

@@ -291,7 +291,7 @@ impl Runtime {
             .map(|slot| (slot.clone(), self.serving(slot)))
             .collect();
         let outcome = if plan.changes {
-            self.apply(&old, &new, &plan.steps, &before).await
+            self.put_in_place(&old, &new, &plan.steps, &before).await
         } else {
             ReloadOutcome::Unchanged
         };

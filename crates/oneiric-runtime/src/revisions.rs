@@ -7,15 +7,23 @@
 //! were exchanged, and the selection in force names the instance that serves. `docs/spec/selections.md` has the rules.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use oneiric_core::{Provider, Slot};
-use oneiric_domains::{MemorySelectionStore, Revision, SelectionBook, SelectionStore, StoreError};
+use oneiric_domains::{
+    MemorySelectionStore, Revision, SelectionBook, SelectionStore, StoreError, Undone,
+};
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use crate::{api::RevisionDoc, offload::blocking, turns::Turns};
+use crate::{
+    api::{Became, RevisionDoc},
+    error::RuntimeError,
+    offload::blocking,
+    turns::Turns,
+};
 
 /// The operator's selections and how they came about.
 #[derive(Debug, Default)]
@@ -25,6 +33,8 @@ pub(crate) struct Revisions {
     /// selection, for reading.
     opening: Arc<RwLock<()>>,
     turns: Turns,
+    /// Held by who carries out a plan: each finds the revision of the one before it.
+    plans: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Books {
@@ -41,6 +51,14 @@ pub(crate) struct Turn {
     _open: OwnedRwLockReadGuard<()>,
 }
 
+/// The right to change the selections of several slots at once.
+#[derive(Debug)]
+pub(crate) struct PlanTurn {
+    _slots: Vec<OwnedMutexGuard<()>>,
+    _open: OwnedRwLockReadGuard<()>,
+    _plan: OwnedMutexGuard<()>,
+}
+
 /// What is to be written down.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -49,6 +67,8 @@ pub(crate) struct Entry {
     pub(crate) who: String,
     pub(crate) reason: Option<String>,
     pub(crate) at_unix_ms: u64,
+    /// The revisions that it is to take back.
+    pub(crate) undoes: Option<Undone>,
 }
 
 impl Revisions {
@@ -73,6 +93,23 @@ impl Revisions {
         }
     }
 
+    /// Waits for the turns of all `slots`, which exist, and until plans that were to be carried out before are. No plan
+    /// and no change of one of these slots can come in between while it is held; selections of other slots can.
+    pub(crate) async fn my_turns(&self, slots: &BTreeSet<Slot>) -> PlanTurn {
+        let plan = Arc::clone(&self.plans).lock_owned().await;
+        let mut turns = Vec::with_capacity(slots.len());
+        // In the order of their names, as all who take several.
+        for slot in slots {
+            turns.push(self.turn(slot).lock_owned().await);
+        }
+        let open = Arc::clone(&self.opening).read_owned().await;
+        PlanTurn {
+            _slots: turns,
+            _open: open,
+            _plan: plan,
+        }
+    }
+
     /// Waits until nobody changes a selection, and keeps everybody from it as long as what it gives is held.
     pub(crate) async fn hold_still(&self) -> OwnedRwLockWriteGuard<()> {
         Arc::clone(&self.opening).write_owned().await
@@ -89,10 +126,18 @@ impl Revisions {
         blocking(move || {
             let mut held = lock(&books.store);
             let before = std::mem::replace(&mut *lock(&books.book), known);
-            let mut made_before: Vec<_> = before.in_force.values().cloned().collect();
-            made_before.sort_by_key(|revision| revision.revision);
-            for revision in made_before {
-                if let Err(error) = books.write(&store, Entry::from(revision)) {
+            let mut made_before: BTreeMap<u64, Vec<Entry>> = BTreeMap::new();
+            for revision in before.in_force.values().cloned() {
+                let lines = made_before.entry(revision.revision).or_default();
+                // What it took back has other numbers there.
+                let undoes = None;
+                lines.push(Entry {
+                    undoes,
+                    ..Entry::from(revision)
+                });
+            }
+            for lines in made_before.into_values() {
+                if let Err(error) = books.write(&store, lines) {
                     *lock(&books.book) = before;
                     return Err(error);
                 }
@@ -103,14 +148,25 @@ impl Revisions {
         .await
     }
 
-    /// Writes a change down and gives it its number. Durable when it returns; if it fails, nothing has changed.
+    /// Writes a change of one slot down.
+    #[cfg(test)]
+    pub(crate) async fn record(&self, entry: Entry) -> Result<RevisionDoc, StoreError> {
+        let mut lines = self.record_all(vec![entry]).await?;
+        Ok(lines.remove(0))
+    }
+
+    /// Writes changes of one or several slots down as one revision and gives it its number. Durable when it returns; if
+    /// it fails, nothing has changed.
     ///
     /// Dropped half-way, it goes on.
-    pub(crate) async fn record(&self, entry: Entry) -> Result<RevisionDoc, StoreError> {
+    pub(crate) async fn record_all(
+        &self,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<RevisionDoc>, StoreError> {
         let books = Arc::clone(&self.books);
         blocking(move || {
             let store = lock(&books.store);
-            books.write(&store, entry)
+            books.write(&store, entries)
         })
         .await
     }
@@ -133,10 +189,56 @@ impl Revisions {
         book.in_force.values().cloned().map(Into::into).collect()
     }
 
-    /// The last changes, oldest first.
+    /// The last changes, oldest first, each with what became of it.
     pub(crate) fn history(&self) -> Vec<RevisionDoc> {
         let book = self.book();
-        book.history.iter().cloned().map(Into::into).collect()
+        let mut later: BTreeMap<&Slot, &Revision> = BTreeMap::new();
+        let mut lines = Vec::with_capacity(book.history.len());
+        for line in book.history.iter().rev() {
+            let mut doc = RevisionDoc::from(line.clone());
+            let next = later.insert(&line.slot, line);
+            doc.by = next.map(|next| next.revision);
+            doc.became = Some(match next {
+                None => Became::InForce,
+                Some(next)
+                    if next
+                        .undoes
+                        .is_some_and(|undone| undone.contains(line.revision)) =>
+                {
+                    Became::Undone
+                }
+                Some(_) => Became::Replaced,
+            });
+            lines.push(doc);
+        }
+        lines.reverse();
+        lines
+    }
+
+    /// The number of the last one; 0 when there was none.
+    pub(crate) fn last(&self) -> u64 {
+        self.book().last
+    }
+
+    /// Those that were made after number `base`, as far as they are remembered, oldest first.
+    pub(crate) fn since(&self, base: u64) -> Vec<RevisionDoc> {
+        let mut since = self.history();
+        since.retain(|line| line.revision > base);
+        since
+    }
+
+    /// What the way back to the state after revision `number` would change: see [`SelectionBook::back_to`].
+    pub(crate) fn back_to(
+        &self,
+        number: u64,
+    ) -> Result<BTreeMap<Slot, Option<Provider>>, RuntimeError> {
+        let book = self.book();
+        book.back_to(number)
+            .ok_or_else(|| RuntimeError::RevisionUnknown {
+                number,
+                oldest: book.oldest_state(),
+                last: book.last,
+            })
     }
 
     fn book(&self) -> MutexGuard<'_, SelectionBook> {
@@ -148,31 +250,28 @@ impl Books {
     fn write(
         &self,
         store: &Arc<dyn SelectionStore>,
-        entry: Entry,
-    ) -> Result<RevisionDoc, StoreError> {
-        let Entry {
-            slot,
-            provider,
-            who,
-            reason,
-            at_unix_ms,
-        } = entry;
-        let revision = {
+        entries: Vec<Entry>,
+    ) -> Result<Vec<RevisionDoc>, StoreError> {
+        let lines: Vec<Revision> = {
             let book = lock(&self.book);
-            let before = book.in_force.get(&slot);
-            Revision {
-                revision: book.last + 1,
-                before: before.and_then(|revision| revision.provider.clone()),
-                slot,
-                provider,
-                who,
-                reason,
-                at_unix_ms,
-            }
+            let line = |entry: Entry| {
+                let before = book.in_force.get(&entry.slot);
+                Revision {
+                    revision: book.last + 1,
+                    before: before.and_then(|revision| revision.provider.clone()),
+                    slot: entry.slot,
+                    provider: entry.provider,
+                    who: entry.who,
+                    reason: entry.reason,
+                    at_unix_ms: entry.at_unix_ms,
+                    undoes: entry.undoes,
+                }
+            };
+            entries.into_iter().map(line).collect()
         };
-        store.append(&revision)?;
-        lock(&self.book).push(revision.clone());
-        Ok(revision.into())
+        store.append_all(&lines)?;
+        lock(&self.book).push(&lines);
+        Ok(lines.into_iter().map(Into::into).collect())
     }
 }
 
@@ -199,6 +298,7 @@ impl From<Revision> for Entry {
             who: revision.who,
             reason: revision.reason,
             at_unix_ms: revision.at_unix_ms,
+            undoes: revision.undoes,
         }
     }
 }
@@ -213,6 +313,9 @@ impl From<Revision> for RevisionDoc {
             who: revision.who,
             reason: revision.reason,
             at_unix_ms: revision.at_unix_ms,
+            undoes: revision.undoes.map(Into::into),
+            became: None,
+            by: None,
         }
     }
 }
@@ -235,7 +338,49 @@ mod tests {
             who: "uid:1".into(),
             reason: None,
             at_unix_ms: 7,
+            undoes: None,
         }
+    }
+
+    fn line(slot: &str, provider: Option<&str>, undoes: Option<(u64, u64)>) -> Entry {
+        Entry {
+            slot: slot.parse().unwrap(),
+            undoes: undoes.map(|(first, last)| Undone { first, last }),
+            ..entry(provider)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_revision_of_several_slots_has_one_number_and_each_line_says_what_became_of_it() {
+        let revisions = Revisions::default();
+        let both = vec![line("a/b", Some("x"), None), line("a/c", Some("y"), None)];
+        let made = revisions.record_all(both).await.unwrap();
+        assert_eq!((made[0].revision, made[1].revision), (1, 1));
+        revisions
+            .record(line("a/c", Some("z"), None))
+            .await
+            .unwrap();
+        revisions
+            .record(line("a/c", Some("y"), Some((2, 2))))
+            .await
+            .unwrap();
+        let became: Vec<_> = revisions
+            .history()
+            .into_iter()
+            .map(|line| (line.revision, line.slot.to_string(), line.became, line.by))
+            .collect();
+        let expected = [
+            (1, "a/b", Became::InForce, None),
+            (1, "a/c", Became::Replaced, Some(2)),
+            (2, "a/c", Became::Undone, Some(3)),
+            (3, "a/c", Became::InForce, None),
+        ];
+        let expected =
+            expected.map(|(number, slot, became, by)| (number, slot.to_owned(), Some(became), by));
+        assert_eq!(became, expected);
+        assert_eq!(revisions.since(1).len(), 2);
+        let error = revisions.back_to(4).unwrap_err();
+        assert_eq!(error.code(), "runtime.revision_unknown");
     }
 
     #[tokio::test]
@@ -288,8 +433,8 @@ mod tests {
             Ok(SelectionBook::default())
         }
 
-        fn append(&self, revision: &Revision) -> Result<(), StoreError> {
-            assert_ne!(revision.who, "panic", "as asked");
+        fn append_all(&self, lines: &[Revision]) -> Result<(), StoreError> {
+            assert_ne!(lines[0].who, "panic", "as asked");
             Err(StoreError::new(
                 "sqlite.disk_full",
                 ErrorKind::Unavailable,

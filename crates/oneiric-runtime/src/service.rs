@@ -2,7 +2,10 @@
 //! a method here, so that a program that embeds a runtime can do everything the command line can.
 
 mod activity;
+mod apply;
+mod change_plan;
 mod config;
+mod note;
 mod plan;
 mod secrets;
 mod state;

@@ -7,6 +7,7 @@
 //! three times. The rules are in `docs/spec/settings.md`.
 
 pub(crate) mod catalog;
+mod changes_file;
 mod check;
 mod explain;
 mod factories;
@@ -46,6 +47,7 @@ use serde_json::Value;
 
 pub(crate) use self::file::Stamp;
 pub use self::{
+    changes_file::{ChangesFileError, read_changes},
     explain::UnknownKey,
     fault::{Fault, SettingsError, nearest},
     layer::SettingsSource,

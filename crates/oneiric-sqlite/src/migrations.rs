@@ -91,6 +91,34 @@ pub(crate) const STEPS: &[&str] = &[
     ALTER TABLE history ADD COLUMN decision TEXT;
     ALTER TABLE history ADD COLUMN decision_text TEXT;
     ",
+    // 3: a revision has a line for each slot that it changes, and may take back others.
+    "
+    CREATE TABLE lines(
+        revision INTEGER NOT NULL CHECK (revision > 0),
+        slot TEXT NOT NULL,
+        provider TEXT,
+        before TEXT,
+        who TEXT NOT NULL,
+        reason TEXT,
+        at_unix_ms INTEGER NOT NULL,
+        undoes_first INTEGER,
+        undoes_last INTEGER,
+        PRIMARY KEY (revision, slot)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO lines SELECT *, NULL, NULL FROM revisions;
+
+    CREATE TABLE in_force(
+        slot TEXT PRIMARY KEY,
+        revision INTEGER NOT NULL,
+        FOREIGN KEY (revision, slot) REFERENCES lines(revision, slot)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO in_force SELECT slot, revision FROM selections;
+
+    DROP TABLE selections;
+    DROP TABLE revisions;
+    ALTER TABLE lines RENAME TO revisions;
+    ALTER TABLE in_force RENAME TO selections;
+    ",
 ];
 
 /// The version that this program writes.
@@ -176,5 +204,35 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         run(&connection, 0, STEPS).unwrap();
         assert_eq!(version(&connection), schema_version());
+    }
+
+    #[test]
+    fn revisions_of_one_slot_each_are_read_as_before() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .pragma_update(None, "foreign_keys", true)
+            .unwrap();
+        run(&connection, 0, &STEPS[..1]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO revisions VALUES (1, 'a/b', 'x', NULL, 'uid:1', 'why', 7);
+                 INSERT INTO revisions VALUES (2, 'a/c', 'y', NULL, 'uid:1', NULL, 8);
+                 INSERT INTO revisions VALUES (3, 'a/b', NULL, 'x', 'uid:1', NULL, 9);
+                 INSERT INTO selections VALUES ('a/c', 2);",
+            )
+            .unwrap();
+        run(&connection, 1, STEPS).unwrap();
+        assert_eq!(version(&connection), schema_version());
+        let book = crate::selections::load(&connection).unwrap();
+        let numbers: Vec<u64> = book.history.iter().map(|line| line.revision).collect();
+        assert_eq!((book.last, numbers), (3, vec![1, 2, 3]));
+        assert_eq!(book.history[0].reason.as_deref(), Some("why"));
+        let in_force: Vec<_> = book.in_force.values().map(|line| line.revision).collect();
+        assert_eq!(in_force, [2]);
+        assert!(book.history.iter().all(|line| line.undoes.is_none()));
+        // What is in force stays bound to its line.
+        connection
+            .execute_batch("INSERT INTO selections VALUES ('a/b', 2)")
+            .unwrap_err();
     }
 }

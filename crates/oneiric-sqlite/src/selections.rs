@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use oneiric_core::{Provider, Slot};
-use oneiric_domains::{REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, StoreError};
+use oneiric_domains::{
+    REVISIONS_KEPT, Revision, SelectionBook, SelectionStore, StoreError, Undone, must_follow,
+};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::{
@@ -16,15 +18,17 @@ impl SelectionStore for StateDb {
         Ok(self.worker.query(load)?)
     }
 
-    fn append(&self, revision: &Revision) -> Result<(), StoreError> {
-        must_be_short("who", &revision.who)?;
-        must_be_short("the reason", revision.reason.as_deref().unwrap_or(""))?;
-        let revision = revision.clone();
+    fn append_all(&self, lines: &[Revision]) -> Result<(), StoreError> {
+        for line in lines {
+            must_be_short("who", &line.who)?;
+            must_be_short("the reason", line.reason.as_deref().unwrap_or(""))?;
+        }
+        let lines = lines.to_vec();
         let path = self.path().to_owned();
         let appended = self.worker.call(move |connection| {
             let last = last(connection).map_err(|error| StateError::of(&path, &error))?;
-            revision.must_follow(last).map_err(StateError::Rule)?;
-            append(connection, &revision).map_err(|error| StateError::of(&path, &error))
+            must_follow(&lines, last).map_err(StateError::Rule)?;
+            append(connection, &lines).map_err(|error| StateError::of(&path, &error))
         });
         Ok(appended?)
     }
@@ -37,43 +41,56 @@ fn last(connection: &Connection) -> rusqlite::Result<u64> {
     loaded(last.unwrap_or(0))
 }
 
-fn append(connection: &Connection, revision: &Revision) -> rusqlite::Result<()> {
-    let number = stored(revision.revision)?;
-    let slot = revision.slot.as_str();
+/// All lines or none, in one transaction.
+fn append(connection: &Connection, lines: &[Revision]) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
+    for line in lines {
+        append_line(connection, line)?;
+    }
+    transaction.commit()
+}
+
+fn append_line(connection: &Connection, line: &Revision) -> rusqlite::Result<()> {
+    let number = stored(line.revision)?;
+    let slot = line.slot.as_str();
     let replaced: Option<i64> = connection
         .prepare_cached("DELETE FROM selections WHERE slot = ?1 RETURNING revision")?
         .query_row([slot], |row| row.get(0))
         .optional()?;
     connection
-        .prepare_cached("INSERT INTO revisions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+        .prepare_cached("INSERT INTO revisions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
         .execute((
             number,
             slot,
-            revision.provider.as_ref().map(Provider::as_str),
-            revision.before.as_ref().map(Provider::as_str),
-            &revision.who,
-            &revision.reason,
-            stored(revision.at_unix_ms)?,
+            line.provider.as_ref().map(Provider::as_str),
+            line.before.as_ref().map(Provider::as_str),
+            &line.who,
+            &line.reason,
+            stored(line.at_unix_ms)?,
+            line.undoes.map(|undone| stored(undone.first)).transpose()?,
+            line.undoes.map(|undone| stored(undone.last)).transpose()?,
         ))?;
-    if revision.provider.is_some() {
+    if line.provider.is_some() {
         connection
             .prepare_cached("INSERT INTO selections VALUES (?1, ?2)")?
             .execute((slot, number))?;
     }
-    // At most two are forgotten for each that is written: the one that has grown too old now, unless it is in force,
-    // and the one that was kept only for being in force.
+    // Forgotten is the revision that has grown too old now, but for the lines of it that are in force, and the line
+    // that was kept only for being in force.
     let oldest = number - i64::try_from(REVISIONS_KEPT).unwrap_or(i64::MAX);
-    let too_old = replaced.filter(|replaced| *replaced <= oldest);
-    for forgotten in [Some(oldest), too_old].into_iter().flatten() {
+    connection
+        .prepare_cached(
+            "DELETE FROM revisions WHERE revision = ?1 AND NOT EXISTS
+             (SELECT 1 FROM selections WHERE selections.revision = ?1
+              AND selections.slot = revisions.slot)",
+        )?
+        .execute([oldest])?;
+    if let Some(replaced) = replaced.filter(|replaced| *replaced < oldest) {
         connection
-            .prepare_cached(
-                "DELETE FROM revisions WHERE revision = ?1
-                 AND NOT EXISTS (SELECT 1 FROM selections WHERE selections.revision = ?1)",
-            )?
-            .execute([forgotten])?;
+            .prepare_cached("DELETE FROM revisions WHERE revision = ?1 AND slot = ?2")?
+            .execute((replaced, slot))?;
     }
-    transaction.commit()
+    Ok(())
 }
 
 pub(crate) fn load(connection: &Connection) -> rusqlite::Result<SelectionBook> {
@@ -83,14 +100,14 @@ pub(crate) fn load(connection: &Connection) -> rusqlite::Result<SelectionBook> {
     };
     let oldest = book.last.saturating_sub(REVISIONS_KEPT as u64);
     let mut recent = connection.prepare(
-        "SELECT revision, slot, provider, before, who, reason, at_unix_ms FROM revisions
-         WHERE revision > ?1 ORDER BY revision",
+        "SELECT revision, slot, provider, before, who, reason, at_unix_ms, undoes_first, undoes_last
+         FROM revisions WHERE revision > ?1 ORDER BY revision, slot",
     )?;
     let recent = recent.query_map([stored(oldest)?], revision)?;
     book.history = recent.collect::<rusqlite::Result<VecDeque<_>>>()?;
     let mut in_force = connection.prepare(
-        "SELECT revisions.revision, revisions.slot, provider, before, who, reason, at_unix_ms
-         FROM selections JOIN revisions USING (revision)",
+        "SELECT revision, slot, provider, before, who, reason, at_unix_ms, undoes_first, undoes_last
+         FROM selections JOIN revisions USING (revision, slot)",
     )?;
     for held in in_force.query_map([], revision)? {
         let held = held?;
@@ -115,5 +132,12 @@ fn revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
         who: row.get(4)?,
         reason: row.get(5)?,
         at_unix_ms: loaded(row.get(6)?)?,
+        undoes: match (row.get::<_, Option<i64>>(7)?, row.get::<_, Option<i64>>(8)?) {
+            (Some(first), Some(last)) => Some(Undone {
+                first: loaded(first)?,
+                last: loaded(last)?,
+            }),
+            _ => None,
+        },
     })
 }

@@ -3,6 +3,7 @@
 
 mod activity;
 mod call;
+mod changes;
 mod config;
 mod events;
 mod explain;
@@ -27,6 +28,7 @@ pub(super) const AREAS: &[&[Row]] = &[
     call::ROWS,
     events::ROWS,
     swap::ROWS,
+    changes::ROWS,
     state::ROWS,
     reload::ROWS,
     config::ROWS,

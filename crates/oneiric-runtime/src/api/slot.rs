@@ -408,3 +408,36 @@ impl SwapReport {
         !matches!(self.outcome.as_str(), "rolled_back" | "swung_back")
     }
 }
+
+/// What became of one slot of a change set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct SlotChange {
+    /// The slot.
+    pub slot: Slot,
+    /// `swapped`, `unchanged`, `failed`, `taken_back`, `left_serving`.
+    pub outcome: String,
+    /// With `failed`: where and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// With `taken_back`: the last step that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<String>,
+    /// With `left_serving`: who needs it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Slot>,
+    /// Who served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Provider>,
+    /// Who was to serve.
+    pub to: Provider,
+    /// What failed after the new instance was in service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Failure>,
+    /// From being begun to the old instance being retired; of one that bakes, to being published.
+    pub took_us: u64,
+    /// The trial that the new instance is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Box<Bake>>,
+}

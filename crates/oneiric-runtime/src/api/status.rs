@@ -1,6 +1,7 @@
 //! The process and its slots.
 
 use oneiric_core::{Provider, Slot};
+use oneiric_domains::Undone;
 use serde::{Deserialize, Serialize};
 
 use super::{SettingsStateDoc, slot};
@@ -89,4 +90,62 @@ pub struct RevisionDoc {
     pub reason: Option<String>,
     /// When.
     pub at_unix_ms: u64,
+    /// The revisions that it takes back, if it was made to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<UndoneDoc>,
+    /// What became of it; only in a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub became: Option<Became>,
+    /// The revision that replaced it or took it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u64>,
+}
+
+/// Revisions that another one takes back: all from one number to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UndoneDoc {
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+}
+
+impl From<Undone> for UndoneDoc {
+    fn from(Undone { first, last }: Undone) -> Self {
+        Self { first, last }
+    }
+}
+
+impl From<UndoneDoc> for Undone {
+    fn from(UndoneDoc { first, last }: UndoneDoc) -> Self {
+        Self { first, last }
+    }
+}
+
+/// What became of a selection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Became {
+    /// It is as it says.
+    InForce,
+    /// A later revision says something else of the slot.
+    Replaced,
+    /// A later revision was made to take it back.
+    Undone,
+}
+
+impl Became {
+    /// The name as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InForce => "in_force",
+            Self::Replaced => "replaced",
+            Self::Undone => "undone",
+        }
+    }
 }

@@ -52,7 +52,7 @@ impl Done {
 
 impl Runtime {
     /// Goes from `old` to `new`; whoever calls holds the turns of all slots in `before`.
-    pub(super) async fn apply(
+    pub(super) async fn put_in_place(
         &self,
         old: &Arc<Settings>,
         new: &Arc<Settings>,

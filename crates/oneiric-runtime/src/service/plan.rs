@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Runtime {
-    pub(super) fn plan(
+    pub(super) fn swap_plan(
         &self,
         request: &SwapRequestDoc,
     ) -> Result<SwapDoc<SwapReport>, RuntimeError> {
@@ -64,7 +64,7 @@ impl Runtime {
 }
 
 /// Finds who wins by an explanation, which names registrations by number.
-fn winner(
+pub(super) fn winner(
     snapshot: &Snapshot,
     query: &Query,
     explanation: &Explanation,

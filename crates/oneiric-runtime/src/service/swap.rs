@@ -4,102 +4,21 @@
 //! serves; a swap that is rolled back changes neither. Were the selection written first, a process restarted after a
 //! failed swap would bring up the very component that had just failed.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use oneiric_core::{Coded, Provider, Query, SelectionLayer, Slot};
-use oneiric_lifecycle::{Baking, Outcome, StoreError, SwapReport, SwapRequest};
+use oneiric_domains::Undone;
+use oneiric_lifecycle::{Baking, Outcome, SwapReport, SwapRequest};
 use tracing::Instrument;
 
-use super::unix_ms;
+use super::{note::Note, unix_ms};
 
 use crate::{
-    api::{ProcessEvent, RevisionDoc, SwapDoc, SwapRequestDoc, schema},
+    api::{RevisionDoc, SwapDoc, SwapRequestDoc, schema},
     error::RuntimeError,
     revisions::Entry,
     runtime::Runtime,
 };
-
-/// A selection that is written down with a swap: before the new instance is published, or, where nothing is
-/// exchanged, afterwards.
-#[derive(Clone)]
-struct Note {
-    runtime: Runtime,
-    entry: Entry,
-    written: Arc<Mutex<Option<RevisionDoc>>>,
-}
-
-impl Note {
-    fn new(runtime: &Runtime, entry: Entry) -> Self {
-        Self {
-            runtime: runtime.clone(),
-            entry,
-            written: Arc::default(),
-        }
-    }
-
-    /// Has it written as the last step before the publish, without which there is none.
-    fn on(&self, swap: SwapRequest) -> SwapRequest {
-        let note = self.clone();
-        swap.record(move || {
-            let note = note.clone();
-            Box::pin(async move {
-                match note.write().await {
-                    Ok(_revision) => Ok(()),
-                    Err(error) => Err((error.code(), error.to_string())),
-                }
-            })
-        })
-    }
-
-    /// The revision; written now if it was not.
-    async fn written(&self) -> Result<RevisionDoc, RuntimeError> {
-        match self.revision() {
-            Some(revision) => Ok(revision),
-            None => self.write().await.map_err(RuntimeError::State),
-        }
-    }
-
-    /// Undoes what was written, if it was, for a swap that failed all the same.
-    async fn take_back(&self) {
-        let Some(revision) = self.revision() else {
-            return;
-        };
-        let reason = format!(
-            "revision {} was written, and its swap failed",
-            revision.revision
-        );
-        let entry = Entry {
-            provider: revision.before,
-            reason: Some(reason),
-            ..self.entry.clone()
-        };
-        if let Err(error) = self.runtime.record(entry).await {
-            tracing::error!(
-                code = error.code(),
-                reason = error.to_string(),
-                slot = %self.entry.slot,
-                "a selection whose swap failed was not taken back"
-            );
-        }
-    }
-
-    async fn write(&self) -> Result<RevisionDoc, StoreError> {
-        let revision = self.runtime.record(self.entry.clone()).await?;
-        *self.held() = Some(revision.clone());
-        Ok(revision)
-    }
-
-    fn revision(&self) -> Option<RevisionDoc> {
-        self.held().clone()
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<RevisionDoc>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A swap as it was asked for.
 const fn asked(swap: SwapRequest, force: bool, bake_ms: Option<u64>) -> SwapRequest {
@@ -133,9 +52,9 @@ impl Runtime {
             return Err(RuntimeError::RequestInvalid { message });
         }
         self.must_know(&request.slot)?;
-        self.must_have_provider(&request)?;
+        self.must_have_provider(&request.slot, request.provider.as_ref())?;
         if request.dry_run {
-            return self.plan(&request);
+            return self.swap_plan(&request);
         }
         // The turn is awaited here and not in the task, for spawned tasks need not begin in the order they were
         // spawned; a swap whose turn has not come when its caller leaves is not wanted any more.
@@ -209,13 +128,11 @@ impl Runtime {
             let revision = selected.filter(|_| report.serves());
             return Ok((report, revision));
         }
-        let note = Note::new(
-            self,
-            self.entry(slot.clone(), Some(provider.clone()), who, reason),
-        );
+        let entry = self.entry(slot.clone(), Some(provider.clone()), who, reason);
+        let note = Note::new(self, vec![entry]);
         // In force in the moment of publishing. Draining the old instance can take long, and all that time `status`
         // would say that nobody asked for what serves.
-        let swap = note.on(swap).when_published({
+        let swap = swap.record(note.hook()).when_published({
             let (registry, slot, provider) =
                 (self.registry().clone(), slot.clone(), provider.clone());
             move || {
@@ -232,11 +149,13 @@ impl Runtime {
             return Ok((report, None));
         }
         // What serves already was not published; it still has to be selected.
-        let revision = note.written().await?;
+        let revision = note.written().await?.pop();
         self.registry()
             .select(SelectionLayer::Operator, &slot, Some(provider));
-        self.follow(&report, &revision);
-        Ok((report, Some(revision)))
+        if let Some(revision) = &revision {
+            self.follow(report.baking(), revision);
+        }
+        Ok((report, revision))
     }
 
     /// Who wins without the selection is only known without it, so here the selection goes first and comes back if
@@ -264,8 +183,8 @@ impl Runtime {
                 .select(SelectionLayer::Operator, &slot, provider);
         };
         select(None);
-        let note = Note::new(self, self.entry(slot.clone(), None, who, reason));
-        let result = self.lifecycle().begin_swap(note.on(swap)).await;
+        let note = Note::new(self, vec![self.entry(slot.clone(), None, who, reason)]);
+        let result = self.lifecycle().begin_swap(swap.record(note.hook())).await;
         if !result.as_ref().is_ok_and(SwapReport::serves) {
             select(Some(selected));
             note.take_back().await;
@@ -273,9 +192,12 @@ impl Runtime {
         }
         let report = result.map_err(RuntimeError::Lifecycle)?;
         match note.written().await {
-            Ok(revision) => {
-                self.follow(&report, &revision);
-                Ok((report, Some(revision)))
+            Ok(mut lines) => {
+                let revision = lines.pop();
+                if let Some(revision) = &revision {
+                    self.follow(report.baking(), revision);
+                }
+                Ok((report, revision))
             }
             Err(error) => {
                 select(Some(selected));
@@ -285,8 +207,8 @@ impl Runtime {
     }
 
     /// Sees to it that the selection follows the instance, if that is on trial.
-    fn follow(&self, report: &SwapReport, written: &RevisionDoc) {
-        if let Some(baking) = report.baking() {
+    pub(super) fn follow(&self, baking: Option<&Baking>, written: &RevisionDoc) {
+        if let Some(baking) = baking {
             let following = self.clone().go_back_with(baking.clone(), written.clone());
             tokio::spawn(following.in_current_span());
         }
@@ -307,8 +229,12 @@ impl Runtime {
         let number = written.revision;
         let reason = format!("revision {number} was swung back: {}", failure.message);
         let who = written.who.clone();
-        let entry = self.entry(slot.clone(), written.before.clone(), who, Some(reason));
-        match self.record(entry).await {
+        let mut entry = self.entry(slot.clone(), written.before.clone(), who, Some(reason));
+        entry.undoes = Some(Undone {
+            first: number,
+            last: number,
+        });
+        match self.record(vec![entry]).await {
             Ok(_revision) => {
                 let before = written.before.clone();
                 self.registry()
@@ -323,7 +249,7 @@ impl Runtime {
         }
     }
 
-    fn entry(
+    pub(super) fn entry(
         &self,
         slot: Slot,
         provider: Option<Provider>,
@@ -337,37 +263,19 @@ impl Runtime {
             who,
             reason,
             at_unix_ms,
+            undoes: None,
         }
     }
 
-    async fn record(&self, entry: Entry) -> Result<RevisionDoc, StoreError> {
-        let revision = self.inner.revisions.record(entry).await?;
-        tracing::info!(
-            revision = revision.revision,
-            slot = %revision.slot,
-            provider = revision.provider.as_ref().map_or("-", |provider| provider.as_str()),
-            who = revision.who,
-            reason = revision.reason.as_deref().unwrap_or(""),
-            "operator selection"
-        );
-        let said = ProcessEvent::SelectionChanged {
-            revision: revision.revision,
-            to: revision.provider.clone(),
-            from: revision.before.clone(),
-            who: revision.who.clone(),
-            reason: revision.reason.clone(),
-        };
-        self.inner.events.say(Some(&revision.slot), said);
-        Ok(revision)
-    }
-
-    fn must_have_provider(&self, request: &SwapRequestDoc) -> Result<(), RuntimeError> {
-        let Some(provider) = &request.provider else {
+    pub(super) fn must_have_provider(
+        &self,
+        slot: &Slot,
+        provider: Option<&Provider>,
+    ) -> Result<(), RuntimeError> {
+        let Some(provider) = provider else {
             return Ok(());
         };
-        let candidates = self
-            .registry()
-            .resolve_all(&Query::new(request.slot.clone()));
+        let candidates = self.registry().resolve_all(&Query::new(slot.clone()));
         if candidates.iter().any(|held| held.provider() == provider) {
             return Ok(());
         }
@@ -378,7 +286,7 @@ impl Runtime {
         known.sort();
         known.dedup();
         Err(RuntimeError::ProviderUnknown {
-            slot: request.slot.clone(),
+            slot: slot.clone(),
             provider: provider.clone(),
             known,
         })

@@ -48,6 +48,14 @@ pub(super) enum At {
 }
 
 impl Place {
+    /// Line and column, from 1; `None` for what has none.
+    pub(super) const fn spot_of(self) -> Option<(usize, usize)> {
+        match self.at {
+            At::Whole => None,
+            At::Spot { line, column } => Some((line as usize, column as usize)),
+        }
+    }
+
     pub(super) const fn whole(layer: u16) -> Self {
         Self {
             layer,
@@ -90,10 +98,7 @@ impl Layers {
 
     /// Line and column of a place, from 1; `None` for what has none.
     pub(crate) fn line_and_column(&self, place: Place) -> Option<(usize, usize)> {
-        match place.at {
-            At::Whole => None,
-            At::Spot { line, column } => Some((line as usize, column as usize)),
-        }
+        place.spot_of()
     }
 
     /// A place for people: `o.toml:1:7`, `o.toml`, `ONEIRIC_RUN__GRACE_MS`.

@@ -18,6 +18,7 @@ mod limits;
 mod logs;
 mod once;
 mod operators;
+mod plans;
 mod reload;
 mod reload_model;
 mod routes;

@@ -59,8 +59,9 @@ impl SelectionStore for Shared {
         self.0.selections.load()
     }
 
-    fn append(&self, revision: &Revision) -> Result<(), StoreError> {
+    fn append_all(&self, lines: &[Revision]) -> Result<(), StoreError> {
         self.0.room()?;
+        let revision = &lines[0];
         if let Some((runtime, handle)) = self.0.ended.get()
             && revision.revision == 1
         {
@@ -77,7 +78,7 @@ impl SelectionStore for Shared {
                 std::thread::yield_now();
             }
         }
-        self.0.selections.append(revision)
+        self.0.selections.append_all(lines)
     }
 }
 
@@ -471,9 +472,11 @@ impl SelectionStore for Told {
         self.0.load()
     }
 
-    fn append(&self, revision: &Revision) -> Result<(), StoreError> {
-        let _told = self.1.send(revision.clone());
-        self.0.append(revision)
+    fn append_all(&self, lines: &[Revision]) -> Result<(), StoreError> {
+        for line in lines {
+            let _told = self.1.send(line.clone());
+        }
+        self.0.append_all(lines)
     }
 }
 

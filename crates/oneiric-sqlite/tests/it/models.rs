@@ -1,19 +1,26 @@
 //! Every store answers like the one in memory, also when it is closed and opened in between, and when the file is
 //! copied away in the middle and opened as it lies there, which is what a kill leaves.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, atomic::Ordering};
 
 use oneiric_core::{Coded, WallClock};
 use oneiric_domains::{
     ActivityRecord, ActivityStore, KeyValueStore, MemoryActivityStore, MemoryKeyValueStore,
-    MemorySelectionStore, REVISIONS_KEPT, SelectionStore,
+    MemorySelectionStore, REVISIONS_KEPT, Revision, SelectionStore, Undone,
 };
 use oneiric_lifecycle::{
     Activity, Ended, HISTORY_KEPT, HistoryEntry, MemoryStatusStore, PastDecision, PastFailure,
     SlotHistory, StatusStore,
 };
 use oneiric_sqlite::{MAX_TEXT_BYTES, StateDb, check};
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+};
+
+use rusqlite::Connection;
 
 use crate::support::{Hand, Place, code, revision};
 
@@ -35,7 +42,7 @@ fn awkward() -> impl Strategy<Value = String> {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Select(u8, Option<u8>, String, Option<String>),
+    Select(BTreeMap<u8, Option<u8>>, String, Option<String>, bool),
     Status(u8, Vec<(u8, bool)>),
     Activity(u8, u8, Option<String>, Option<u64>),
     Put(u8, String, Vec<u8>, Option<u64>),
@@ -48,8 +55,10 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..4_u8, option::of(0..3_u8), awkward(), option::of(awkward()))
-            .prop_map(|(slot, provider, who, why)| Step::Select(slot, provider, who, why)),
+        4 => (
+            btree_map(0..4_u8, option::of(0..3_u8), 1..4), awkward(), option::of(awkward()), any::<bool>()
+        )
+            .prop_map(|(slots, who, why, undoes)| Step::Select(slots, who, why, undoes)),
         4 => (0..3_u8, vec((0..6_u8, any::<bool>()), 0..60))
             .prop_map(|(slot, entries)| Step::Status(slot, entries)),
         4 => (0..2_u8, awkward(), vec(any::<u8>(), 0..40), option::of(0..60_u64))
@@ -132,13 +141,20 @@ proptest! {
         let pairs = MemoryKeyValueStore::new(Arc::clone(&hand) as Arc<dyn WallClock>);
         for step in steps {
             match step {
-                Step::Select(slot, provider, who, reason) => {
+                Step::Select(slots, who, reason, undoes) => {
                     let number = selections.load().unwrap().last + 1;
-                    let mut made = revision(number, &format!("adapter/s{slot}"), None);
-                    made.provider = provider.map(|number| format!("p{number}").parse().unwrap());
-                    (made.who, made.reason) = (who, reason);
-                    SelectionStore::append(&db, &made).unwrap();
-                    selections.append(&made).unwrap();
+                    let undone = Undone { first: 1, last: number };
+                    let line = |(slot, provider): (u8, Option<u8>)| {
+                        let mut made = revision(number, &format!("adapter/s{slot}"), None);
+                        made.provider = provider.map(|number| format!("p{number}").parse().unwrap());
+                        (made.who, made.reason) = (who.clone(), reason.clone());
+                        made.undoes = undoes.then_some(undone);
+                        made
+                    };
+                    // In whatever order somebody puts them.
+                    let lines: Vec<_> = slots.into_iter().rev().map(line).collect();
+                    db.append_all(&lines).unwrap();
+                    selections.append_all(&lines).unwrap();
                 }
                 Step::Status(slot, entries) => {
                     let mut batch = SlotHistory::new(format!("task/s{slot}").parse().unwrap());
@@ -216,7 +232,13 @@ fn history_is_bounded_and_what_is_in_force_is_kept() {
         SelectionStore::append(&db, &made).unwrap();
         model.append(&made).unwrap();
     };
-    append(revision(1, "adapter/cache", Some("a")));
+    // Of one that is too old, the line that is in force.
+    let first = [
+        revision(1, "adapter/cache", Some("a")),
+        revision(1, "task/mail", Some("a")),
+    ];
+    db.append_all(&first).unwrap();
+    model.append_all(&first).unwrap();
     let many = REVISIONS_KEPT as u64 + 50;
     for number in 2..=many {
         append(revision(number, "task/mail", Some("b")));
@@ -254,8 +276,45 @@ fn numbers_have_no_holes_and_no_number_is_given_twice() {
         let refused = SelectionStore::append(&db, &revision(wrong, "a/b", Some("b")));
         assert_eq!(code(refused), "domains.revision_out_of_order");
     }
+    let twice = [revision(2, "a/b", None), revision(2, "a/b", Some("b"))];
+    for wrong in [&twice[..], &[]] {
+        let refused = db.append_all(wrong);
+        assert_eq!(code(refused), "domains.revision_out_of_order");
+    }
     let book = SelectionStore::load(&db).unwrap();
     assert_eq!((book.last, book.history.len()), (1, 1));
+}
+
+#[test]
+fn a_revision_of_several_slots_is_written_whole_or_not_at_all() {
+    let place = Place::new();
+    let db = place.open();
+    let lines = [
+        revision(1, "a/b", Some("a")),
+        revision(1, "a/c", Some("a")),
+        revision(1, "a/d", None),
+    ];
+    db.append_all(&lines).unwrap();
+    drop(db);
+    // What the last line meets keeps the first ones out as well.
+    Connection::open(place.path())
+        .unwrap()
+        .execute_batch(
+            "CREATE TRIGGER no BEFORE INSERT ON revisions WHEN NEW.slot = 'a/d' AND NEW.revision > 1
+             BEGIN SELECT RAISE(ABORT, 'no'); END",
+        )
+        .unwrap();
+    let db = place.open();
+    let next = lines.clone().map(|line| Revision {
+        revision: 2,
+        provider: Some("b".parse().unwrap()),
+        ..line
+    });
+    db.append_all(&next).unwrap_err();
+    drop(db);
+    let book = SelectionStore::load(&place.open()).unwrap();
+    assert_eq!((book.last, book.in_force.len()), (1, 2));
+    assert_eq!(Vec::from(book.history), lines);
 }
 
 #[test]

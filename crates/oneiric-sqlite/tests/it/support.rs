@@ -65,6 +65,7 @@ pub(crate) fn revision(number: u64, slot: &str, provider: Option<&str>) -> Revis
         who: "uid:1".into(),
         reason: None,
         at_unix_ms: number,
+        undoes: None,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The longest reason of a swap. A thousand of them are kept, and each is in the log.
-const MAX_REASON_BYTES: usize = 1 << 10;
+pub(super) const MAX_REASON_BYTES: usize = 1 << 10;
 
 pub(super) const ROWS: &[Row] = &[Row {
     verb: Verb::Post,
