@@ -26,16 +26,16 @@ fn what_happened_is_told_with_who_and_why_and_outlives_the_process() {
     let who = document["revisions"][0]["who"].as_str().unwrap().to_owned();
     assert!(who.starts_with("uid:"), "{document}");
     let expected = [
-        "adapter/cache activated - memory - - -".to_owned(),
-        format!("adapter/cache selected - file {who} - try \\u{{1b}}[31mit"),
-        "adapter/cache swapped memory file - - -".to_owned(),
-        "adapter/cache retired memory - - - -".to_owned(),
+        "adapter/cache activated - memory - - - -".to_owned(),
+        format!("adapter/cache selected - file 1 {who} - try \\u{{1b}}[31mit"),
+        "adapter/cache swapped memory file - - - -".to_owned(),
+        "adapter/cache retired memory - - - - -".to_owned(),
     ];
     let told = lines(&said);
     assert_eq!(told[..4], expected, "{said}");
     assert!(
         told[5]
-            .starts_with("adapter/cache rolled_back file flaky - lifecycle.probe_failed probe: "),
+            .starts_with("adapter/cache rolled_back file flaky - - lifecycle.probe_failed probe: "),
         "{said}"
     );
     // The one that was not well is gone too.

@@ -29,6 +29,7 @@ mod load;
 mod logs;
 mod metrics;
 mod openapi;
+mod plans;
 mod processes;
 mod readme;
 mod redis;

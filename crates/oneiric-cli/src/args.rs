@@ -2,6 +2,7 @@
 //! this file reads as the command line's contract. Help teaches by example.
 
 mod activity;
+mod changes;
 mod config;
 mod history;
 mod reload;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::activity::{Activity, Drain, Pause, Resume, Scope};
+pub(crate) use self::changes::{Apply, Plan, Undo};
 pub(crate) use self::config::{
     Config, ConfigCheck, ConfigCommand, ConfigExplain, ConfigShow, Init,
 };
@@ -192,6 +194,12 @@ pub(crate) enum Ask {
     Call(Call),
     /// Exchanges who serves a slot, without a failed call
     Swap(Swap),
+    /// Says what changes of several slots would come to: who serves then, why, and what is built and retired
+    Plan(Plan),
+    /// Changes who serves several slots, all of them or none
+    Apply(Apply),
+    /// Takes changes of selections back: the last one, or all after one
+    Undo(Undo),
     /// Shows what the components last said about their health, or asks them
     Health(Health),
     /// Shows what became of swaps and selections, also before this run: when, who, why

@@ -2,6 +2,7 @@
 //! [`Output`]; `run` is the process itself.
 
 mod activity;
+mod apply;
 mod call;
 mod config;
 mod doctor;
@@ -12,6 +13,7 @@ mod init;
 mod list;
 mod man;
 mod metrics;
+mod plan;
 mod reload;
 mod run;
 mod secrets;
@@ -87,6 +89,9 @@ pub(crate) fn run(
                 Err(failure) => Err(failure),
             },
             Ask::Swap(args) => swap::run(args, io, &mut session).await,
+            Ask::Plan(args) => plan::run(args, &mut session).await,
+            Ask::Apply(args) => apply::run(args, io, &mut session).await,
+            Ask::Undo(args) => apply::undo(args, io, &mut session).await,
             Ask::Metrics(args) => metrics::run(args, &session).await,
             Ask::Doctor(_) => doctor::run(env, &session).await,
             Ask::Health(args) => health::run(args, io, &mut session).await,

@@ -163,6 +163,7 @@ impl<'c> Place<'c> {
             ("scope", _) => scopes(live()),
             ("until", _) => EVENTS.iter().map(ToString::to_string).collect(),
             ("domain", _) => domains(live()),
+            ("changes", _) => selections(live()),
             ("provider", _) => providers(live(), self.positionals.first().copied()),
             ("what_if", _) => changes(live(), self.positionals.first().copied()),
             _ => Vec::new(),
@@ -224,6 +225,17 @@ fn providers(list: Option<ListDoc>, slot: Option<&str>) -> Vec<String> {
         .map(|candidate| candidate.provider.to_string())
         .collect();
     names.into_iter().collect()
+}
+
+/// Changes of `plan` and `apply`: `SLOT=PROVIDER`, and `SLOT=`; or a file.
+fn selections(list: Option<ListDoc>) -> Vec<String> {
+    let mut changes = vec![FILES.to_owned()];
+    for slot in slots(list.clone()) {
+        let providers = providers(list.clone(), Some(&slot)).into_iter();
+        changes.extend(providers.map(|provider| format!("{slot}={provider}")));
+        changes.push(format!("{slot}="));
+    }
+    changes
 }
 
 /// Assumptions of `explain`.

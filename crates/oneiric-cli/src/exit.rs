@@ -12,7 +12,8 @@ pub struct Exit(u8);
 impl Exit {
     /// Done.
     pub const DONE: Self = Self(0);
-    /// A check answered no: `health` found something that is not well. Or a person did, when asked.
+    /// A check answered no: `health` found something that is not well, `plan` found something to do. Or a person did,
+    /// when asked.
     pub const CHECK_FAILED: Self = Self(1);
     /// The command line, or a call's input, was wrong.
     pub const USAGE: Self = Self(2);
@@ -24,7 +25,7 @@ impl Exit {
     pub const DENIED: Self = Self(5);
     /// It is paused, draining or in use; a second process on one state directory.
     pub const BUSY: Self = Self(6);
-    /// A swap failed and was undone; what served before serves still.
+    /// A swap or a plan failed and was undone, or a plan was outdated; what served before serves still.
     pub const ROLLED_BACK: Self = Self(7);
     /// Nothing is running, the process could not be reached, or what was asked for cannot be had now: a
     /// component failed, could not be activated, or took too long.
@@ -41,7 +42,7 @@ impl Exit {
         (Self::DONE, "done"),
         (
             Self::CHECK_FAILED,
-            "a check answered no: `health` found something that is not well; or you did, when asked",
+            "a check answered no: `health` found something unwell, `plan` something to do; or you did",
         ),
         (
             Self::USAGE,
@@ -56,7 +57,7 @@ impl Exit {
         ),
         (
             Self::ROLLED_BACK,
-            "a swap failed and was undone; what served before serves still",
+            "a swap or plan failed and was undone, or is outdated; what served before serves still",
         ),
         (
             Self::UNAVAILABLE,

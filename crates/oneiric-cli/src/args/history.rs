@@ -12,7 +12,8 @@ Examples:
   oneiric history --json | jq '.slots[].entries[] | select(.failure)'
 
 Of each slot the last 100 activations, swaps, failures and retirements are remembered, also of runs
-before this one, and the last 1,000 selections of operators with who made them and why.")]
+before this one, and the last 1,000 revisions of selections with who made them, why, and what became
+of them. `oneiric undo --to REVISION` goes back to one.")]
 pub(crate) struct History {
     /// Only this slot, such as `adapter/cache`
     pub(crate) slot: Option<String>,

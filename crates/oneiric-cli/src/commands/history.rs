@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use oneiric_core::Slot;
-use oneiric_runtime::api::{HistoryDoc, HistoryEntryDoc, RevisionDoc};
+use oneiric_runtime::api::{Became, HistoryDoc, HistoryEntryDoc, RevisionDoc};
 
 use crate::args::History;
 use crate::commands::name;
@@ -48,7 +48,7 @@ impl Past<'_> {
         }
     }
 
-    fn row(&self) -> [Cell; 8] {
+    fn row(&self) -> [Cell; 9] {
         let when = Cell::new(moment(self.at())).style(Style::Faint);
         match self {
             Self::Ended(slot, entry) => {
@@ -73,29 +73,46 @@ impl Past<'_> {
                     Cell::new(what).style(style(entry)),
                     Cell::maybe(from),
                     Cell::maybe(to),
+                    Cell::maybe(None::<u64>),
                     Cell::maybe(None::<&str>),
                     Cell::maybe(failure.map(|failure| &failure.code)),
                     Cell::maybe(why),
                 ]
             }
-            Self::Selected(revision) => {
-                let what = match revision.provider {
-                    Some(_) => "selected",
-                    None => "unselected",
-                };
-                [
-                    when,
-                    Cell::new(&revision.slot),
-                    Cell::new(what).style(Style::Attention),
-                    Cell::maybe(revision.before.as_ref()),
-                    Cell::maybe(revision.provider.as_ref()),
-                    Cell::new(&revision.who),
-                    Cell::maybe(None::<&str>),
-                    Cell::maybe(revision.reason.as_ref()),
-                ]
-            }
+            Self::Selected(revision) => [
+                when,
+                Cell::new(&revision.slot),
+                Cell::new(selected(revision)).style(Style::Attention),
+                Cell::maybe(revision.before.as_ref()),
+                Cell::maybe(revision.provider.as_ref()),
+                Cell::new(revision.revision),
+                Cell::new(&revision.who),
+                Cell::maybe(None::<&str>),
+                Cell::maybe(revision.reason.as_ref()),
+            ],
         }
     }
+}
+
+/// `selected, undone by 7`; of one that takes others back `undid 6: selected`.
+fn selected(revision: &RevisionDoc) -> String {
+    let what = match revision.provider {
+        Some(_) => "selected",
+        None => "unselected",
+    };
+    let undid = revision.undoes.map(|undone| {
+        if undone.first == undone.last {
+            format!("undid {}: ", undone.last)
+        } else {
+            format!("undid {}-{}: ", undone.first, undone.last)
+        }
+    });
+    let became = match (revision.became, revision.by) {
+        (Some(Became::Undone), Some(by)) => format!(", undone by {by}"),
+        (Some(Became::Replaced), Some(by)) => format!(", replaced by {by}"),
+        _ => String::new(),
+    };
+    format!("{}{what}{became}", undid.unwrap_or_default())
 }
 
 fn style(entry: &HistoryEntryDoc) -> Style {
@@ -108,7 +125,9 @@ fn style(entry: &HistoryEntryDoc) -> Style {
 }
 
 fn shown(doc: &HistoryDoc, limit: usize, paint: Paint) -> String {
-    let headings = ["when", "slot", "what", "from", "to", "who", "code", "why"];
+    let headings = [
+        "when", "slot", "what", "from", "to", "rev", "who", "code", "why",
+    ];
     let mut table = Table::new(&headings);
     let past = sorted(doc);
     let left_out = past.len().saturating_sub(limit);
@@ -198,7 +217,8 @@ mod tests {
                 ]},
             ],
             "revisions": [{"revision": 1, "slot": "adapter/cache", "provider": "second",
-                           "who": "uid:7", "reason": "a try", "at_unix_ms": 3_000}],
+                           "who": "uid:7", "reason": "a try", "at_unix_ms": 3_000,
+                           "became": "undone", "by": 2}],
         }))
         .unwrap()
     }
@@ -214,13 +234,13 @@ mod tests {
         assert_eq!(
             lines(9),
             [
-                "when slot what from to who code why",
-                "1970-01-01 00:00:01Z adapter/cache activated - first - - -",
-                "1970-01-01 00:00:03Z adapter/cache selected - second uid:7 - a try",
-                "1970-01-01 00:00:03Z adapter/cache swapped first second - - -",
-                "1970-01-01 00:00:03Z task/mail fail_over smtp log - - serving log: smtp failed 3 probes",
-                "1970-01-01 00:00:03Z task/mail rolled_back log smtp - lifecycle.probe_failed probe: no\\u{1b}[2J",
-                "1970-01-01 00:00:04Z adapter/cache retired first - - - -",
+                "when slot what from to rev who code why",
+                "1970-01-01 00:00:01Z adapter/cache activated - first - - - -",
+                "1970-01-01 00:00:03Z adapter/cache selected, undone by 2 - second 1 uid:7 - a try",
+                "1970-01-01 00:00:03Z adapter/cache swapped first second - - - -",
+                "1970-01-01 00:00:03Z task/mail fail_over smtp log - - - serving log: smtp failed 3 probes",
+                "1970-01-01 00:00:03Z task/mail rolled_back log smtp - - lifecycle.probe_failed probe: no\\u{1b}[2J",
+                "1970-01-01 00:00:04Z adapter/cache retired first - - - - -",
             ]
         );
     }

@@ -76,6 +76,21 @@ fn slots_and_providers_are_the_live_ones() {
 }
 
 #[test]
+fn changes_are_slots_with_each_of_their_providers_and_with_none_or_a_file() {
+    assert_eq!(
+        offered("oneiric plan adapter/cache=file adapter/"),
+        [
+            FILES,
+            "adapter/cache=file",
+            "adapter/cache=memory",
+            "adapter/cache="
+        ]
+    );
+    let offered = offered("oneiric apply service/clock=s");
+    assert_eq!(offered, [FILES, "service/clock=system"]);
+}
+
+#[test]
 fn nothing_is_offered_where_nothing_is_known() {
     assert_eq!(offered("oneiric swap adapter/cache memory "), [""; 0]);
     assert_eq!(offered("oneiric swap --reason "), [""; 0]);
