@@ -51,6 +51,12 @@ fn a_server_that_is_killed_under_load_is_failed_over_from_and_back_to() {
         let decided = next("decided serving memory");
         assert!(decided.contains("redis failed 3 probes at "), "{decided}");
         assert!(decided.ends_with(", next in rank"), "{decided}");
+        // Meanwhile the load goes on.
+        let said = process.oneiric(&["explain", "adapter/cache"]).ok();
+        assert!(
+            said.contains("serving memory: redis failed 3 probes at "),
+            "{said}"
+        );
         (during, load.end().await)
     });
     after.all_succeeded();
@@ -62,11 +68,6 @@ fn a_server_that_is_killed_under_load_is_failed_over_from_and_back_to() {
     });
     assert_eq!(other, None);
 
-    let said = process.oneiric(&["explain", "adapter/cache"]).ok();
-    assert!(
-        said.contains("serving memory: redis failed 3 probes at "),
-        "{said}"
-    );
     let status = process
         .oneiric(&["status", "adapter/cache", "--json"])
         .json();
