@@ -156,12 +156,25 @@ impl BakeEnd {
     }
 }
 
-/// A swap whose old instance is still warm: to wait for its end, or to end it. Cheap to clone. Dropping it changes
-/// nothing.
+/// A swap whose old instance is still warm: to wait for its end, or to end it. Cheap to clone.
+///
+/// Dropping it changes nothing about a trial. An old instance that was to be
+/// [kept until told](crate::SwapRequest::keep_old) is released when nobody is left who could tell.
 #[derive(Clone)]
 pub struct Baking {
     pub(crate) bake: Arc<Bake>,
     pub(crate) cell: Arc<SlotCell>,
+    /// Kept for what it does when the last goes.
+    pub(crate) _held: Option<Arc<Held>>,
+}
+
+/// Whoever is to say what becomes of an instance that is kept until told.
+pub(crate) struct Held(pub(crate) Arc<Bake>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.order(Order::Release);
+    }
 }
 
 impl Baking {

@@ -173,7 +173,11 @@ impl Lifecycle {
     pub fn baking(&self, slot: &Slot) -> Option<Baking> {
         let cell = self.inner.existing_cell(slot)?;
         let bake = cell.bake()?;
-        Some(Baking { bake, cell })
+        Some(Baking {
+            bake,
+            cell,
+            _held: None,
+        })
     }
 
     /// Asks what serves `slot` how it is. A probe that fails, panics or answers too late is a bad

@@ -72,7 +72,8 @@ impl SwapRequest {
 
     /// Keeps the old instance warm until whoever asked for the swap [says](crate::Baking::release) that it may go, or
     /// [has it serve again](crate::Baking::swing_back). For those who do several things of which each may fail. Ask with
-    /// [`Lifecycle::begin_swap`](crate::Lifecycle::begin_swap), for a plain swap would wait for ever.
+    /// [`Lifecycle::begin_swap`](crate::Lifecycle::begin_swap), for a plain swap would wait for ever. If the report and
+    /// every [`Baking`](crate::Baking) of it are dropped, it is released.
     #[must_use]
     pub const fn keep_old(mut self) -> Self {
         self.keep = Keep::UntilTold;

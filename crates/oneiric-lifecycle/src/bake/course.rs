@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oneiric_core::Coded;
 use tracing::Instrument;
 
-use super::{Bake, BakeEnd, Baking, Keep, Order, Verdict, failed};
+use super::{Bake, BakeEnd, Baking, Held, Keep, Order, Verdict, failed};
 use crate::cell::Rejected;
 use crate::decision::{Because, Decision, DecisionKind};
 use crate::error::{Failure, LifecycleError, Stage};
@@ -65,6 +65,7 @@ impl Transition {
         let mut report = self.report(published.outcome.clone());
         report.bake = Some(status);
         report.baking = Some(Baking {
+            _held: held.then(|| Arc::new(Held(Arc::clone(&bake)))),
             bake: Arc::clone(&bake),
             cell,
         });

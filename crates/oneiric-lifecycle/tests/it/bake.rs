@@ -392,6 +392,32 @@ async fn the_old_one_can_be_kept_until_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_kept_until_told_goes_when_nobody_is_left_to_tell() {
+    let lab = lab().await;
+    let report = lab.lifecycle.begin_swap(to("b").keep_old()).await.unwrap();
+    let baking = report.baking().unwrap().clone();
+    drop(report);
+    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    assert_eq!(retired(&lab, "a"), [0], "one is left");
+    drop(baking);
+    until(|| retired(&lab, "a") == [1]).await;
+    // Nor does a caller who goes away before there is a report leave it warm for ever.
+    let (build, gate) = Act::gate();
+    let script = Script {
+        build,
+        ..Script::default()
+    };
+    lab.book.script("c", script);
+    let lifecycle = lab.lifecycle.clone();
+    let asked = tokio::spawn(async move { lifecycle.begin_swap(to("c").keep_old()).await });
+    until(|| lab.book.builds_begun.load(Ordering::SeqCst) == 3).await;
+    asked.abort();
+    gate.add_permits(1);
+    until(|| retired(&lab, "b") == [1]).await;
+    assert_eq!(lab.who(CACHE).await, "c");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_retires_both_once() {
     let lab = lab().await;
     let baking = trial(&lab, "b").await;
