@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use oneiric_core::{BoxFuture, Candidate, Origin};
 use oneiric_lifecycle::{
-    Activity, ActivityRule, ActivityScope, Baking, BuildContext, BuildError, EventStream, Factory,
-    Instance, KeyedLimits, Lease, LifecycleError, Live, Payload, SlotState, Streamed, SwapReport,
-    SwapRequest,
+    Activity, ActivityRule, ActivityScope, Baking, BuildContext, BuildError, ChangeSet,
+    EventStream, Factory, Instance, KeyedLimits, Lease, LifecycleError, Live, Payload, SlotState,
+    Streamed, SwapReport, SwapRequest,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -148,6 +148,10 @@ struct Case {
     work: fn(Arc<Bench>) -> Work,
 }
 
+fn set() -> ChangeSet {
+    ChangeSet::new().to_provider(slot(CACHE), provider("b"))
+}
+
 /// What it came to is somebody else's concern.
 fn ended_with<T>(_: T) {}
 
@@ -179,6 +183,9 @@ fn cases() -> Vec<Case> {
         "Lifecycle::begin_swap", Serving => |bench| {
             bench.lab.lifecycle.begin_swap(to("b").keep_old())
         };
+        "Lifecycle::apply", Empty => |bench| bench.lab.lifecycle.apply(set());
+        "Lifecycle::apply", Serving => |bench| bench.lab.lifecycle.apply(set());
+        "Lifecycle::apply", Swapping => |bench| bench.lab.lifecycle.apply(set());
         "Lifecycle::probe", Serving => |bench| bench.lab.lifecycle.probe(&slot(CACHE));
         "Lifecycle::probe", Baking => |bench| bench.lab.lifecycle.probe(&slot(CACHE));
         "Lifecycle::reconfigure", Serving => |bench| bench.lab.lifecycle.reconfigure(&slot(CACHE));

@@ -65,7 +65,12 @@ fn bare(shape: &Shape, path: &str) -> Value {
                 Names::Any => (None, within("<>")),
             };
             let inside = of(inner, &inside);
+            // A section that there is one of for each name is described there; the map is the same to a reader.
+            let description = inside.get("description").cloned();
             let mut schema = json!({"type": "object", "additionalProperties": inside});
+            if let Some(description) = description {
+                put(&mut schema, "description", description);
+            }
             if let Some(pattern) = pattern {
                 put(&mut schema, "propertyNames", json!({"pattern": pattern}));
             }

@@ -13,7 +13,10 @@ use std::{
 use oneiric_lifecycle::Activity;
 use oneiric_runtime::{
     Client, ClientBuilder, ExplainQuery, Runtime, Settings,
-    api::{ActivityRequest, CallRequest, ReloadRequest, RotateRequest, SwapRequestDoc},
+    api::{
+        ActivityRequest, ApplyRequestDoc, CallRequest, ChangeDoc, PlanRequestDoc, ReloadRequest,
+        RotateRequest, SwapRequestDoc, UndoRequestDoc,
+    },
 };
 
 use crate::support::{CAST, Scene, Stage, build, slot, soon};
@@ -34,6 +37,13 @@ struct Bench {
 }
 
 impl Bench {
+    fn apply_request(&self) -> ApplyRequestDoc {
+        ApplyRequestDoc {
+            plan: self.runtime.plan(&wanted()).unwrap(),
+            reason: None,
+        }
+    }
+
     async fn new() -> Arc<Self> {
         let scene = Scene::start(CAST).await;
         scene.stage.safe.set("x", "hunter2");
@@ -62,6 +72,17 @@ impl Bench {
 
 fn to(provider: &str) -> SwapRequestDoc {
     SwapRequestDoc::to_provider(slot(CACHE), provider.parse().unwrap())
+}
+
+fn wanted() -> PlanRequestDoc {
+    let change = ChangeDoc {
+        slot: slot(CACHE),
+        provider: Some("second".parse().unwrap()),
+    };
+    PlanRequestDoc {
+        changes: vec![change],
+        undo: None,
+    }
 }
 
 fn who() -> CallRequest {
@@ -101,6 +122,14 @@ macro_rules! cases {
 fn of_runtime() -> Vec<Case> {
     cases! {
         "Runtime::swap" => |bench| bench.runtime.swap(to("second"), "test");
+        "Runtime::apply" => |bench| async move {
+            let request = bench.apply_request();
+            bench.runtime.apply(request, "test").await
+        };
+        "Runtime::undo" => |bench| async move {
+            drop(bench.runtime.swap(to("second"), "test").await);
+            bench.runtime.undo(UndoRequestDoc::default(), "test").await
+        };
         "Runtime::set_activity" => |bench| bench.runtime.set_activity(pause(), "test");
         "Runtime::reload" => |bench| bench.runtime.reload("test");
         "Runtime::reload_to" => |bench| {
@@ -152,6 +181,16 @@ fn of_client() -> Vec<Case> {
         "Client::call" => |bench| async move { bench.client.lock().await.call(&who()).await };
         "Client::swap" => |bench| async move {
             bench.client.lock().await.swap(&to("second")).await
+        };
+        "Client::plan" => |bench| async move {
+            bench.client.lock().await.plan(&wanted()).await
+        };
+        "Client::apply" => |bench| async move {
+            let request = bench.apply_request();
+            bench.client.lock().await.apply(&request).await
+        };
+        "Client::undo" => |bench| async move {
+            bench.client.lock().await.undo(&UndoRequestDoc::default()).await
         };
         "Client::history" => |bench| async move { bench.client.lock().await.history(None).await };
         "Client::state" => |bench| async move { bench.client.lock().await.state().await };
