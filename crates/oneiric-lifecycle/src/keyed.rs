@@ -471,6 +471,8 @@ async fn sweep(shared: Weak<Shared>, pause: Duration) {
 
 /// Lets the work of an evicted instance finish, and retires it.
 async fn retire(inner: &Arc<Inner>, (entry, _turn): Evicted) {
+    // One that has to go before it had an instance may itself have been made room for: that one is to be gone as well.
+    entry.room.cancelled().await;
     let cell = &entry.cell;
     let was = inner.take_out_of_service(cell);
     let Some(published) = was.published else {
