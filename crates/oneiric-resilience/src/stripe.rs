@@ -2,7 +2,7 @@
 //! know all of it, seldom, looks at every line.
 
 use std::ops::Deref;
-#[cfg(not(oneiric_loom))]
+#[cfg(not(all(test, oneiric_loom)))]
 use std::sync::OnceLock;
 // Not exchanged for a model: nothing follows from a count, and each would make it a good deal longer.
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +104,7 @@ impl Count {
     }
 }
 
-#[cfg(not(oneiric_loom))]
+#[cfg(not(all(test, oneiric_loom)))]
 fn count() -> usize {
     // Asked once: the system answers from files.
     static COUNT: OnceLock<usize> = OnceLock::new();
@@ -115,13 +115,13 @@ fn count() -> usize {
 }
 
 /// A model has few threads, and every stripe multiplies its schedules.
-#[cfg(oneiric_loom)]
+#[cfg(all(test, oneiric_loom))]
 fn count() -> usize {
     2
 }
 
 /// Which stripe a thread uses: threads are counted off in the order in which they first ask.
-#[cfg(not(oneiric_loom))]
+#[cfg(not(all(test, oneiric_loom)))]
 mod thread {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -151,7 +151,7 @@ mod thread {
     }
 }
 
-#[cfg(oneiric_loom)]
+#[cfg(all(test, oneiric_loom))]
 mod thread {
     use std::cell::Cell;
 

@@ -3,13 +3,13 @@
 
 use std::sync::PoisonError;
 
-#[cfg(oneiric_loom)]
+#[cfg(all(test, oneiric_loom))]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
-#[cfg(oneiric_loom)]
+#[cfg(all(test, oneiric_loom))]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
-#[cfg(not(oneiric_loom))]
+#[cfg(not(all(test, oneiric_loom)))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(not(oneiric_loom))]
+#[cfg(not(all(test, oneiric_loom)))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Takes the lock. One that a panic left behind is taken all the same: what these locks guard is whole

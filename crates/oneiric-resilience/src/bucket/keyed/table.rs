@@ -14,9 +14,9 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use super::slot::{Asked, Closed, NOBODY, Slot};
 
 /// Places of a group.
-#[cfg(not(oneiric_loom))]
+#[cfg(not(all(test, oneiric_loom)))]
 const GROUP: usize = 8;
-#[cfg(oneiric_loom)]
+#[cfg(all(test, oneiric_loom))]
 const GROUP: usize = 2;
 
 /// A key goes to its second group if that has more room and the first has no more than this.
@@ -26,9 +26,9 @@ const ROOM: usize = GROUP / 4;
 const LOOKED_THROUGH: usize = 1_024;
 
 /// Locks under which keys come in. A power of two.
-#[cfg(not(oneiric_loom))]
+#[cfg(not(all(test, oneiric_loom)))]
 const LOCKS: usize = 64;
-#[cfg(oneiric_loom)]
+#[cfg(all(test, oneiric_loom))]
 const LOCKS: usize = 1;
 
 /// Whose its places are, and their words, each on a cache line of their own: looking a key up reads
