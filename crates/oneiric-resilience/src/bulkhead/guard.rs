@@ -60,7 +60,7 @@ impl<'a, C: Clock> BulkheadGuard<'a, C> {
         Self {
             shared,
             stripe,
-            admission: shared.admission(),
+            admission: shared.admission(stripe),
         }
     }
 
@@ -95,7 +95,7 @@ impl<C: Clock> BulkheadPermit<C> {
     /// For a permit that is out already.
     pub(super) fn new(seat: Seat<C>) -> Self {
         Self {
-            admission: seat.admission(),
+            admission: seat.admission(seat.permits.mine()),
             seat,
         }
     }

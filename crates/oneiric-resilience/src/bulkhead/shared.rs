@@ -171,21 +171,28 @@ impl<C: Clock> Shared<C> {
         }
     }
 
-    /// What must be remembered of a call that begins now.
+    /// What must be remembered of a call that begins now, whose permit is out. If the clock panics the
+    /// permit goes back to `stripe`.
     #[inline]
-    pub(super) fn admission(&self) -> Admission {
+    pub(super) fn admission(&self, stripe: &Stripe) -> Admission {
         if self.watched {
-            self.watch()
+            self.watch(stripe)
         } else {
             Admission::default()
         }
     }
 
-    fn watch(&self) -> Admission {
+    fn watch(&self, stripe: &Stripe) -> Admission {
         let timed = self.shed || self.full.latency_above.is_some();
         Admission {
             at: if timed {
-                self.clock.now()
+                let unowned = Unowned {
+                    shared: self,
+                    stripe,
+                };
+                let now = self.clock.now();
+                std::mem::forget(unowned);
+                now
             } else {
                 Moment::ORIGIN
             },
@@ -323,5 +330,20 @@ impl<C: Clock> Shared<C> {
 
     fn lock(&self) -> Locked<'_> {
         self.full.ledger.lock(&self.permits)
+    }
+}
+
+/// A permit that is out and has no owner yet.
+struct Unowned<'a, C: Clock> {
+    shared: &'a Shared<C>,
+    stripe: &'a Stripe,
+}
+
+impl<C: Clock> Drop for Unowned<'_, C> {
+    fn drop(&mut self) {
+        // The clock has just panicked: it is not asked again who has come too late.
+        if self.stripe.give() {
+            self.shared.lock().hand_on(self.stripe);
+        }
     }
 }

@@ -206,6 +206,40 @@ async fn a_clock_that_panics_keeps_no_permit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_panics_on_the_way_in_keeps_no_permit() {
+    let config = BulkheadConfig {
+        limit: 1,
+        shed: true,
+        ..BulkheadConfig::default()
+    };
+    let clock = Faulty::default();
+    let bulkhead = Bulkhead::with_clock(config, clock.clone()).unwrap();
+    let panics = |enter: &dyn Fn()| {
+        clock.panics.store(true, Ordering::SeqCst);
+        let entered = catch_unwind(AssertUnwindSafe(enter));
+        assert!(entered.is_err(), "the panic goes on");
+        assert_whole(&bulkhead);
+    };
+    panics(&|| drop(bulkhead.try_enter()));
+    panics(&|| drop(bulkhead.try_enter_owned()));
+    // Out of the queue, with another one behind.
+    let held = bulkhead.try_enter_owned().unwrap();
+    let mut first = Box::pin(bulkhead.enter());
+    let mut second = Box::pin(bulkhead.enter());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    assert!(second.as_mut().poll(&mut context).is_pending());
+    drop(held);
+    clock.panics.store(true, Ordering::SeqCst);
+    let entered = catch_unwind(AssertUnwindSafe(|| {
+        first.as_mut().poll(&mut context).is_ready()
+    }));
+    assert!(entered.is_err(), "the panic goes on");
+    drop(second.await.unwrap());
+    assert_whole(&bulkhead);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_comes_late_but_before_all_others_has_its_permit() {
     let bulkhead = bulkhead(1, 10);
     let held = bulkhead.try_enter_owned().unwrap();
