@@ -75,67 +75,67 @@ impl From<PolicyScope> for String {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PolicyEntry {
-    /// [`HealthPolicy::interval`].
+    /// [`HealthPolicy::interval`](super::HealthPolicy::interval).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_interval_ms: Option<u64>,
-    /// [`HealthPolicy::jitter_percent`]; more than 100 counts as 100.
+    /// [`HealthPolicy::jitter_percent`](super::HealthPolicy::jitter_percent); more than 100 counts as 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_jitter_percent: Option<u8>,
-    /// [`HealthPolicy::bad`].
+    /// [`HealthPolicy::bad`](super::HealthPolicy::bad).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_bad: Option<NonZeroU32>,
-    /// [`HealthPolicy::good`].
+    /// [`HealthPolicy::good`](super::HealthPolicy::good).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_good: Option<NonZeroU32>,
-    /// [`HealthPolicy::grace`].
+    /// [`HealthPolicy::grace`](super::HealthPolicy::grace).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_grace_ms: Option<u64>,
-    /// [`FailurePolicy::action`].
+    /// [`FailurePolicy::action`](super::FailurePolicy::action).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
-    /// [`FailurePolicy::restarts`].
+    /// [`FailurePolicy::restarts`](super::FailurePolicy::restarts).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts: Option<NonZeroU32>,
-    /// [`FailurePolicy::within`].
+    /// [`FailurePolicy::within`](super::FailurePolicy::within).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts_within_ms: Option<u64>,
-    /// [`FailurePolicy::backoff`].
+    /// [`FailurePolicy::backoff`](super::FailurePolicy::backoff).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_backoff_ms: Option<u64>,
-    /// [`FailurePolicy::backoff_max`].
+    /// [`FailurePolicy::backoff_max`](super::FailurePolicy::backoff_max).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_backoff_max_ms: Option<u64>,
     /// Whether it fails back by itself: `false` takes back what a wider scope says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fail_back: Option<bool>,
-    /// [`FailurePolicy::fail_back_after`] (30 s), where it fails back by itself.
+    /// [`FailurePolicy::fail_back_after`](super::FailurePolicy::fail_back_after) (30 s), where it fails back by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fail_back_after_ms: Option<u64>,
-    /// [`BakePolicy::time`].
+    /// [`BakePolicy::time`](super::BakePolicy::time).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_ms: Option<u64>,
-    /// [`BakePolicy::min_calls`].
+    /// [`BakePolicy::min_calls`](super::BakePolicy::min_calls).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_min_calls: Option<NonZeroU32>,
-    /// [`BakePolicy::error_percent`]; more than 100 counts as 100.
+    /// [`BakePolicy::error_percent`](super::BakePolicy::error_percent); more than 100 counts as 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_error_percent: Option<u8>,
-    /// [`BakePolicy::panic_percent`]; more than 100 counts as 100.
+    /// [`BakePolicy::panic_percent`](super::BakePolicy::panic_percent); more than 100 counts as 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bake_panic_percent: Option<u8>,
-    /// [`RebindPolicy::when`].
+    /// [`RebindPolicy::when`](super::RebindPolicy::when).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rebind: Option<Rebind>,
-    /// [`RebindPolicy::settle`].
+    /// [`RebindPolicy::settle`](super::RebindPolicy::settle).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rebind_settle_ms: Option<u64>,
-    /// [`HandoverPolicy::mode`].
+    /// [`HandoverPolicy::mode`](super::HandoverPolicy::mode).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handover: Option<HandoverMode>,
-    /// [`HandoverPolicy::block`].
+    /// [`HandoverPolicy::block`](super::HandoverPolicy::block).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handover_block_ms: Option<u64>,
-    /// [`HandoverPolicy::max_bytes`].
+    /// [`HandoverPolicy::max_bytes`](super::HandoverPolicy::max_bytes).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handover_max_bytes: Option<u64>,
     /// [`SlotPolicy::on_dependency_change`].
