@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use oneiric_tests::random::Random;
+use oneiric_tests::random::{one_of, soak_rounds};
 use oneiric_tests::settings::CACHES;
 use oneiric_tests::{Answer, Place, Process, binary};
 
@@ -159,18 +159,6 @@ fn what_a_killed_process_left_in_its_state_directory_is_removed_at_the_next_star
     drop(place);
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the seed with which it can be had again"
-)]
-fn rounds() -> (u64, Random) {
-    let number = |name| std::env::var(name).ok()?.parse().ok();
-    let rounds = number("ONEIRIC_SOAK_ROUNDS").unwrap_or(10);
-    let seed = number("ONEIRIC_SOAK_SEED").unwrap_or_else(Random::seed);
-    println!("seed {seed}, {rounds} rounds");
-    (rounds, Random::new(seed))
-}
-
 #[test]
 fn a_restore_that_is_stopped_at_any_instant_leaves_the_old_state_or_the_new() {
     let process = Process::start(CACHES);
@@ -179,12 +167,12 @@ fn a_restore_that_is_stopped_at_any_instant_leaves_the_old_state_or_the_new() {
     process.oneiric(&["swap", SLOT, "memory"]).ok();
     let (_, _, place) = process.stop_in_place();
     let state = place.path().join(".oneiric");
-    let (rounds, mut random) = rounds();
+    let (rounds, _, mut random) = soak_rounds();
     let mut ended = [0; 3];
     for round in 0..rounds {
-        let name = random.one_of(&["INT", "TERM", "KILL"]);
+        let name = one_of(&mut random, &["INT", "TERM", "KILL"]);
         let child = spawn(&place, &["state", "restore", "one.db", "--yes"]);
-        thread::sleep(Duration::from_micros(random.below(60_000)));
+        thread::sleep(Duration::from_micros(random.u64(..60_000)));
         signal(&child, name);
         let answer = end(child);
         match answer.code {
@@ -237,11 +225,11 @@ fn a_settings_file_that_init_was_stopped_at_is_whole_or_not_there() {
     let place = Place::new();
     place.oneiric(&["init", "whole.toml"]).ok();
     let whole = fs::read(place.path().join("whole.toml")).unwrap();
-    let (rounds, mut random) = rounds();
+    let (rounds, _, mut random) = soak_rounds();
     for _ in 0..rounds {
-        let name = random.one_of(&["INT", "TERM", "KILL"]);
+        let name = one_of(&mut random, &["INT", "TERM", "KILL"]);
         let child = spawn(&place, &["init", "a.toml", "--force"]);
-        thread::sleep(Duration::from_micros(random.below(20_000)));
+        thread::sleep(Duration::from_micros(random.u64(..20_000)));
         signal(&child, name);
         let code = end(child).code;
         assert!(code.is_none() || code == Some(0), "{code:?}");

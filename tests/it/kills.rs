@@ -1,7 +1,7 @@
 //! `kill -9` at random instants of a stream of changes. After each restart everything that was acknowledged is there,
 //! and nothing else; of the one request that was under way either is right.
 //!
-//! Ten rounds by default; `cargo xtask soak` makes a hundred. The seed is printed, and `ONEIRIC_SOAK_SEED` takes one.
+//! Ten rounds by default; `cargo xtask soak` makes two hundred. The seed is printed, and `ONEIRIC_SOAK_SEED` takes one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use oneiric_tests::http::request;
-use oneiric_tests::random::Random;
+use oneiric_tests::random::{Rng, one_of, soak_rounds};
 use oneiric_tests::settings::CACHES;
 use oneiric_tests::{Place, Process};
 use serde_json::{Value, json};
@@ -72,10 +72,10 @@ fn write_settings(directory: &Path, priority: u64) {
     std::fs::rename(new, directory.join("oneiric.toml")).unwrap();
 }
 
-fn change(random: &mut Random) -> Change {
-    match random.below(10) {
+fn change(random: &mut Rng) -> Change {
+    match random.u64(..10) {
         0..5 => {
-            let to = random.one_of(&["memory", "file", "flaky"]);
+            let to = one_of(random, &["memory", "file", "flaky"]);
             Change::Swap {
                 to: Some(to),
                 clear: false,
@@ -86,18 +86,18 @@ fn change(random: &mut Random) -> Change {
             clear: true,
         },
         6..9 => Change::Activity {
-            scope: random.one_of(&SCOPES),
-            activity: random.one_of(&["paused", "draining", "running"]),
-            note: format!("it's \"{}\"; -- ", random.below(1_000)),
+            scope: one_of(random, &SCOPES),
+            activity: one_of(random, &["paused", "draining", "running"]),
+            note: format!("it's \"{}\"; -- ", random.u64(..1_000)),
         },
         _ => Change::Settings {
-            priority: 1 + random.below(9),
+            priority: 1 + random.u64(..9),
         },
     }
 }
 
 /// Makes changes one after the other until the process is gone.
-fn make_changes(directory: &Path, mut random: Random, begun: &mpsc::Sender<()>) -> Seen {
+fn make_changes(directory: &Path, mut random: Rng, begun: &mpsc::Sender<()>) -> Seen {
     let socket = directory.join(".oneiric/admin.sock");
     let mut seen = Seen {
         acknowledged: Vec::new(),
@@ -286,16 +286,9 @@ fn found(socket: &Path) -> Known {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn p20_kill_9_at_random_instants_loses_nothing_that_was_acknowledged() {
-    let rounds = number("ONEIRIC_SOAK_ROUNDS").unwrap_or(10);
-    let seed = number("ONEIRIC_SOAK_SEED").unwrap_or_else(Random::seed);
-    println!("seed {seed}, {rounds} rounds");
-    let mut random = Random::new(seed);
+    let (rounds, seed, mut random) = soak_rounds();
     let mut place = Place::with(&settings(9));
     let mut known = Known {
         priority: 9,
@@ -308,13 +301,13 @@ fn p20_kill_9_at_random_instants_loses_nothing_that_was_acknowledged() {
         let now = found(&directory.join(".oneiric/admin.sock"));
         assert_eq!(now, known, "at the start of round {round} of seed {seed}");
         let (begun, begins) = mpsc::channel();
-        let theirs = Random::new(random.below(u64::MAX));
+        let theirs = random.fork();
         let client = thread::spawn(move || make_changes(&directory, theirs, &begun));
         // After some changes, and then somewhere within one.
-        for _ in 0..random.below(40) {
+        for _ in 0..random.u64(..40) {
             begins.recv().unwrap();
         }
-        thread::sleep(Duration::from_micros(random.below(20_000)));
+        thread::sleep(Duration::from_micros(random.u64(..20_000)));
         process.signal("KILL");
         let seen = client.join().unwrap();
         place = process.into_place();

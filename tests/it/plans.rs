@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use oneiric_tests::http::request;
-use oneiric_tests::random::Random;
+use oneiric_tests::random::{Rng, soak_rounds};
 use oneiric_tests::{Place, Process};
 use serde_json::{Value, json};
 
@@ -181,19 +181,19 @@ type Selected = Vec<Option<String>>;
 
 /// Carries out one random plan after the other until the process is gone; gives what the last one that was
 /// acknowledged left, and what the one that was under way wanted.
-fn make_changes(directory: &Path, mut random: Random, mut now: Selected) -> (Selected, Selected) {
+fn make_changes(directory: &Path, mut random: Rng, mut now: Selected) -> (Selected, Selected) {
     let socket = directory.join(".oneiric/admin.sock");
     loop {
         let mut wanted = now.clone();
         for one in &mut wanted {
-            *one = match random.below(5) {
+            *one = match random.u64(..5) {
                 0 => None,
                 1 | 2 => Some("file".to_owned()),
                 3 => Some("memory".to_owned()),
                 _ => one.clone(),
             };
         }
-        let fails = random.below(4) == 0;
+        let fails = random.u64(..4) == 0;
         let changes: Vec<Value> = KEYS
             .iter()
             .zip(&wanted)
@@ -246,26 +246,19 @@ fn found(socket: &Path) -> Selected {
         .collect()
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn p20_kill_9_while_plans_are_carried_out_leaves_all_selections_old_or_all_new() {
-    let rounds = number("ONEIRIC_SOAK_ROUNDS").unwrap_or(10);
-    let seed = number("ONEIRIC_SOAK_SEED").unwrap_or_else(Random::seed);
-    println!("seed {seed}, {rounds} rounds");
-    let mut random = Random::new(seed);
+    let (rounds, seed, mut random) = soak_rounds();
     let mut place = Place::with(&caches());
     let mut now: Selected = vec![None; KEYS.len()];
     let mut cut_short = 0;
     for round in 0..rounds {
         let process = Process::start_in(place, &["run"]);
         let directory: PathBuf = process.place().path().to_owned();
-        let (theirs, before) = (Random::new(random.below(u64::MAX)), now.clone());
+        let (theirs, before) = (random.fork(), now.clone());
         let client = thread::spawn(move || make_changes(&directory, theirs, before));
         // Plans take some milliseconds each: some are done, and then one is cut short.
-        thread::sleep(Duration::from_micros(random.below(150_000)));
+        thread::sleep(Duration::from_micros(random.u64(..150_000)));
         process.signal("KILL");
         let (old, new) = client.join().unwrap();
         cut_short += usize::from(old != new);

@@ -1,40 +1,29 @@
-//! Random numbers that can be had again: a test says its seed, and with that seed it does the same once more.
+//! Chance that can be had again: a test says its seed, and with that seed it does the same once more.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+#![expect(
+    clippy::print_stdout,
+    reason = "the seed with which it can be had again"
+)]
 
-/// A stream of numbers that looks random and follows from its seed (xorshift64*).
-#[derive(Debug, Clone)]
-pub struct Random {
-    state: u64,
+pub use fastrand::Rng;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
-impl Random {
-    /// The stream of `seed`.
-    pub const fn new(seed: u64) -> Self {
-        // The state must not be zero.
-        Self {
-            state: seed | 1 << 63,
-        }
-    }
+/// How many rounds are to be made, ten unless `ONEIRIC_SOAK_ROUNDS` says otherwise; the seed, one that nobody chose
+/// unless `ONEIRIC_SOAK_SEED` does; and the chance that follows from it. Says both.
+pub fn soak_rounds() -> (u64, u64, Rng) {
+    let rounds = number("ONEIRIC_SOAK_ROUNDS").unwrap_or(10);
+    let seed = number("ONEIRIC_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}, {rounds} rounds");
+    (rounds, seed, Rng::with_seed(seed))
+}
 
-    /// A seed that nobody chose.
-    pub fn seed() -> u64 {
-        RandomState::new().build_hasher().finish() >> 1
-    }
-
-    /// A number below `bound`, which is not zero.
-    pub const fn below(&mut self, bound: u64) -> u64 {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % bound
-    }
-
-    /// One of `choices`.
-    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        let index = self.below(choices.len() as u64);
-        *choices
-            .get(usize::try_from(index).unwrap_or_default())
-            .expect("below their number")
-    }
+/// One of `choices`, of which there is one at least.
+pub fn one_of<T: Copy>(chance: &mut Rng, choices: &[T]) -> T {
+    chance
+        .choice(choices)
+        .copied()
+        .expect("there is one at least")
 }

@@ -36,7 +36,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn rounds() -> u64 {
+fn soak_rounds() -> u64 {
     number("ONEIRIC_SOAK_ROUNDS").unwrap_or(10)
 }
 
@@ -126,7 +126,7 @@ fn runtime() -> Runtime {
 fn p57_random_cancellations_leak_no_permit_no_task_and_no_memory() {
     plan::quiet_planned_panics();
     let first = seed();
-    for seed in (0..rounds()).map(|round| first.wrapping_add(round)) {
+    for seed in (0..soak_rounds()).map(|round| first.wrapping_add(round)) {
         println!("seed {seed}");
         let runtime = runtime();
         let thousand = || runtime.block_on(round(&mut Rng::with_seed(seed), true));
@@ -142,7 +142,7 @@ fn p57_random_cancellations_leak_no_permit_no_task_and_no_memory() {
 fn p57_random_cancellations_on_several_threads_leak_no_permit_and_no_task() {
     plan::quiet_planned_panics();
     let first = seed();
-    for seed in (0..rounds()).map(|round| first.wrapping_add(round)) {
+    for seed in (0..soak_rounds()).map(|round| first.wrapping_add(round)) {
         println!("seed {seed}");
         let runtime = Builder::new_multi_thread()
             .worker_threads(4)

@@ -122,13 +122,13 @@ fn without_runs(mut histories: Vec<SlotHistory>) -> Vec<SlotHistory> {
 }
 
 /// Each reopens files and waits for disks, so fewer than usual; `cargo xtask soak` asks for more.
-fn cases() -> u32 {
+fn soak_rounds() -> u32 {
     let asked = std::env::var("ONEIRIC_SOAK_ROUNDS").ok();
     asked.and_then(|rounds| rounds.parse().ok()).unwrap_or(48)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: soak_rounds(), ..ProptestConfig::default() })]
 
     #[test]
     fn the_stores_answer_like_their_models_across_reopening(steps in vec(step(), 1..60)) {

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use fastrand::Rng;
 use oneiric_lifecycle::{ChangeSet, SwapRequest};
 
+use super::soak_rounds;
 use crate::support::{Act, Lab, Script, provider, slot, soon};
 
 const SLOTS: [&str; 4] = ["adapter/a", "adapter/b", "adapter/c", "adapter/d"];
@@ -24,31 +26,20 @@ const CANDIDATES: [(&str, &str, i64, &[&str]); 10] = [
     ("adapter/d", "bad", 0, &[]),
 ];
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
-
 /// One of a few things, at random; that it is refused is an end like any other.
-async fn do_something(lab: &Lab, random: &mut Random) {
-    let of = slot(SLOTS[random.below(4)]);
-    match random.below(8) {
+async fn do_something(lab: &Lab, chance: &mut Rng) {
+    let of = slot(SLOTS[chance.usize(..4)]);
+    match chance.usize(..8) {
         0..3 => {
             let mut set = ChangeSet::new();
-            for _ in 0..=random.below(4) {
-                let (of, by, ..) = CANDIDATES[random.below(CANDIDATES.len())];
+            for _ in 0..=chance.usize(..4) {
+                let (of, by, ..) = CANDIDATES[chance.usize(..CANDIDATES.len())];
                 set = set.to_provider(slot(of), provider(by));
             }
             let _refused = lab.lifecycle.apply(set).await;
         }
         3..5 => {
-            let (of, by, ..) = CANDIDATES[random.below(CANDIDATES.len())];
+            let (of, by, ..) = CANDIDATES[chance.usize(..CANDIDATES.len())];
             let swap = SwapRequest::to_provider(slot(of), provider(by));
             let _refused = lab.lifecycle.swap(swap).await;
         }
@@ -68,11 +59,10 @@ async fn round(seed: u64) {
     let mut workers = Vec::new();
     for worker in 0..5 {
         let lab = Arc::clone(&lab);
-        let mut random = Random(seed * 31 + worker + 1);
-        random.below(2);
+        let mut chance = Rng::with_seed(seed.wrapping_mul(31).wrapping_add(worker));
         workers.push(tokio::spawn(async move {
             for _ in 0..10 {
-                do_something(&lab, &mut random).await;
+                do_something(&lab, &mut chance).await;
             }
         }));
     }
@@ -103,7 +93,7 @@ async fn round(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn whatever_is_asked_for_at_one_time_ends() {
-    for seed in 0..40 {
+    for seed in soak_rounds(40) {
         round(seed).await;
     }
 }
@@ -111,7 +101,7 @@ async fn whatever_is_asked_for_at_one_time_ends() {
 /// All on one thread: another set of orders.
 #[tokio::test]
 async fn whatever_is_asked_for_at_one_time_ends_on_one_thread_too() {
-    for seed in 1_000..1_040 {
+    for seed in soak_rounds(40) {
         round(seed).await;
     }
 }
@@ -123,12 +113,12 @@ async fn sets_over_the_same_slots_at_one_time_all_have_their_turn() {
     let mut workers = Vec::new();
     for worker in 0..6 {
         let lab = Arc::clone(&lab);
-        let mut random = Random(worker + 1);
+        let mut chance = Rng::with_seed(worker);
         workers.push(tokio::spawn(async move {
             for _ in 0..40 {
                 let mut set = ChangeSet::new();
-                for _ in 0..=random.below(4) {
-                    let (of, by, ..) = CANDIDATES[random.below(8)];
+                for _ in 0..=chance.usize(..4) {
+                    let (of, by, ..) = CANDIDATES[chance.usize(..8)];
                     set = set.to_provider(slot(of), provider(by));
                 }
                 let _refused = lab.lifecycle.apply(set).await;

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use fastrand::Rng;
 use oneiric_core::{Coded, Slot};
 use oneiric_lifecycle::{
     Activity, ActivityRule, Health, LifecycleError, Outcome, Payload, SwapReport, SwapRequest,
 };
 
+use super::soak_rounds;
 use crate::support::{Act, Lab, Script, provider, slot, soon};
 
 const SLOTS: usize = 8;
@@ -80,23 +82,11 @@ impl Model {
     }
 }
 
-/// Chance that can be had again.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap() % bound
-    }
-}
-
 struct Scene {
     lab: Lab,
     health: Vec<Vec<Arc<Mutex<Health>>>>,
     model: Model,
-    chance: Chance,
+    chance: Rng,
 }
 
 impl Scene {
@@ -141,14 +131,13 @@ impl Scene {
             lab,
             health,
             model: Model::new(),
-            // Zero stays zero.
-            chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            chance: Rng::with_seed(seed),
         }
     }
 
     async fn step(&mut self) {
-        let slot = self.chance.below(SLOTS);
-        match self.chance.below(16) {
+        let slot = self.chance.usize(..SLOTS);
+        match self.chance.usize(..16) {
             0..4 => self.call(slot).await,
             4..8 => self.swap(slot).await,
             8 | 9 => self.swap_on_trial(slot).await,
@@ -184,7 +173,7 @@ impl Scene {
     }
 
     fn request(&mut self, slot: usize) -> (usize, SwapRequest) {
-        let which = self.chance.below(PROVIDERS);
+        let which = self.chance.usize(..PROVIDERS);
         let provider = provider(&name(slot, which));
         (which, SwapRequest::to_provider(slot_of(slot), provider))
     }
@@ -227,7 +216,7 @@ impl Scene {
             let refused = self.lab.lifecycle.deactivate(&slot_of(need)).await;
             assert_eq!(refused.unwrap_err().code(), "lifecycle.in_use");
         }
-        if self.chance.below(2) == 0 {
+        if self.chance.usize(..2) == 0 {
             baking.swing_back("told");
             assert!(matches!(
                 baking.ended().await.outcome,
@@ -243,7 +232,7 @@ impl Scene {
     /// Whoever goes away changes nothing: what was begun is done to its end.
     async fn swap_and_go_away(&mut self, slot: usize) {
         let (which, request) = self.request(slot);
-        let polls = self.chance.below(6);
+        let polls = self.chance.usize(..6);
         {
             let mut swap = pin!(self.lab.lifecycle.swap(request));
             let mut polled = 0;
@@ -280,9 +269,9 @@ impl Scene {
     }
 
     fn fall_sick_or_recover(&mut self, slot: usize) {
-        let which = self.chance.below(PROVIDERS);
+        let which = self.chance.usize(..PROVIDERS);
         // Well two times of three, or little would ever serve.
-        let sick = self.chance.below(3) == 0;
+        let sick = self.chance.usize(..3) == 0;
         self.model.sick[slot][which] = sick;
         *self.health[slot][which].lock().unwrap() = match sick {
             true => Health::Critical("sick".into()),
@@ -297,7 +286,7 @@ impl Scene {
             Activity::Draining,
             Activity::Running,
         ];
-        let activity = said[self.chance.below(said.len())];
+        let activity = said[self.chance.usize(..said.len())];
         let rule = ActivityRule::new(slot_of(slot), activity);
         self.lab.lifecycle.set_activity(rule).unwrap();
         self.model.activity[slot] = activity;
@@ -370,15 +359,9 @@ impl Scene {
     }
 }
 
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[tokio::test(start_paused = true)]
 async fn any_schedule_comes_to_what_a_sequential_model_says() {
-    let rounds = from_environment("ONEIRIC_SOAK_ROUNDS").unwrap_or(1);
-    let first = from_environment("ONEIRIC_SOAK_SEED").unwrap_or(1);
-    for seed in first..first + rounds {
+    for seed in soak_rounds(1) {
         let mut scene = Scene::new(seed);
         for step in 0..STEPS {
             // Shown only if it fails, and always the same for one seed.

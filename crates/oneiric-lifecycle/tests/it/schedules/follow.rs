@@ -1,12 +1,14 @@
-//! A thousand schedules by seed: slots that need each other are exchanged, paused, resumed and called at the same time,
-//! whatever they do about it. Nothing hangs, nothing is retired twice or not at all, and everybody knows of the last.
+//! Slots that need each other are exchanged, paused, resumed and called at the same time, whatever they do about it.
+//! Nothing hangs, nothing is retired twice or not at all, and everybody knows of the last.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fastrand::Rng;
 use oneiric_lifecycle::{ActivityRule, SwapRequest};
 use serde_json::json;
 
+use super::{one_of, soak_rounds};
 use crate::support::{Lab, policies, slot, soon, until};
 
 /// Firm requirements go down; the optional ones go up and close rings.
@@ -18,22 +20,8 @@ const SLOTS: [(&str, &[&str], &[&str]); 5] = [
     ("service/s4", &["service/s2", "service/s3"], &[]),
 ];
 
-/// xorshift64*: the same everywhere for one seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % sides
-    }
-
-    fn of<'a, T>(&mut self, among: &'a [T]) -> &'a T {
-        let at = usize::try_from(self.roll(among.len() as u64)).unwrap();
-        &among[at]
-    }
-}
+/// Schedules of one round.
+const SCHEDULES: u64 = 100;
 
 /// Whether what serves `slot`, if anything does, is younger than what serves `need`.
 fn is_built_after(lab: &Lab, of: &str, need: &str) -> bool {
@@ -42,11 +30,16 @@ fn is_built_after(lab: &Lab, of: &str, need: &str) -> bool {
 }
 
 async fn schedule(seed: u64) {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut chance = Rng::with_seed(seed);
     let words = ["nothing", "tell", "restart", "restart"];
     let entries: Vec<_> = SLOTS
         .iter()
-        .map(|(name, ..)| (*name, json!({"on_dependency_change": dice.of(&words)})))
+        .map(|(name, ..)| {
+            (
+                *name,
+                json!({"on_dependency_change": one_of(&mut chance, &words)}),
+            )
+        })
         .collect();
     let lab = Lab::with(&[], |builder| builder.slot_policies(policies(&entries)));
     for (nth, (name, requires, optional)) in SLOTS.iter().enumerate() {
@@ -58,13 +51,13 @@ async fn schedule(seed: u64) {
     }
     let mut work = Vec::new();
     for _ in 0..12 {
-        let (name, ..) = *dice.of(&SLOTS);
-        let (what, by) = (dice.roll(8), *dice.of(&["x", "y"]));
+        let (name, ..) = *one_of(&mut chance, &SLOTS);
+        let (what, by) = (chance.u8(..8), *one_of(&mut chance, &["x", "y"]));
         let by = format!("{by}{}", name.trim_start_matches("service/s"))
             .parse()
             .unwrap();
         let (lifecycle, slot) = (lab.lifecycle.clone(), slot(name));
-        let hops = dice.roll(20);
+        let hops = chance.u8(..20);
         work.push(tokio::spawn(async move {
             for _ in 0..hops {
                 tokio::task::yield_now().await;
@@ -106,7 +99,7 @@ async fn schedule(seed: u64) {
         }
     }
     // Half of them in the middle of the next exchange.
-    if dice.roll(2) == 0 {
+    if chance.u8(..2) == 0 {
         let lifecycle = lab.lifecycle.clone();
         let swap = async move {
             let request = SwapRequest::to_winner(slot("service/s0")).rebuild(true);
@@ -128,13 +121,15 @@ async fn schedule(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_thousand_schedules_of_exchanges_of_slots_that_need_each_other_end() {
+async fn exchanges_of_slots_that_need_each_other_end_in_every_order() {
     let mut running = tokio::task::JoinSet::new();
-    for seed in 0..1_000 {
-        if running.len() == 8 {
-            soon(running.join_next()).await.unwrap().unwrap();
+    for seed in soak_rounds(10) {
+        for nth in 0..SCHEDULES {
+            if running.len() == 8 {
+                soon(running.join_next()).await.unwrap().unwrap();
+            }
+            running.spawn(schedule(seed.wrapping_mul(SCHEDULES).wrapping_add(nth)));
         }
-        running.spawn(schedule(seed));
     }
     while let Some(ended) = soon(running.join_next()).await {
         ended.unwrap();
