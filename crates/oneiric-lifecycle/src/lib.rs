@@ -97,6 +97,7 @@ mod provider_settings;
 mod reconfigure;
 mod redact;
 mod report;
+mod retirement;
 mod running;
 mod shutdown;
 mod slot_policy;

@@ -7,6 +7,9 @@
 //! the [`Term`]. Nothing polls, nothing can be missed, and no counter can disagree with what is
 //! really held, because holding *is* counting.
 
+#[cfg(all(test, oneiric_loom))]
+mod model;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +29,7 @@ use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
 use crate::pause::Pausing;
 use crate::reconfigure::Reconfigure;
+use crate::retirement::Retirement;
 use crate::status::CallCounts;
 use crate::step;
 use crate::work::{Notes, Work};
@@ -65,8 +69,7 @@ pub(crate) struct Running {
     pub(crate) revoked: CancellationToken,
     /// Told of every call that fails: who asks for probes, and who watches over a bake.
     pub(crate) failed_calls: FailedCalls,
-    retire: Option<Arc<dyn Retire>>,
-    retire_taken: AtomicBool,
+    retirement: Retirement,
     /// Of the slot.
     calls: Arc<Calls>,
     /// Of this instance, on entrances that are gone or not in use any more.
@@ -113,8 +116,7 @@ impl Running {
             follow,
             handover,
             handover_turn: Arc::default(),
-            retire,
-            retire_taken: AtomicBool::new(false),
+            retirement: Retirement::new(retire),
             calls,
             own_calls: Calls::default(),
         }
@@ -135,8 +137,7 @@ impl Running {
 
     /// The clean-up, for the one who asks first; `None` for everybody after.
     pub(crate) fn take_retirement(&self) -> Option<Option<Arc<dyn Retire>>> {
-        let first = !self.retire_taken.swap(true, Ordering::AcqRel);
-        first.then(|| self.retire.clone())
+        self.retirement.take()
     }
 
     fn count(&self, counts: CallCounts) {

@@ -5,6 +5,8 @@
 //! held from the moment it is loaded. An entrance is its count of references, one of which is the slot's own; a weak
 //! reference to it can be made a lease while the count is not zero.
 
+mod sets;
+
 use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use loom::sync::{Arc, Mutex};
 
