@@ -21,6 +21,7 @@ use crate::observe::{Announcer, SwapObserver};
 use crate::provider_settings::ProviderSettings;
 use crate::redact::Redact;
 use crate::slot_policy::SlotPolicies;
+use crate::slot_turns::{NoTurns, SlotTurns};
 
 /// Events kept for an [`EventStream`](crate::EventStream) that is not read.
 const EVENTS_KEPT: usize = 1_024;
@@ -40,6 +41,7 @@ pub struct LifecycleBuilder {
     limits: Limits,
     policies: SlotPolicies,
     probes_at_once: NonZeroUsize,
+    turns: Arc<dyn SlotTurns>,
     proxies: Vec<FacetProxy>,
     hooks: Vec<Arc<dyn SwapHook>>,
     observers: Vec<Arc<dyn SwapObserver>>,
@@ -57,6 +59,7 @@ impl LifecycleBuilder {
             limits: Limits::default(),
             policies: SlotPolicies::default(),
             probes_at_once: PROBES_AT_ONCE,
+            turns: Arc::new(NoTurns),
             proxies: Vec::new(),
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -104,6 +107,13 @@ impl LifecycleBuilder {
     #[must_use]
     pub const fn probes_at_once(mut self, probes: NonZeroUsize) -> Self {
         self.probes_at_once = probes;
+        self
+    }
+
+    /// Whose turn it is with a slot, where others change slots as well; by default nobody does but by swaps.
+    #[must_use]
+    pub fn slot_turns(mut self, turns: impl SlotTurns + 'static) -> Self {
+        self.turns = Arc::new(turns);
         self
     }
 
@@ -158,6 +168,7 @@ impl LifecycleBuilder {
             limits: ArcSwap::from_pointee(self.limits),
             policies: ArcSwap::from_pointee(self.policies),
             probes_at_once: AtomicUsize::new(self.probes_at_once.get()),
+            turns: self.turns,
             proxies: self.proxies,
             hooks: self.hooks,
             announcer: Announcer::new(self.observers, EVENTS_KEPT),

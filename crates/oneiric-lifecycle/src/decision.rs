@@ -198,6 +198,8 @@ pub enum Because {
         /// What for.
         why: String,
     },
+    /// Nobody provides it any more: its registration was taken back, and there is no other of its provider.
+    Withdrawn,
     /// What the slot requires was exchanged.
     Dependency {
         /// What.

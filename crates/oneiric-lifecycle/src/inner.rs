@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
-use oneiric_core::{FactoryPolicy, Query, Registry, Slot, WallClock};
+use oneiric_core::{FactoryPolicy, Query, Registered, Registry, Slot, WallClock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ use crate::provider_settings::ProviderSettings;
 use crate::redact::Redact;
 use crate::shutdown::Ending;
 use crate::slot_policy::{SlotPolicies, SlotPolicy};
+use crate::slot_turns::SlotTurns;
 use crate::state::SlotState;
 
 /// What all clones of a lifecycle, its transitions and its live references share.
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) limits: ArcSwap<Limits>,
     pub(crate) policies: ArcSwap<SlotPolicies>,
     pub(crate) probes_at_once: AtomicUsize,
+    /// Of those who embed this.
+    pub(crate) turns: Arc<dyn SlotTurns>,
     pub(crate) proxies: Vec<FacetProxy>,
     pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
     pub(crate) announcer: Announcer,
@@ -133,6 +136,15 @@ impl Inner {
         let used = self.slots.iter().filter(|entry| is_used(entry.value()));
         slots.extend(used.map(|entry| entry.key().clone()));
         slots
+    }
+
+    /// What is registered now of which an instance of `candidate` was built: the same, or the best of its provider.
+    pub(crate) fn registered_now(&self, candidate: &Registered) -> Option<Registered> {
+        let query = Query::new(candidate.slot().clone());
+        let ranked = self.registry.resolve_all(&query);
+        let same = ranked.iter().find(|held| held.id() == candidate.id());
+        let of_same = |held: &&Registered| held.provider() == candidate.provider();
+        same.or_else(|| ranked.iter().find(of_same)).cloned()
     }
 
     pub(crate) fn unresolved(&self, slot: &Slot) -> LifecycleError {

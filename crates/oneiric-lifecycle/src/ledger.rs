@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use oneiric_core::{Candidate, Provider};
+use oneiric_core::{Candidate, Provider, Registered};
 use tokio::time::Instant;
 
 use crate::bake::BakeStatus;
@@ -32,8 +32,8 @@ pub(crate) struct Ledger {
     pub(crate) health: Option<HealthReport>,
     /// The last trial that ended.
     pub(crate) last_bake: Option<Box<BakeStatus>>,
-    /// Whose instance did worse than what serves, which took over from it again, and how.
-    pub(crate) swung_back: Option<(Provider, Failure)>,
+    /// What did worse than what serves, which took over from it again.
+    pub(crate) swung_back: Option<SwungBack>,
     /// Leases that may still be out besides those on the entrances in use.
     pub(crate) draining: Vec<Draining>,
     /// As `draining`, of instances that were retired all the same.
@@ -50,10 +50,21 @@ pub(crate) struct Ledger {
     pub(crate) placed: Option<Decision>,
     /// The decision by which a lesser candidate serves, where one does.
     pub(crate) failed_over: Option<Decision>,
-    /// That decision, when it was gone back upon last: a trial may still end badly.
+    /// The same before what serves was put in service: a trial may still end badly.
     was_failed_over: Option<Decision>,
-    /// How often somebody laid hands on the slot: put an instance in service or took it out, not by itself.
+    /// How often somebody laid hands on the slot, not by itself: put an instance in service or took it out, gave it other
+    /// settings, selected a provider, be it the one that serves.
     pub(crate) hands: u64,
+}
+
+/// An instance whose trial ended badly.
+#[derive(Debug, Clone)]
+pub(crate) struct SwungBack {
+    pub(crate) candidate: Registered,
+    /// Its number.
+    pub(crate) instance: u64,
+    /// How it did.
+    pub(crate) failure: Failure,
 }
 
 /// A term that nobody begins new work in: of an instance that was unpublished and is not retired yet,
@@ -129,15 +140,16 @@ impl Ledger {
     /// is of the provider that served before, `best` that nobody ranks better.
     pub(crate) fn place(&mut self, decision: Option<Decision>, same: bool, best: bool) {
         let kind = decision.as_ref().map(|decision| decision.kind);
-        let was = self.was_failed_over.take();
-        match kind {
-            Some(DecisionKind::FailOver) => self.failed_over.clone_from(&decision),
-            Some(DecisionKind::SwingBack) => self.failed_over = was,
-            Some(DecisionKind::FailBack) if !best => {}
-            Some(DecisionKind::FailBack) => self.was_failed_over = self.failed_over.take(),
-            _ if same => {}
-            _ => self.failed_over = None,
-        }
+        let before = self.failed_over.take();
+        self.failed_over = match kind {
+            Some(DecisionKind::FailOver) => decision.clone(),
+            Some(DecisionKind::SwingBack) => self.was_failed_over.take(),
+            Some(DecisionKind::FailBack) if best => None,
+            Some(DecisionKind::FailBack) => before.clone(),
+            _ if same => before.clone(),
+            _ => None,
+        };
+        self.was_failed_over = before;
         self.hands += u64::from(kind.is_none());
         self.placed = decision;
     }

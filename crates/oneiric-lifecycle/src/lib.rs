@@ -102,6 +102,7 @@ mod running;
 mod shutdown;
 mod slot_policy;
 mod slot_ref;
+mod slot_turns;
 mod state;
 mod status;
 mod step;
@@ -152,13 +153,14 @@ pub use slot_policy::{
     OnFailure, PolicyEntry, PolicyScope, Rebind, RebindPolicy, SlotPolicies, SlotPolicy,
 };
 pub use slot_ref::SlotRef;
+pub use slot_turns::SlotTurns;
 pub use state::SlotState;
 pub use status::{
     ActiveStatus, CallCounts, Difference, DrainingStatus, HealthReport, LastError, Percentiles,
     SlotStatus, SwapCounts,
 };
 pub use store::{HISTORY_KEPT, MemoryStatusStore, SlotHistory, StatusStore, StoreError};
-pub use supervise::{SlotTurns, Supervise, Supervision};
+pub use supervise::{Supervise, Supervision};
 pub use when_absent::WhenAbsent;
 pub use work::{Held, NotedLease, Work};
 

@@ -13,13 +13,12 @@ mod step;
 mod trouble;
 mod watch;
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oneiric_core::{BoxFuture, Delta, RegistryObserver, Slot};
+use oneiric_core::{Delta, RegistryObserver, Slot};
 use oneiric_resilience::{Jitter, ThreadJitter};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,44 +28,17 @@ use self::watch::Watch;
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
 
-/// Whose turn it is with a slot, where others change it as well: those who embed the lifecycle and do more than swap.
-pub trait SlotTurns: Send + Sync {
-    /// Waits for the turn of `slot`, which lasts until the answer is dropped. Asked for before each step that is taken
-    /// by itself, by whoever holds no other turn. Dropped half-way, nobody waits any more.
-    fn acquire<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>>;
-}
-
-fn _slot_turns_is_dyn_safe(_: &dyn SlotTurns) {}
-
-/// Nobody else changes slots but by swaps.
-struct NoTurns;
-
-impl SlotTurns for NoTurns {
-    fn acquire<'a>(&'a self, _: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>> {
-        Box::pin(async { Box::new(()) as _ })
-    }
-}
-
 /// How a lifecycle looks after its slots.
 pub struct Supervise {
-    turns: Arc<dyn SlotTurns>,
     jitter: Box<dyn Jitter + Send>,
 }
 
 impl Supervise {
-    /// Chance as it comes, no turns but the lifecycle's own.
+    /// Chance as it comes.
     pub fn new() -> Self {
         Self {
-            turns: Arc::new(NoTurns),
             jitter: Box::new(ThreadJitter),
         }
-    }
-
-    /// Whose turn it is with a slot.
-    #[must_use]
-    pub fn turns(mut self, turns: impl SlotTurns + 'static) -> Self {
-        self.turns = Arc::new(turns);
-        self
     }
 
     /// Where chance comes from, for intervals and for waits between tries.
@@ -107,7 +79,6 @@ struct Shared {
     /// Nobody wants it any more.
     stop: CancellationToken,
     places: Places,
-    turns: Arc<dyn SlotTurns>,
     jitter: Mutex<Box<dyn Jitter + Send>>,
 }
 
@@ -132,12 +103,11 @@ impl Lifecycle {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn supervise(&self, how: Supervise) -> Supervision {
-        let Supervise { turns, jitter } = how;
+        let Supervise { jitter } = how;
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             stop: stop.clone(),
             places: Places::default(),
-            turns,
             jitter: Mutex::new(jitter),
         });
         let inner = Arc::clone(self.inner());
@@ -164,7 +134,14 @@ impl RegistryObserver for Ranks {
         let candidates = [&delta.added, &delta.removed, &delta.reranked];
         let candidates = candidates.into_iter().flatten().map(|held| held.slot());
         let winners = delta.winners.iter().map(|change| &change.slot);
-        let slots: BTreeSet<&Slot> = candidates.chain(winners).collect();
+        for change in &delta.selections {
+            // A selection of what serves is all that is seen of an operator who wants it to stay.
+            if let Some(cell) = inner.existing_cell(&change.slot) {
+                cell.ledger().hands += 1;
+            }
+        }
+        let selected = delta.selections.iter().map(|change| &change.slot);
+        let slots: BTreeSet<&Slot> = candidates.chain(winners).chain(selected).collect();
         for slot in slots {
             if let Some(cell) = inner.existing_cell(slot) {
                 cell.news.notify_one();

@@ -8,6 +8,7 @@ use crate::activity::Activity;
 use crate::decision::Decision;
 use crate::inner::Inner;
 use crate::judge::Judgement;
+use crate::ledger::SwungBack;
 use crate::running::{Calls, Published};
 use crate::state::SlotState;
 use crate::status::{
@@ -81,7 +82,9 @@ impl Inner {
         if let Some(published) = published {
             let candidate = &published.running.candidate;
             status.differs = match &ledger.swung_back {
-                Some((provider, failure)) if status.winner.as_ref() == Some(provider) => {
+                Some(SwungBack {
+                    candidate, failure, ..
+                }) if status.winner.as_ref() == Some(candidate.provider()) => {
                     let failure = failure.clone();
                     Some(Difference::SwungBack { failure })
                 }

@@ -24,6 +24,7 @@ use crate::{
     secrets::{Providers, Resolved, Secrets},
     settings::{Settings, Sources},
     store::{State, Stores},
+    turns::Turns,
 };
 
 /// Puts a [`Runtime`] together.
@@ -233,6 +234,8 @@ impl RuntimeBuilder {
         let lifecycle = oneiric_domains::proxies()
             .into_iter()
             .fold(lifecycle, LifecycleBuilder::proxy);
+        let turns = Turns::default();
+        let lifecycle = lifecycle.slot_turns(turns.clone());
         let state = State::new(stores, &clock);
         Ok(Runtime::new(Parts {
             lifecycle: lifecycle.build(),
@@ -246,6 +249,7 @@ impl RuntimeBuilder {
             history,
             state,
             seams,
+            turns,
             #[cfg(feature = "metrics")]
             probes,
         }))

@@ -72,6 +72,14 @@ pub(crate) struct Entry {
 }
 
 impl Revisions {
+    /// Nothing is selected. Whoever changes a selection takes its turn among `turns`.
+    pub(crate) fn new(turns: Turns) -> Self {
+        Self {
+            turns,
+            ..Self::default()
+        }
+    }
+
     /// The lock that whoever changes the selection of `slot` holds.
     pub(crate) fn turn(&self, slot: &Slot) -> Arc<tokio::sync::Mutex<()>> {
         self.turns.of(slot)

@@ -32,6 +32,7 @@ use crate::{
     settings::{Activate, Settings},
     state_dir::StateDir,
     store::State,
+    turns::Turns,
 };
 
 /// Everything a program made of slots is run and operated by. Cheap to clone; all clones are the same runtime.
@@ -73,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<Events>,
     pub(crate) history: History,
     pub(crate) state: State,
+    pub(crate) turns: Turns,
     #[cfg(feature = "metrics")]
     pub(crate) probes: crate::metrics::Probes,
 }
@@ -103,6 +105,7 @@ impl Runtime {
             history,
             state,
             seams,
+            turns,
             #[cfg(feature = "metrics")]
             probes,
         } = parts;
@@ -116,7 +119,7 @@ impl Runtime {
             redactor,
             secrets,
             log,
-            revisions: Revisions::default(),
+            revisions: Revisions::new(turns),
             events,
             history,
             state,
@@ -211,8 +214,7 @@ impl Runtime {
             });
             let turns = self.inner.revisions.turns();
             // Until the end of this, which comes before anything is taken down.
-            let how = Supervise::new().turns(turns.clone());
-            let _supervision = self.inner.lifecycle.supervise(how);
+            let _supervision = self.inner.lifecycle.supervise(Supervise::new());
             self.inner.secrets.watch(&self.inner.lifecycle, turns).await;
             std::future::pending::<()>().await;
         };

@@ -10,6 +10,7 @@ use crate::cell::Rejected;
 use crate::decision::{Because, Decision, DecisionKind};
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::judge::Judge;
+use crate::ledger::SwungBack;
 use crate::observe::Happening;
 use crate::preparation::facet_missing;
 use crate::report::{Outcome, SwapReport};
@@ -166,7 +167,11 @@ impl Transition {
         // That somebody wants it back says nothing against the new one.
         if !matches!(because, Because::Asked { .. }) {
             ledger.fail(&self.candidate, failure.clone(), now);
-            ledger.swung_back = Some((provider.clone(), failure));
+            ledger.swung_back = Some(SwungBack {
+                candidate: self.candidate.clone(),
+                instance: bake.trial.number,
+                failure,
+            });
         }
         ledger.swaps.swapped += 1;
         drop(ledger);

@@ -112,6 +112,7 @@ impl fmt::Display for Reason<'_> {
                 )
             }
             Because::Asked { why } => f.write_str(why),
+            Because::Withdrawn => f.write_str("it is not registered any more"),
             Because::Dependency { slot } => write!(f, "{slot} was exchanged"),
             Because::Activity { activity, waits } => {
                 write!(f, "{} once resumed; now {activity}", waits.name())

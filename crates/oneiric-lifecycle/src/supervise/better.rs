@@ -27,8 +27,8 @@ pub(super) struct Back {
     healthy: Option<(Provider, Instant)>,
     /// How often the hold time is doubled.
     doubled: u32,
-    /// When it failed back last, and how long that had been held off.
-    last: Option<(Instant, Duration)>,
+    /// To whom it failed back last, when, and how long that had been held off.
+    last: Option<(Provider, Instant, Duration)>,
 }
 
 impl Back {
@@ -52,12 +52,22 @@ impl Back {
     /// The slot failed over. If that was soon after it had failed back, the next time takes twice as long.
     fn begin(&mut self, now: Instant) {
         self.healthy = None;
-        if let Some((at, hold)) = self.last {
-            self.doubled = if now.saturating_duration_since(at) < hold {
+        if let Some((_, at, hold)) = &self.last {
+            self.doubled = if now.saturating_duration_since(*at) < *hold {
                 (self.doubled + 1).min(DOUBLED_AT_MOST)
             } else {
                 0
             };
+        }
+    }
+
+    /// The instance of `provider` did worse on trial. If it was failed back to, it was as good as not: however long the
+    /// trial, the next time takes longer.
+    pub(super) fn was_in_vain(&mut self, provider: &Provider, now: Instant) {
+        if let Some((to, at, _)) = &mut self.last
+            && to == provider
+        {
+            *at = now;
         }
     }
 
@@ -78,6 +88,15 @@ pub(super) struct Settling {
 }
 
 impl Settling {
+    /// `winner` was tried already.
+    pub(super) fn in_vain(winner: Registered) -> Self {
+        Self {
+            winner,
+            at: Instant::now(),
+            failed: true,
+        }
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         let now = Instant::now();
         (!self.failed && self.at > now).then_some(self.at)
@@ -164,7 +183,7 @@ impl Watch {
         let step = self.step(look, candidate, decision.clone(), Manner::Plain);
         match step.await {
             Stepped::Published => {
-                self.back.last = Some((Instant::now(), hold));
+                self.back.last = Some((to, Instant::now(), hold));
                 None
             }
             Stepped::Failed(failure) => {
@@ -244,10 +263,10 @@ impl Watch {
         let running = look.running.as_ref()?;
         let query = Query::new(self.cell.slot.clone());
         let winner = self.inner.registry.resolve(&query).ok()?;
-        // Whether the one that failed may serve again is a question of failing back.
-        let failed = look.failed_over.as_ref().and_then(|one| one.from.as_ref());
-        let is_wanted =
-            !same_component(&running.candidate, &winner) && failed != Some(winner.provider());
+        // Whether one that failed may serve again is a question of failing back.
+        let from = look.failed_over.as_ref().and_then(|one| one.from.as_ref());
+        let failed = from == Some(winner.provider()) || self.trouble.is_bad(winner.provider());
+        let is_wanted = !same_component(&running.candidate, &winner) && !failed;
         is_wanted.then_some(winner)
     }
 }

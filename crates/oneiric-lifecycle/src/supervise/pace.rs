@@ -13,6 +13,9 @@ use crate::slot_policy::HealthPolicy;
 /// no other, so that a storm of errors is no storm of probes.
 const BELIEVED: Duration = Duration::from_secs(1);
 
+/// So many questions follow each other at once while answers are bad; any more wait as long as a good answer is believed.
+const AT_ONCE: u32 = 10;
+
 /// The pace at which one slot's instance is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
@@ -24,8 +27,10 @@ pub(super) struct Pace {
     last: Instant,
     /// When it is asked next, where there is an interval.
     next: Option<Instant>,
-    /// A call failed, and no answer since was good.
-    urgent: bool,
+    /// A call failed, and no answer since was good: from when on it is asked, not waiting for the interval.
+    urgent: Option<Instant>,
+    /// Bad answers since.
+    in_a_row: u32,
     /// Until when calls that fail ask for nothing.
     believed_until: Instant,
 }
@@ -37,7 +42,8 @@ impl Pace {
             interval: Duration::ZERO,
             last: now,
             next: None,
-            urgent: false,
+            urgent: None,
+            in_a_row: 0,
             believed_until: now,
         }
     }
@@ -64,13 +70,13 @@ impl Pace {
     }
 
     /// When it has to be asked; `None` where only those who ask decide.
-    pub(super) const fn next(&self) -> Option<Instant> {
-        self.next
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        self.next.into_iter().chain(self.urgent).min()
     }
 
     /// Whether it has to be asked now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.urgent || self.next.is_some_and(|next| next <= now)
+        self.wakes().is_some_and(|at| at <= now)
     }
 
     /// From when on a call that fails asks for a probe; `None` while it is known to be bad and asked at the interval.
@@ -81,12 +87,12 @@ impl Pace {
         }
     }
 
-    pub(super) const fn call_failed(&mut self) {
-        self.urgent = true;
+    pub(super) fn call_failed(&mut self, now: Instant) {
+        self.urgent.get_or_insert(now);
     }
 
     /// It answered. While answers are bad and it is not judged yet, the next question follows at once if a call had
-    /// failed.
+    /// failed, or a little later where that has been so for a while.
     pub(super) fn answered(
         &mut self,
         counts: Counts,
@@ -97,12 +103,18 @@ impl Pace {
     ) {
         self.last = now;
         self.next = next(now, policy, chance);
-        self.urgent &= counts == Counts::Bad && judged != Judged::Unhealthy;
-        if !self.urgent {
-            let believed = match policy.interval {
-                Duration::ZERO => BELIEVED,
-                interval => (interval / 10).min(BELIEVED),
-            };
+        let believed = match policy.interval {
+            Duration::ZERO => BELIEVED,
+            interval => (interval / 10).min(BELIEVED),
+        };
+        let is_open = counts == Counts::Bad && judged != Judged::Unhealthy;
+        if self.urgent.is_some() && is_open {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            let in_a_rush = self.in_a_row < AT_ONCE;
+            self.urgent = Some(if in_a_rush { now } else { now + believed });
+        } else {
+            self.urgent = None;
+            self.in_a_row = 0;
             self.believed_until = now + believed;
         }
     }
@@ -137,11 +149,11 @@ mod tests {
         for (chance, seconds) in [(0.0, 9), (0.5, 10), (1.0, 11)] {
             let mut pace = Pace::new(begun);
             pace.adjust(1, &policy(10), begun, chance);
-            assert_eq!(pace.next(), Some(begun + Duration::from_secs(seconds)));
+            assert_eq!(pace.wakes(), Some(begun + Duration::from_secs(seconds)));
         }
         let mut pace = Pace::new(begun);
         pace.adjust(1, &policy(0), begun, 0.5);
-        assert_eq!(pace.next(), None);
+        assert_eq!(pace.wakes(), None);
         assert!(!pace.is_due(begun));
     }
 
@@ -162,17 +174,44 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(now);
         pace.adjust(1, &policy(10), now, 0.5);
-        pace.call_failed();
+        pace.call_failed(now);
         assert!(pace.is_due(now));
         pace.answered(Counts::Bad, Judged::Healthy, &policy(10), now, 0.5);
         assert!(pace.is_due(now), "the next question follows at once");
         pace.answered(Counts::Bad, Judged::Unhealthy, &policy(10), now, 0.5);
         assert!(!pace.is_due(now), "judged: at the interval from here on");
         assert_eq!(pace.heeds_calls(Judged::Unhealthy), None);
-        pace.call_failed();
+        pace.call_failed(now);
         pace.answered(Counts::Good, Judged::Healthy, &policy(10), now, 0.5);
         assert!(!pace.is_due(now));
         let again = now + Duration::from_secs(1);
         assert_eq!(pace.heeds_calls(Judged::Healthy), Some(again), "believed");
+    }
+
+    #[test]
+    fn so_many_questions_follow_each_other_at_once_and_no_more() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        pace.adjust(1, &policy(10), now, 0.5);
+        let bad = |pace: &mut Pace, at| {
+            pace.answered(Counts::Bad, Judged::Healthy, &policy(10), at, 0.5);
+        };
+        pace.call_failed(now);
+        for _ in 0..9 {
+            bad(&mut pace, now);
+            assert!(pace.is_due(now));
+        }
+        bad(&mut pace, now);
+        assert!(!pace.is_due(now));
+        pace.call_failed(now);
+        assert!(!pace.is_due(now), "however many calls fail");
+        let later = now + BELIEVED;
+        assert!(pace.is_due(later));
+        bad(&mut pace, later);
+        assert!(!pace.is_due(later));
+        pace.answered(Counts::Good, Judged::Healthy, &policy(10), later, 0.5);
+        pace.call_failed(later);
+        bad(&mut pace, later);
+        assert!(pace.is_due(later), "from the beginning");
     }
 }

@@ -1,20 +1,22 @@
 //! Carries out what was decided: a transition like any other, in the slot's turn, and only if what it was decided upon
 //! still holds when that comes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use oneiric_core::{Query, Registered};
+use oneiric_core::{Provider, Query, Registered};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::watch::{Look, Watch};
 use crate::activity::Activity;
 use crate::cell::SlotCell;
-use crate::decision::Decision;
+use crate::decision::{Decision, DecisionKind};
 use crate::error::{Failure, LifecycleError};
+use crate::inner::Inner;
 use crate::judge::Judged;
+use crate::ledger::Ledger;
 use crate::report::{Outcome, SwapReport};
-use crate::transition::{Manner, Transition};
+use crate::transition::{Manner, Transition, same_component};
 use crate::wiring::Wiring;
 
 /// What became of a step.
@@ -46,7 +48,7 @@ impl Watch {
         decision: Decision,
         manner: Manner,
     ) -> Stepped {
-        let turn = self.shared.turns.acquire(&self.cell.slot).await;
+        let turn = self.inner.turns.acquire(&self.cell.slot).await;
         let (published, is_published) = oneshot::channel();
         let published = Mutex::new(Some(published));
         let told = move || {
@@ -56,9 +58,15 @@ impl Watch {
                 let _nobody = published.send(());
             }
         };
-        let (stop, expected) = (self.shared.stop.clone(), look.instance());
-        let in_trouble = look.trouble.is_some();
-        let (wiring, cell) = (Wiring::of(&self.inner), std::sync::Arc::clone(&self.cell));
+        let stop = self.shared.stop.clone();
+        let grounds = Grounds {
+            instance: look.instance(),
+            in_trouble: look.trouble.is_some(),
+            hands: look.hands,
+            kind: decision.kind,
+            candidate: candidate.clone(),
+        };
+        let (wiring, cell) = (Wiring::of(&self.inner), Arc::clone(&self.cell));
         let span = tracing::error_span!(
             "step",
             slot = %cell.slot,
@@ -69,7 +77,7 @@ impl Watch {
         let step = wiring.in_turn(cell, move |inner, cell, slot_turn| {
             async move {
                 let _turns = (turn, slot_turn);
-                if stop.is_cancelled() || !holds(&cell, expected, in_trouble) {
+                if stop.is_cancelled() || !grounds.hold(&inner, &cell) {
                     return Ok(None);
                 }
                 Transition::by_itself(inner, cell, candidate, decision, manner, told)
@@ -104,20 +112,62 @@ fn ended_as(ended: Result<Option<SwapReport>, LifecycleError>) -> Stepped {
     }
 }
 
-/// Whether a slot is still as it was when a step was decided upon: the same instance serves, or none; it is still in
-/// trouble, if it was; and it takes work.
-fn holds(cell: &SlotCell, expected: Option<u64>, in_trouble: bool) -> bool {
-    let serves = cell.published().map(|published| published.running.number);
-    if serves != expected || cell.bake().is_some() || cell.activity().activity != Activity::Running
-    {
-        return false;
-    }
-    let ledger = cell.ledger();
-    let is_bad = match serves {
-        Some(instance) => {
-            ledger.judge.instance() == instance && ledger.judge.judged() == Judged::Unhealthy
+/// What a step was decided upon.
+struct Grounds {
+    /// What served; `None` where nothing did.
+    instance: Option<u64>,
+    in_trouble: bool,
+    /// How often somebody had laid hands on the slot.
+    hands: u64,
+    kind: DecisionKind,
+    /// Who is to serve.
+    candidate: Registered,
+}
+
+impl Grounds {
+    /// Whether they still hold now that the turn has come: the slot is as it was, takes work, and the candidate is
+    /// registered and ranks as the step supposes.
+    fn hold(&self, inner: &Inner, cell: &SlotCell) -> bool {
+        let running = cell.published();
+        let running = running.map(|published| Arc::clone(&published.running));
+        let serves = running.as_ref().map(|running| running.number);
+        if serves != self.instance
+            || cell.bake().is_some()
+            || cell.activity().activity != Activity::Running
+        {
+            return false;
         }
-        None => true,
-    };
-    is_bad == in_trouble || serves.is_none()
+        let serving = running.as_ref().map(|running| running.candidate.provider());
+        self.is_wanted(inner, serving) && self.are_in(&cell.ledger())
+    }
+
+    /// Whether the candidate is still the one to go over to.
+    fn is_wanted(&self, inner: &Inner, serving: Option<&Provider>) -> bool {
+        let query = Query::new(self.candidate.slot().clone());
+        let is_it = |held: &Registered| same_component(held, &self.candidate);
+        if self.kind == DecisionKind::Rebind {
+            return inner
+                .registry
+                .resolve(&query)
+                .is_ok_and(|held| is_it(&held));
+        }
+        let ranked = inner.registry.resolve_all(&query);
+        let Some(place) = ranked.iter().position(is_it) else {
+            return false;
+        };
+        let mut better = ranked.iter().take(place);
+        let is_behind = better.any(|held| Some(held.provider()) == serving);
+        self.kind != DecisionKind::FailBack || !is_behind
+    }
+
+    fn are_in(&self, ledger: &Ledger) -> bool {
+        let is_bad = match self.instance {
+            Some(instance) => {
+                let judge = &ledger.judge;
+                judge.instance() == instance && judge.judged() == Judged::Unhealthy
+            }
+            None => self.in_trouble,
+        };
+        ledger.hands == self.hands && is_bad == self.in_trouble
+    }
 }

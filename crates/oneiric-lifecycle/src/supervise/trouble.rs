@@ -20,8 +20,8 @@ pub(super) struct Trouble {
     /// What began it.
     cause: Option<Cause>,
     intensity: Intensity,
-    /// No more restarts.
-    gave_up: bool,
+    /// No more restarts, and why.
+    gave_up: Option<Because>,
     /// Everybody was tried in vain, and that was said.
     none_left: bool,
     /// Who was found bad and is not tried again in this round.
@@ -34,12 +34,17 @@ impl Trouble {
     /// The slot is well. Who was found bad is remembered while it is failed over; how often it was restarted, always.
     pub(super) fn is_over(&mut self, altogether: bool) {
         self.cause = None;
-        self.gave_up = false;
+        self.gave_up = None;
         self.none_left = false;
         if altogether {
             self.bad.clear();
             self.said.clear();
         }
+    }
+
+    /// Whether an instance of `provider` was found bad while others served in its place.
+    pub(super) fn is_bad(&self, provider: &Provider) -> bool {
+        self.bad.contains(provider)
     }
 
     /// When something is tried next.
@@ -53,8 +58,10 @@ impl Trouble {
     const fn what(&self, action: OnFailure) -> Option<DecisionKind> {
         match action {
             OnFailure::Report => None,
-            OnFailure::Restart if self.gave_up => None,
-            OnFailure::RestartThenFailOver if self.gave_up => Some(DecisionKind::FailOver),
+            OnFailure::Restart if self.gave_up.is_some() => None,
+            OnFailure::RestartThenFailOver if self.gave_up.is_some() => {
+                Some(DecisionKind::FailOver)
+            }
             OnFailure::Restart | OnFailure::RestartThenFailOver => Some(DecisionKind::Restart),
             OnFailure::FailOver => Some(DecisionKind::FailOver),
         }
@@ -72,53 +79,69 @@ impl Watch {
         if self.trouble.cause.is_none() || cause.instance.is_some() {
             self.trouble.cause = Some(cause.clone());
         }
+        let candidate = self.same_candidate(look);
+        if candidate.is_some() && self.trouble.gave_up == Some(Because::Withdrawn) {
+            self.trouble.gave_up = None;
+        }
         let Some(what) = self.trouble.what(policy.action) else {
             return false;
         };
         let cause = self.trouble.cause.clone().unwrap_or_else(|| cause.clone());
-        if what == DecisionKind::Restart && self.trouble.intensity.is_spent(policy, now) {
-            self.give_up(look, &cause);
-            return true;
+        if what == DecisionKind::Restart {
+            let because = match candidate {
+                None => Some(Because::Withdrawn),
+                Some(_) => {
+                    self.trouble
+                        .intensity
+                        .is_spent(policy, now)
+                        .then_some(Because::Restarts {
+                            restarts: policy.restarts.get(),
+                            within: policy.within,
+                        })
+                }
+            };
+            if let Some(because) = because {
+                self.give_up(&cause, because);
+                return true;
+            }
         }
         let waits = self.trouble.intensity.not_before();
         if waits.is_some_and(|next| next > now) || self.must_wait(look, what) {
             return false;
         }
-        match what {
-            DecisionKind::Restart => self.restart(look, &cause).await,
+        match (what, candidate) {
+            (DecisionKind::Restart, Some(candidate)) => {
+                self.restart(look, &cause, candidate).await;
+            }
             _ => self.fail_over(look, &cause).await,
         }
         true
     }
 
-    fn give_up(&mut self, look: &Look, cause: &Cause) {
-        let policy = &look.policy.failure;
-        self.trouble.gave_up = true;
+    fn give_up(&mut self, cause: &Cause, because: Because) {
+        self.trouble.gave_up = Some(because.clone());
         // Others need not wait.
         self.trouble.intensity.do_not_wait();
-        let because = Because::Restarts {
-            restarts: policy.restarts.get(),
-            within: policy.within,
-        };
         let decision = Decision::new(DecisionKind::GaveUp, because);
         let decision = decision.about(&cause.provider, cause.instance);
         self.inner.decide(&self.cell, decision);
     }
 
     /// Another instance of the same candidate.
-    async fn restart(&mut self, look: &Look, cause: &Cause) {
-        let (policy, now) = (&look.policy.failure, Instant::now());
-        let intensity = &mut self.trouble.intensity;
-        self.shared
-            .with_jitter(|jitter| intensity.restart(policy, now, jitter));
-        let Some(candidate) = self.same_candidate(look) else {
-            return;
-        };
+    async fn restart(&mut self, look: &Look, cause: &Cause, candidate: Registered) {
+        let (policy, begun) = (&look.policy.failure, Instant::now());
         let to = candidate.provider().clone();
         let decision = Decision::new(DecisionKind::Restart, cause.because.clone());
         let decision = decision.about(&cause.provider, cause.instance).to(&to);
         let step = self.step(look, candidate, decision.clone(), Manner::Plain);
-        if let Stepped::Failed(failure) = step.await {
+        let step = step.await;
+        if matches!(step, Stepped::Stale) {
+            return;
+        }
+        let intensity = &mut self.trouble.intensity;
+        self.shared
+            .with_jitter(|jitter| intensity.restart(policy, begun, jitter));
+        if let Stepped::Failed(failure) = step {
             self.inner
                 .decide(&self.cell, decision.failed(Some(failure)));
         }
@@ -126,13 +149,9 @@ impl Watch {
 
     /// The candidate of what serves, as it is registered now; where nothing serves, who ranks best.
     fn same_candidate(&self, look: &Look) -> Option<Registered> {
-        let mut ranked = self.ranked().into_iter();
         match &look.running {
-            Some(running) => {
-                let same = ranked.find(|held| held.id() == running.candidate.id());
-                Some(same.unwrap_or_else(|| running.candidate.clone()))
-            }
-            None => ranked.next(),
+            Some(running) => self.inner.registered_now(&running.candidate),
+            None => self.ranked().into_iter().next(),
         }
     }
 
@@ -148,10 +167,14 @@ impl Watch {
         let mut tried = Vec::new();
         for (number, candidate) in ranked.into_iter().enumerate() {
             let provider = candidate.provider().clone();
-            let is_next = if anew {
-                look.running.is_none() || provider != cause.provider
-            } else {
-                place.is_none_or(|place| number > place) && !self.trouble.bad.contains(&provider)
+            let is_next = match &look.running {
+                Some(_) if anew => provider != cause.provider,
+                Some(_) => {
+                    place.is_none_or(|place| number > place) && !self.trouble.is_bad(&provider)
+                }
+                None if anew => true,
+                // It may be anybody who was asked for in vain.
+                None => provider != cause.provider && !self.trouble.is_bad(&provider),
             };
             if !is_next {
                 continue;

@@ -1,8 +1,10 @@
 //! One slot's task: waits until there is something to do, asks what serves for its health, and sees what follows.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,9 +18,13 @@ use crate::decision::{Because, Decision, DecisionKind};
 use crate::error::LifecycleError;
 use crate::inner::Inner;
 use crate::judge::Judged;
+use crate::ledger::SwungBack;
 use crate::running::Running;
 use crate::slot_policy::SlotPolicy;
 use crate::state::SlotState;
+
+/// A question that is not answered after so long takes no place any more: those that hang keep nobody from being asked.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Looks after one slot.
 pub(super) struct Watch {
@@ -32,6 +38,8 @@ pub(super) struct Watch {
     pub(super) trouble: Trouble,
     pub(super) back: Back,
     pub(super) settling: Option<Settling>,
+    /// The last instance whose trial was seen to end badly, by its number.
+    swung_back: Option<u64>,
     /// What waits for the slot to be resumed, as far as that was said.
     held: BTreeSet<DecisionKind>,
 }
@@ -48,9 +56,11 @@ pub(super) struct Look {
     pub(super) failed_over: Option<Decision>,
     /// What serves is on trial.
     pub(super) baking: bool,
+    /// What serves took over again from this one.
+    swung_back: Option<SwungBack>,
     /// `paused` or `draining`, where it takes no work.
     pub(super) closed: Option<&'static str>,
-    hands: u64,
+    pub(super) hands: u64,
 }
 
 /// What a slot's trouble is.
@@ -80,6 +90,7 @@ impl Watch {
             trouble: Trouble::default(),
             back: Back::default(),
             settling: None,
+            swung_back: None,
             held: BTreeSet::new(),
         }
     }
@@ -158,6 +169,7 @@ impl Watch {
             failed_over: running.as_ref().and(ledger.failed_over.clone()),
             closed: (activity != Activity::Running).then(|| activity.name()),
             hands: ledger.hands,
+            swung_back: ledger.swung_back.clone(),
             running,
         }
     }
@@ -173,6 +185,12 @@ impl Watch {
             self.forget();
         }
         self.seen = Some((look.policy.clone(), look.hands));
+        if let Some(swung) = &look.swung_back
+            && self.swung_back.replace(swung.instance) != Some(swung.instance)
+        {
+            self.settling = Some(Settling::in_vain(swung.candidate.clone()));
+            self.back.was_in_vain(swung.candidate.provider(), now);
+        }
         if look.trouble.is_none() {
             self.trouble.is_over(look.failed_over.is_none());
         }
@@ -207,8 +225,15 @@ impl Watch {
         }
         let heard = {
             let most = || self.inner.probes_at_once.load(Ordering::Relaxed);
-            let _place = self.shared.places.take(most).await;
-            self.inner.ask_serving(&self.cell).await
+            let place = self.shared.places.take(most).await;
+            let mut asked = pin!(self.inner.ask_serving(&self.cell));
+            match tokio::time::timeout(SLOW, &mut asked).await {
+                Ok(heard) => heard,
+                Err(_elapsed) => {
+                    drop(place);
+                    asked.await
+                }
+            }
         };
         let policy = &look.policy.health;
         if let Some((_, Some(heard))) = heard
@@ -264,7 +289,7 @@ impl Watch {
         let heeds = probed.and_then(|_| self.pace.heeds_calls(look.judged));
         let closed = look.closed.is_some();
         let wakes = [
-            probed.and_then(|_| self.pace.next()),
+            probed.and_then(|_| self.pace.wakes()),
             heeds.filter(|heeds| *heeds > now),
             self.trouble.next(look).filter(|_| !closed),
             self.settling
@@ -282,7 +307,7 @@ impl Watch {
             () = until(wake) => false,
         };
         if failed {
-            self.pace.call_failed();
+            self.pace.call_failed(Instant::now());
         }
     }
 }

@@ -4,6 +4,7 @@
 mod better;
 mod endings;
 mod monitor;
+mod stale;
 mod trouble;
 
 use std::collections::BTreeMap;

@@ -1,14 +1,15 @@
 //! Components whose every step the test decides, and a book of what happened to each instance.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use oneiric_core::{BoxFuture, Candidate, FactoryPath, Origin, Provider, Registry, Slot};
+use oneiric_core::{BoxFuture, Candidate, FactoryPath, Origin, Provider, Query, Registry, Slot};
 use oneiric_lifecycle::{
     BuildContext, BuildError, CallError, DependencyChange, Factory, FactoryTable, FollowDependency,
     Handover, HandoverState, Health, Instance, Invoke, Lifecycle, LifecycleBuilder, Pause, Payload,
-    PolicyEntry, Probe, Retire, SlotPolicies, StateWriter,
+    PolicyEntry, Probe, Retire, SlotPolicies, SlotTurns, StateWriter,
 };
 use tokio::sync::{Barrier, Semaphore};
 
@@ -265,9 +266,11 @@ impl Part {
 impl Part {
     async fn told(&self, what: &'static str) -> Result<(), String> {
         self.record.told.lock().unwrap().push(what);
+        self.note_if_retired();
         let (pause, resume) = self.script.pausing.as_ref().unwrap();
         let act = if what == "pause" { pause } else { resume };
         let told = act.play(what).await;
+        self.note_if_retired();
         self.record.told.lock().unwrap().push("done");
         told
     }
@@ -401,7 +404,12 @@ impl FollowDependency for Part {
             change.to
         );
         self.book.told.lock().unwrap().push(text);
-        Box::pin(async move { self.script.told.play("told").await })
+        Box::pin(async move {
+            self.note_if_retired();
+            let told = self.script.told.play("told").await;
+            self.note_if_retired();
+            told
+        })
     }
 }
 
@@ -481,6 +489,47 @@ impl Factory for PartFactory {
     }
 }
 
+/// One turn for all slots, which is somebody else's at first.
+#[derive(Clone)]
+pub(crate) struct OneTurn {
+    turn: Arc<Semaphore>,
+    asked: Arc<AtomicU64>,
+}
+
+impl OneTurn {
+    pub(crate) fn taken() -> Self {
+        Self {
+            turn: Arc::new(Semaphore::new(0)),
+            asked: Arc::default(),
+        }
+    }
+
+    pub(crate) fn give(&self) {
+        self.turn.add_permits(1);
+    }
+
+    pub(crate) async fn take(&self) {
+        self.turn.acquire().await.unwrap().forget();
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        self.turn.available_permits() == 1
+    }
+
+    /// How often it was asked for.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl SlotTurns for OneTurn {
+    fn acquire<'a>(&'a self, _: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let turn = Arc::clone(&self.turn);
+        Box::pin(async move { Box::new(turn.acquire_owned().await.unwrap()) as _ })
+    }
+}
+
 /// A registry, a lifecycle over it, and the book.
 pub(crate) struct Lab {
     pub(crate) registry: Registry,
@@ -518,6 +567,15 @@ impl Lab {
     /// Two providers for one slot; `a` ranks best.
     pub(crate) fn pair() -> Self {
         Self::new(&[(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])])
+    }
+
+    /// Takes every registration of a provider back.
+    pub(crate) fn withdraw(&self, of: &str, by: &str) {
+        for held in self.registry.resolve_all(&Query::new(slot(of))) {
+            if *held.provider() == provider(by) {
+                self.registry.unregister(held.id());
+            }
+        }
     }
 
     pub(crate) async fn who(&self, of: &str) -> String {

@@ -1,14 +1,16 @@
 //! Going over to a better candidate although nothing fails: failing back, and greedy slots.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use oneiric_core::SelectionLayer;
 use oneiric_lifecycle::{
     Activity, ActivityRule, ActivityScope, DecisionKind, Difference, Health, Limits, SwapRequest,
 };
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Ward, bad, seconds, wait_until};
+use super::{Ward, bad, policies, seconds, wait_until};
 use crate::support::{Act, CACHE, Script, candidate, provider, slot, soon};
 
 const HOLD: Duration = Duration::from_secs(30);
@@ -240,4 +242,133 @@ async fn a_greedy_slot_does_not_go_back_to_the_one_it_failed_over_from() {
         .keep();
     ward.decided(DecisionKind::Rebind, 1).await;
     assert_eq!(ward.serves(), "d", "somebody else may");
+}
+
+/// Well when it is built, and bad as soon as it is on trial.
+fn disappoints(ward: &Ward, name: &str) {
+    let script = Script {
+        probe: Act::FailEach(Arc::default(), 2),
+        ..Script::default()
+    };
+    ward.lab.book.script(name, script);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greedy_slot_does_not_go_back_to_the_one_that_was_swung_back() {
+    let mut policy = greedy();
+    policy["bake_ms"] = 30_000.into();
+    policy["health_bad"] = 1.into();
+    let (ward, _supervision) = Ward::begun(policy.clone()).await;
+    disappoints(&ward, "d");
+    let register = |name: &str, priority| {
+        let better = candidate(CACHE, name, priority, &[]);
+        ward.lab.registry.register(better).keep();
+    };
+    register("d", 9);
+    ward.decided(DecisionKind::SwingBack, 1).await;
+    seconds(3_600).await;
+    assert_eq!((ward.serves().as_str(), ward.builds()), ("a", 2));
+    assert_eq!(ward.count(DecisionKind::Rebind), 1, "{:#?}", ward.texts());
+    // Neither does another supervision, that knows nothing of before.
+    let _supervision = ward.supervise();
+    seconds(3_600).await;
+    assert_eq!(ward.builds(), 2);
+    // Until ranks have changed, be it for a moment.
+    register("e", 10);
+    seconds(1).await;
+    ward.lab.withdraw(CACHE, "e");
+    ward.decided(DecisionKind::SwingBack, 2).await;
+    seconds(600).await;
+    let builds = ward.builds();
+    assert_eq!(builds, 3);
+    // Another policy is a reason to try it once more.
+    policy["rebind_settle_ms"] = 1_000.into();
+    policy["health_jitter_percent"] = 0.into();
+    ward.lab.lifecycle.set_slot_policies(policies(policy));
+    ward.decided(DecisionKind::SwingBack, 3).await;
+    assert_eq!(ward.builds(), builds + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operators_trial_that_is_swung_back_is_not_begun_again_by_a_greedy_slot() {
+    let mut policy = greedy();
+    policy["health_bad"] = 1.into();
+    let (ward, _supervision) = Ward::begun(policy).await;
+    disappoints(&ward, "b");
+    let (operator, cache) = (SelectionLayer::Operator, slot(CACHE));
+    // The selection is taken back some time after the pointer.
+    ward.lab
+        .registry
+        .select(operator, &cache, Some(provider("b")));
+    let on_trial = SwapRequest::to_winner(slot(CACHE)).bake(HOLD);
+    ward.lab.lifecycle.begin_swap(on_trial).await.unwrap();
+    ward.decided(DecisionKind::SwingBack, 1).await;
+    seconds(60).await;
+    assert_eq!((ward.serves().as_str(), ward.builds()), ("a", 2));
+    ward.lab.registry.select(operator, &cache, None);
+    seconds(60).await;
+    assert_eq!((ward.serves().as_str(), ward.builds()), ("a", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fail_back_that_is_swung_back_is_held_off_for_twice_as_long_however_long_its_trial() {
+    let mut policy = fails_back();
+    policy["bake_ms"] = 300_000.into();
+    let (ward, _supervision) = Ward::begun(policy).await;
+    ward.set("a", bad());
+    ward.decided(DecisionKind::FailOver, 1).await;
+    let mut holds = Vec::new();
+    for round in 1..=3 {
+        let serves_again = Instant::now();
+        ward.set("a", Health::Ok);
+        ward.decided(DecisionKind::FailBack, round).await;
+        holds.push(serves_again.elapsed().as_secs());
+        // Longer than it was held off for.
+        seconds(200).await;
+        ward.set("a", bad());
+        ward.decided(DecisionKind::SwingBack, round).await;
+        assert_eq!(ward.serves(), "b");
+    }
+    assert!((30..35).contains(&holds[0]), "{holds:?}");
+    assert!((60..65).contains(&holds[1]), "{holds:?}");
+    assert!((120..125).contains(&holds[2]), "{holds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_of_somebody_else_does_not_make_forget_who_failed() {
+    let mut policy = greedy();
+    policy["on_failure"] = "fail_over".into();
+    policy["bake_ms"] = 30_000.into();
+    policy["health_bad"] = 1.into();
+    let (ward, _supervision) = Ward::begun(policy).await;
+    ward.set("a", bad());
+    ward.failed_call().await;
+    ward.decided(DecisionKind::FailOver, 1).await;
+    disappoints(&ward, "d");
+    let better = candidate(CACHE, "d", 9, &[]);
+    ward.lab.registry.register(better).keep();
+    ward.decided(DecisionKind::SwingBack, 1).await;
+    ward.lab.withdraw(CACHE, "d");
+    seconds(600).await;
+    assert_eq!(ward.serves(), "b", "{:#?}", ward.texts());
+    assert!(matches!(
+        ward.status().differs,
+        Some(Difference::FailedOver { .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greedy_slot_goes_to_none_of_those_that_failed_one_after_the_other() {
+    let mut policy = greedy();
+    policy["on_failure"] = "fail_over".into();
+    let (ward, _supervision) = Ward::begun(policy).await;
+    for (name, round) in [("a", 1), ("b", 2)] {
+        ward.set(name, bad());
+        ward.failed_call().await;
+        ward.decided(DecisionKind::FailOver, round).await;
+        ward.set(name, Health::Ok);
+        seconds(60).await;
+    }
+    seconds(600).await;
+    assert_eq!(ward.serves(), "c", "{:#?}", ward.texts());
 }

@@ -8,7 +8,7 @@ use oneiric_lifecycle::{DecisionKind, Health, Judged, Limits, Supervise, SwapReq
 use serde_json::json;
 
 use super::{Ward, bad, policies, seconds, wait_until};
-use crate::support::{Act, CACHE, Lab, Meter, Script, slot};
+use crate::support::{Act, CACHE, Lab, Meter, Script, slot, until};
 
 #[tokio::test(start_paused = true)]
 async fn what_serves_is_asked_at_the_interval_and_only_while_it_is_looked_after() {
@@ -79,8 +79,65 @@ async fn a_storm_of_errors_is_no_storm_of_probes() {
     assert!((2..=6).contains(&probes), "one a second: {probes}");
 }
 
-/// Not in paused time, which stands still while a probe is at work.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn where_many_bad_answers_are_asked_for_they_are_not_asked_for_in_a_rush() {
+    let policy = json!({"health_interval_ms": 3_600_000, "health_bad": 1_000});
+    let (ward, _supervision) = Ward::begun(policy).await;
+    ward.set("a", bad());
+    let before = ward.probes();
+    ward.failed_call().await;
+    seconds(60).await;
+    let probes = ward.probes() - before;
+    assert!(
+        (60..=75).contains(&probes),
+        "some, then one a second: {probes}"
+    );
+    ward.decided(DecisionKind::Unhealthy, 1).await;
+    assert_eq!(ward.probes() - before, 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_does_not_answer_takes_no_place_from_others_for_long() {
+    let hangs: &[(&str, &str, i64, &[&str])] =
+        &[("adapter/s0", "hung", 1, &[]), (CACHE, "a", 1, &[])];
+    let limits: Limits = serde_json::from_value(json!({"probe_ms": 3_600_000})).unwrap();
+    let lab = Lab::with(hangs, |builder| {
+        builder
+            .slot_policies(policies(
+                json!({"health_interval_ms": 1_000, "health_jitter_percent": 0}),
+            ))
+            .probes_at_once(std::num::NonZeroUsize::MIN)
+            .limits(limits)
+    });
+    let (well, hung) = (Meter::new(), Meter::new());
+    for (name, meter) in [("a", &well), ("hung", &hung)] {
+        let probe = Act::Count(Arc::clone(meter));
+        lab.book.script(
+            name,
+            Script {
+                probe,
+                ..Script::default()
+            },
+        );
+        meter.gate.add_permits(1);
+    }
+    lab.lifecycle.activate(&slot("adapter/s0")).await.unwrap();
+    let _supervision = lab.lifecycle.supervise(Supervise::new());
+    seconds(1).await;
+    until(|| hung.now() == 1).await;
+    lab.lifecycle.activate(&slot(CACHE)).await.unwrap();
+    // Time stands still while a probe is at work; so it is moved.
+    for _ in 0..30 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        tokio::task::yield_now().await;
+    }
+    until(|| well.now() == 1).await;
+    assert_eq!(hung.now(), 1);
+    well.gate.add_permits(100);
+    hung.gate.add_permits(100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_most_so_many_are_asked_at_once_and_none_twice() {
     let slots: Vec<String> = (0..8).map(|number| format!("adapter/s{number}")).collect();
     let candidates: Vec<_> = slots
@@ -105,7 +162,12 @@ async fn at_most_so_many_are_asked_at_once_and_none_twice() {
     }
     meter.most.store(0, Ordering::SeqCst);
     let _supervision = lab.lifecycle.supervise(Supervise::new());
-    wait_until(|| meter.now() == 3, String::new).await;
+    // Time stands still while a probe is at work; so it is moved, by less than what makes a probe a slow one.
+    for _ in 0..50 {
+        tokio::time::advance(Duration::from_millis(5)).await;
+        tokio::task::yield_now().await;
+    }
+    until(|| meter.now() == 3).await;
     meter.gate.add_permits(300);
     wait_until(|| meter.gate.available_permits() < 200, String::new).await;
     assert_eq!(meter.most.load(Ordering::SeqCst), 3);

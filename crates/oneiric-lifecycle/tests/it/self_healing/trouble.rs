@@ -1,19 +1,15 @@
 //! What is done about an instance that fails: restarts, failing over, and what holds it off.
 
-use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
 
-use oneiric_core::{BoxFuture, Slot};
 use oneiric_lifecycle::{
     Activity, ActivityRule, ActivityScope, DecisionKind, Difference, Health, Payload, SlotState,
-    SlotTurns, Supervise, SwapRequest,
+    SwapRequest,
 };
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use super::{Ward, bad, policies, seconds, wait_until};
-use crate::support::{Act, CACHE, Script, provider, slot};
+use crate::support::{Act, CACHE, OneTurn, Script, provider, slot};
 
 fn fails_over() -> serde_json::Value {
     json!({"health_interval_ms": 1_000, "on_failure": "fail_over"})
@@ -271,6 +267,21 @@ async fn a_slot_that_cannot_be_activated_is_helped_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_nothing_serves_the_best_one_is_tried_first_whoever_was_asked_for() {
+    let ward = Ward::new(fails_over());
+    ward.set("c", bad());
+    let _supervision = ward.supervise();
+    ward.lab.lifecycle.swap(to("c")).await.unwrap_err();
+    wait_until(|| !ward.decisions().is_empty(), String::new).await;
+    let texts = ward.texts();
+    assert!(
+        texts[0].starts_with("serving a: c could not be activated at "),
+        "{texts:?}"
+    );
+    assert_eq!((ward.serves().as_str(), texts.len()), ("a", 1), "{texts:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_slot_waits_and_goes_over_when_it_is_resumed() {
     let (ward, _supervision) = Ward::begun(fails_over()).await;
     let activity = |activity| {
@@ -309,38 +320,24 @@ async fn whoever_gets_well_while_it_is_paused_stays() {
     assert_eq!((ward.serves().as_str(), ward.builds()), ("a", 1));
 }
 
-/// One turn, whatever the slot.
-struct OneTurn(Arc<Semaphore>);
-
-impl SlotTurns for OneTurn {
-    fn acquire<'a>(&'a self, _: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>> {
-        let turns = Arc::clone(&self.0);
-        Box::pin(async move { Box::new(turns.acquire_owned().await.unwrap()) as _ })
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_step_takes_its_turn_and_is_not_taken_if_nothing_is_left_of_its_reason() {
-    let ward = Ward::new(fails_over());
+    let turns = OneTurn::taken();
+    let of_others = turns.clone();
+    let ward = Ward::with(fails_over(), |builder| builder.slot_turns(of_others));
     assert_eq!(ward.lab.who(CACHE).await, "a");
-    let turns = Arc::new(Semaphore::new(0));
-    let how = Supervise::new().turns(OneTurn(Arc::clone(&turns)));
-    let _supervision = ward.lab.lifecycle.supervise(how);
+    let _supervision = ward.supervise();
     ward.set("a", bad());
     ward.decided(DecisionKind::Unhealthy, 1).await;
     seconds(60).await;
     assert_eq!(ward.builds(), 1, "it is not its turn");
     // Whoever has the turn swaps.
     ward.lab.lifecycle.swap(to("c")).await.unwrap();
-    turns.add_permits(1);
+    turns.give();
     seconds(60).await;
     assert_eq!((ward.serves().as_str(), ward.builds()), ("c", 2));
-    assert_eq!(turns.available_permits(), 1);
+    assert!(turns.is_free());
     ward.set("c", bad());
     seconds(60).await;
-    assert_eq!(
-        turns.available_permits(),
-        1,
-        "given back when the step is done"
-    );
+    assert!(turns.is_free(), "given back when the step is done");
 }
