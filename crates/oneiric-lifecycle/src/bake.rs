@@ -353,6 +353,9 @@ impl Bake {
     /// Takes an answer down; says whether it was one bad answer too many.
     fn answered(&self, report: HealthReport, now: SystemTime) -> Option<Because> {
         let health = report.health?;
+        if matches!(health, Health::NotAsked(_)) {
+            return None;
+        }
         let mut progress = self.progress();
         progress.probes += 1;
         if health.may_serve() {

@@ -171,6 +171,7 @@ impl LifecycleBuilder {
             turns: self.turns,
             proxies: self.proxies,
             hooks: self.hooks,
+            steps: crate::step::Steps::default(),
             announcer: Announcer::new(self.observers, EVENTS_KEPT),
             clock: self.clock,
             redact: self.redact,

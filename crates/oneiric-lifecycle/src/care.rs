@@ -21,7 +21,7 @@ use crate::judge::{Counts, Judge, Judged};
 use crate::observe::{Happening, SwapEvent};
 use crate::running::{Calls, Running};
 use crate::status::HealthReport;
-use crate::step::{self, StepError};
+use crate::step::{StepError, StepKind};
 use crate::work::Held;
 
 /// Between two words about how a drain goes.
@@ -55,11 +55,19 @@ impl Inner {
                 // Whoever goes away while it answers leaves no thread behind that waits for it.
                 let abandon = CancellationToken::new();
                 let _gone = abandon.clone().drop_guard();
-                step::run(limit, abandon, question, |_| async {})
-                    .await
-                    .unwrap_or_else(|error| {
-                        Health::probe_error(Failure::step(Stage::Probe, limit, error).message)
-                    })
+                let asked = self
+                    .steps
+                    .run(StepKind::Probe, limit, abandon, question, |_| async {})
+                    .await;
+                asked.unwrap_or_else(|error| {
+                    // It was not asked, and nothing can be held against it.
+                    let not_begun = matches!(error, StepError::NotBegun(_));
+                    let why = Failure::step(Stage::Probe, limit, error).message;
+                    match not_begun {
+                        true => Health::not_asked(why),
+                        false => Health::probe_error(why),
+                    }
+                })
             }
             Err(_elapsed) => Health::probe_error("an earlier probe has not answered yet"),
         };
@@ -124,7 +132,9 @@ impl Inner {
         if serves != report.instance {
             return None;
         }
-        ledger.health = Some(report.clone());
+        if !matches!(health, Health::NotAsked(_)) {
+            ledger.health = Some(report.clone());
+        }
         if ledger.judge.instance() != serves {
             ledger.judge = Judge::of(serves);
         }
@@ -292,7 +302,8 @@ impl Inner {
             Some(role) => {
                 let clean_up = move || async move { role.retire().await };
                 let given_up = CancellationToken::new();
-                let mut retiring = pin!(step::run(limit, given_up.clone(), clean_up, |_| async {}));
+                let (kind, cut) = (StepKind::Retire, given_up.clone());
+                let mut retiring = pin!(self.steps.run(kind, limit, cut, clean_up, |_| async {}));
                 let retired = tokio::select! {
                     biased;
                     retired = &mut retiring => retired,

@@ -12,7 +12,7 @@ use crate::inner::Inner;
 use crate::instance::Instance;
 use crate::provider_settings;
 use crate::running::Running;
-use crate::step::{self, StepError};
+use crate::step::{StepError, StepKind};
 use crate::wiring::Wiring;
 
 impl Inner {
@@ -83,7 +83,8 @@ impl Inner {
             drop(turn);
             product
         };
-        match step::run(limit, cancelled, build, late).await {
+        let kind = StepKind::Build;
+        match self.steps.run(kind, limit, cancelled, build, late).await {
             Ok(Product::Built(running)) => Ok(running),
             Ok(Product::Unusable(running, message)) => {
                 self.discard(cell, &running).await;

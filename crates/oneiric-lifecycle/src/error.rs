@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::activity::{ActivityScope, ActivityState};
 use crate::cell::{Refusal, SlotCell};
+use crate::health::Health;
 use crate::step::StepError;
 
 /// The step of a transition at which something failed.
@@ -104,6 +105,16 @@ impl Failure {
         }
     }
 
+    /// An answer with which nobody takes over from one that works.
+    pub(crate) fn probe(health: Health) -> Self {
+        let code = match &health {
+            Health::ProbeError(_) => "lifecycle.probe_error",
+            Health::NotAsked(_) => "lifecycle.not_begun",
+            _ => "lifecycle.probe_failed",
+        };
+        Self::new(Stage::Probe, code, health)
+    }
+
     /// A step that had no product.
     pub(crate) fn step(stage: Stage, limit: Duration, error: StepError) -> Self {
         match error {
@@ -111,6 +122,14 @@ impl Failure {
                 stage,
                 "lifecycle.timed_out",
                 format_args!("not done within {}", Millis(limit)),
+            ),
+            StepError::NotBegun(wait) => Self::new(
+                stage,
+                "lifecycle.not_begun",
+                format_args!(
+                    "not begun within {}: there was no thread for it",
+                    Millis(wait)
+                ),
             ),
             StepError::Abandoned => Self::new(
                 stage,

@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use oneiric_core::{BoxFuture, Provider, Slot};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedMutexGuard};
-use tokio_util::sync::CancellationToken;
 
 use crate::activity::Activity;
 use crate::cell::SlotCell;
@@ -346,7 +345,7 @@ async fn tell(
         drop(turn);
         answer
     };
-    match step::run(limit, CancellationToken::new(), call, |_| async {}).await {
+    match inner.steps.hook(limit, call).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(message)) => Err(Failure::new(
             Stage::DependencyChange,

@@ -17,7 +17,7 @@ use crate::observe::Happening;
 use crate::preparation::{Asked, Prepared};
 use crate::running::Running;
 use crate::slot_policy::{HandoverMode, HandoverPolicy};
-use crate::step::{self, StepError};
+use crate::step::{StepError, StepKind};
 use crate::transition::{Transition, stopped_meanwhile};
 
 /// Two instances that both can, and what one writes and the other reads.
@@ -163,7 +163,11 @@ impl Transition {
         };
         let limit = self.inner.limits().hook;
         let stopping = self.cell.stopping.child_token();
-        let asked = step::run(limit, stopping, question, |_| async {}).await;
+        let asked = self
+            .inner
+            .steps
+            .run(StepKind::Hook, limit, stopping, question, |_| async {});
+        let asked = asked.await;
         let asked = asked.map_err(|error| Failure::step(Stage::HandOver, limit, error))?;
         let format = asked.map_err(|writes| {
             let (from, to) = (old.candidate.provider(), new.candidate.provider());
@@ -330,7 +334,14 @@ impl Transition {
         Fut: Future<Output = T> + Send,
     {
         let stopping = self.cell.stopping.child_token();
-        step::run(gate.left(), stopping, call, |_| async {}).await
+        let (kind, left) = (StepKind::Hook, gate.left());
+        let step = self
+            .inner
+            .steps
+            .run(kind, left, stopping, call, |_| async {});
+        // Waiting for a thread is a part of it: those who wait know no difference.
+        let done = tokio::time::timeout(left, step).await;
+        done.unwrap_or(Err(StepError::TimedOut))
     }
 
     /// What a step gave; `late` is what the new instance is worth when it gave nothing in time.
@@ -346,7 +357,7 @@ impl Transition {
         result: Result<T, StepError>,
     ) -> Result<T, (Kind, Failure)> {
         result.map_err(|error| match error {
-            StepError::TimedOut => {
+            StepError::TimedOut | StepError::NotBegun(_) => {
                 let what = format!("the {} was not done", stage.name());
                 (late, over_budget(stage, pair, what))
             }

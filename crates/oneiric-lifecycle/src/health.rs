@@ -7,7 +7,7 @@ use oneiric_core::BoxFuture;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-/// An instance's answer to a probe, from best to worst.
+/// An instance's answer to a probe, from best to worst; the last is none.
 ///
 /// Only an explicit answer counts: an instance that cannot be asked, answers late or panics is
 /// [`Health::ProbeError`], never [`Health::Ok`].
@@ -33,6 +33,8 @@ pub enum Health {
     Critical(Reason),
     /// It could not be asked, or answered too late.
     ProbeError(Reason),
+    /// Nobody asked it, because there was no thread for that in time: this says nothing about it.
+    NotAsked(Reason),
 }
 
 impl Health {
@@ -56,13 +58,18 @@ impl Health {
         Self::ProbeError(reason.into())
     }
 
+    /// There was no thread to ask it.
+    pub(crate) fn not_asked(reason: impl Into<Reason>) -> Self {
+        Self::NotAsked(reason.into())
+    }
+
     /// Whether an instance in this state may take over from one that works.
     pub const fn may_serve(&self) -> bool {
         matches!(self, Self::Ok | Self::Warn(_))
     }
 
     /// The state's name as in JSON: `ok`, `warn`, `temporarily_unavailable`, `critical`,
-    /// `probe_error`.
+    /// `probe_error`, `not_asked`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -70,6 +77,7 @@ impl Health {
             Self::TemporarilyUnavailable(_) => "temporarily_unavailable",
             Self::Critical(_) => "critical",
             Self::ProbeError(_) => "probe_error",
+            Self::NotAsked(_) => "not_asked",
         }
     }
 
@@ -80,7 +88,8 @@ impl Health {
             Self::Warn(reason)
             | Self::TemporarilyUnavailable(reason)
             | Self::Critical(reason)
-            | Self::ProbeError(reason) => Some(reason),
+            | Self::ProbeError(reason)
+            | Self::NotAsked(reason) => Some(reason),
         }
     }
 
@@ -97,6 +106,7 @@ impl Health {
             Self::TemporarilyUnavailable(reason) => Self::TemporarilyUnavailable(change(reason)),
             Self::Critical(reason) => Self::Critical(change(reason)),
             Self::ProbeError(reason) => Self::ProbeError(change(reason)),
+            Self::NotAsked(reason) => Self::NotAsked(change(reason)),
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::shutdown::Ending;
 use crate::slot_policy::{SlotPolicies, SlotPolicy};
 use crate::slot_turns::SlotTurns;
 use crate::state::SlotState;
+use crate::step::Steps;
 
 /// What all clones of a lifecycle, its transitions and its live references share.
 pub(crate) struct Inner {
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) turns: Arc<dyn SlotTurns>,
     pub(crate) proxies: Vec<FacetProxy>,
     pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
+    pub(crate) steps: Steps,
     pub(crate) announcer: Announcer,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) redact: Redact,

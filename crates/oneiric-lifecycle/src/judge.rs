@@ -58,7 +58,7 @@ pub struct Judgement {
 pub(crate) enum Counts {
     Good,
     Bad,
-    /// It says that it will be back, and its time is not up yet.
+    /// It says that it will be back, and its time is not up yet; or it could not be asked because of us.
     Neither,
 }
 
@@ -115,6 +115,7 @@ impl Judge {
                 }
             }
             Health::Critical(_) | Health::ProbeError(_) => Counts::Bad,
+            Health::NotAsked(_) => Counts::Neither,
         };
         let judgement = &mut self.judgement;
         match counts {
@@ -191,6 +192,7 @@ mod tests {
             Just(Health::temporarily_unavailable("back soon")),
             Just(Health::critical("gone")),
             Just(Health::probe_error("late")),
+            Just(Health::not_asked("no thread")),
         ]
     }
 
@@ -211,6 +213,7 @@ mod tests {
                     let waited = (second - first.unwrap()) as u64;
                     (waited >= policy.grace.as_secs()).then_some(false)
                 }
+                Health::NotAsked(_) => None,
                 health => Some(health.may_serve()),
             });
             let counted: Vec<bool> = good.iter().copied().flatten().collect();

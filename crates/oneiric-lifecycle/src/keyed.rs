@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError, Stage};
-use crate::health::Health;
 use crate::inner::Inner;
 use crate::lease::Lease;
 use crate::lifecycle::Lifecycle;
@@ -402,12 +401,8 @@ impl Shared {
         let report = inner.ask(&running).await;
         match report.and_then(|report| report.health) {
             Some(health) if !health.may_serve() => {
-                let code = match &health {
-                    Health::ProbeError(_) => "lifecycle.probe_error",
-                    _ => "lifecycle.probe_failed",
-                };
                 inner.discard(&entry.cell, &running).await;
-                Err(Failure::new(Stage::Probe, code, health))
+                Err(Failure::probe(health))
             }
             _ => Ok(running),
         }

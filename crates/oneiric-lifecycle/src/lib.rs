@@ -159,6 +159,7 @@ pub use status::{
     ActiveStatus, CallCounts, Difference, DrainingStatus, HealthReport, LastError, Percentiles,
     SlotStatus, SwapCounts,
 };
+pub use step::{STEPS_AT_ONCE, StepKind, StepLoad};
 pub use store::{HISTORY_KEPT, MemoryStatusStore, SlotHistory, StatusStore, StoreError};
 pub use supervise::{Supervise, Supervision};
 pub use when_absent::WhenAbsent;

@@ -20,6 +20,7 @@ use crate::report::{SwapReport, SwapRequest};
 use crate::slot_policy::{SlotPolicies, SlotPolicy};
 use crate::slot_ref::SlotRef;
 use crate::status::{HealthReport, SlotStatus};
+use crate::step::StepLoad;
 use crate::transition::Ask;
 use crate::when_absent::WhenAbsent;
 use crate::wiring::Wiring;
@@ -233,6 +234,11 @@ impl Lifecycle {
             })
         };
         DependencyFaults::of(&self.inner.registry.snapshot(), can_build)
+    }
+
+    /// How many steps there are now, of each kind.
+    pub fn steps(&self) -> Vec<StepLoad> {
+        self.inner.steps.load()
     }
 
     /// What happens from now on.

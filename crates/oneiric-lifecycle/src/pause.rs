@@ -17,7 +17,6 @@ use oneiric_core::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::activity::ActivityScope;
 use crate::cell::SlotCell;
@@ -26,7 +25,6 @@ use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Happening;
 use crate::running::Running;
-use crate::step;
 
 /// Stops and goes on with what an instance does by itself.
 ///
@@ -213,7 +211,7 @@ impl Inner {
         let left = limit
             .saturating_sub(begun.elapsed())
             .max(Duration::from_millis(1));
-        match step::run(left, CancellationToken::new(), call, |_| async {}).await {
+        match self.steps.hook(left, call).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(message)) => Err(Failure::new(stage, "lifecycle.pause_failed", message)),
             Err(error) => Err(Failure::step(stage, limit, error)),

@@ -4,16 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::error::{Failure, Stage};
 use crate::facet::FacetType;
 use crate::gate::ClosedGate;
 use crate::graph::Claim;
-use crate::health::Health;
 use crate::running::Running;
 use crate::status::HealthReport;
-use crate::step::{self, StepError};
+use crate::step::StepError;
 use crate::transition::{Manner, Transition};
 
 /// A new instance that may be published.
@@ -126,11 +123,7 @@ impl Transition {
         let report = self.inner.ask(running).await;
         let skipped = match report.as_ref().and_then(|report| report.health.clone()) {
             Some(health) if !health.may_serve() => {
-                let code = match &health {
-                    Health::ProbeError(_) => "lifecycle.probe_error",
-                    _ => "lifecycle.probe_failed",
-                };
-                let failure = Failure::new(Stage::Probe, code, health);
+                let failure = Failure::probe(health);
                 if !self.force {
                     return Err(failure);
                 }
@@ -146,7 +139,7 @@ impl Transition {
             let (limit, context) = (self.inner.limits().hook, self.context());
             let hook = Arc::clone(hook);
             let call = move || async move { hook.before(context).await };
-            let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
+            let result = self.inner.steps.hook(limit, call).await;
             hook_result(Stage::BeforeSwap, limit, result)?;
         }
         Ok(())

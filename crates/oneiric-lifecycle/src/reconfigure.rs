@@ -8,7 +8,6 @@ use std::sync::Arc;
 use oneiric_core::{BoxFuture, Slot};
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
-use tokio_util::sync::CancellationToken;
 
 use crate::bake::{Keep, Order};
 use crate::cell::SlotCell;
@@ -150,7 +149,7 @@ async fn tell(
         drop(turn);
         taken
     };
-    match step::run(limit, CancellationToken::new(), call, |_| async {}).await {
+    match inner.steps.hook(limit, call).await {
         Ok(Ok(())) => {
             let (provider, instance) = (provider.clone(), running.number);
             inner.announce(slot, Happening::Reconfigured { provider, instance });

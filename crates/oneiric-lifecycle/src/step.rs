@@ -3,88 +3,211 @@
 //! Factories, probes, hooks and retirements are other people's code. Each runs on the blocking pool
 //! and is driven there, so that one that blocks a thread blocks no other slot; when its time is up
 //! the step is given up, and a product that still arrives is handed to `late`.
+//!
+//! The pool is tokio's, and whatever else blocks uses it too. So the time of a step begins when the step does: that
+//! there was no thread says nothing about whoever was to be asked. One that has to wait too long never begins, which
+//! is an error of its own. What kinds of steps there are and how many of each at once says [`lanes`].
+
+mod lanes;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
+
+pub(crate) use self::lanes::Steps;
+pub use self::lanes::{STEPS_AT_ONCE, StepKind, StepLoad};
+
+/// A step waits for a thread as long as it may take itself, and never less than this.
+const SHORTEST_WAIT: Duration = Duration::from_secs(5);
+
+/// As good as for ever.
+const AGES: Duration = Duration::from_hours(24 * 365 * 30);
 
 /// Why a step has no product.
 #[derive(Debug)]
 pub(crate) enum StepError {
     TimedOut,
+    /// In so much time there was no thread for it. It never ran; a retirement still will, once there is a thread.
+    NotBegun(Duration),
     /// Nobody wants its product any more.
     Abandoned,
     Panicked(String),
 }
 
-/// Runs `step` for at most `limit`, and no longer than until `abandon` is cancelled, which happens
-/// when the time is up at the latest. A future that awaits is dropped then, a thread that blocks goes
-/// on, and `late` gets what it still makes. Dropped half-way, it gives the step up in the same way, and what the step
-/// still makes is dropped: only those that run in a task of their own may make something that has to be taken down.
-///
-/// Must run inside a tokio runtime with time enabled.
-pub(crate) async fn run<T, Fut, L>(
-    limit: Duration,
-    abandon: CancellationToken,
-    step: impl FnOnce() -> Fut + Send + 'static,
-    late: impl FnOnce(T) -> L + Send + 'static,
-) -> Result<T, StepError>
-where
-    T: Send + 'static,
-    Fut: Future<Output = T> + Send,
-    L: Future<Output = ()> + Send,
-{
-    let driver = Handle::current();
-    let span = Span::current();
-    let abandoned = abandon.clone();
-    let mut dropped = GivesUp(Some(abandon.clone()));
-    let mut work = tokio::task::spawn_blocking(move || {
-        driver.block_on(async move {
-            let mut step = pin!(span.in_scope(step).instrument(span.clone()));
+impl Steps {
+    /// Runs a step of which nothing is left when it is given up: a hook, or telling an instance something.
+    pub(crate) async fn hook<T, Fut>(
+        &self,
+        limit: Duration,
+        step: impl FnOnce() -> Fut + Send + 'static,
+    ) -> Result<T, StepError>
+    where
+        T: Send + 'static,
+        Fut: Future<Output = T> + Send,
+    {
+        let never = CancellationToken::new();
+        self.run(StepKind::Hook, limit, never, step, |_| async {})
+            .await
+    }
+
+    /// Runs `step` for at most `limit` from when it begins, and no longer than until `abandon` is cancelled, which
+    /// happens when the time is up at the latest. A future that awaits is dropped then, a thread that blocks goes on,
+    /// and `late` gets what it still makes. A step that has not begun by then never does, except that an instance is
+    /// retired all the same, at the latest when there is a thread. Dropped half-way, it gives the step up in the same
+    /// way, and what the step still makes is dropped: only those that run in a task of their own may make something
+    /// that has to be taken down.
+    ///
+    /// Must run inside a tokio runtime with time enabled.
+    pub(crate) async fn run<T, Fut, L>(
+        &self,
+        kind: StepKind,
+        limit: Duration,
+        abandon: CancellationToken,
+        step: impl FnOnce() -> Fut + Send + 'static,
+        late: impl FnOnce(T) -> L + Send + 'static,
+    ) -> Result<T, StepError>
+    where
+        T: Send + 'static,
+        Fut: Future<Output = T> + Send,
+        L: Future<Output = ()> + Send,
+    {
+        let (driver, span, abandoned) = (Handle::current(), Span::current(), abandon.clone());
+        let unbegun = Unbegun(Arc::new(Mutex::new(Some(step))));
+        let mut gives_up = GivesUp {
+            abandon: Some(abandon.clone()),
+            unbegun: (kind != StepKind::Retire).then(|| unbegun.clone()),
+        };
+        let (began, mut begins) = oneshot::channel();
+        let place = self.place(kind);
+        let mut work = Box::pin(async move {
+            let place = place.await;
+            let on_its_thread = move || {
+                // Nobody wants it any more.
+                let step = unbegun.take()?;
+                let _at_work = place.begin();
+                // Whoever waits for it may be gone.
+                let _nobody = began.send(Instant::now());
+                driver.block_on(async move {
+                    let mut step = pin!(span.in_scope(step).instrument(span.clone()));
+                    tokio::select! {
+                        biased;
+                        product = &mut step => Some(product),
+                        () = abandoned.cancelled() => None,
+                    }
+                })
+            };
+            tokio::task::spawn_blocking(on_its_thread).await
+        });
+        let wait = limit.max(SHORTEST_WAIT);
+        let (mut begun, mut deadline) = (false, after(Instant::now(), wait));
+        let error = loop {
             tokio::select! {
                 biased;
-                product = &mut step => Some(product),
-                () = abandoned.cancelled() => None,
+                ended = &mut work => {
+                    // Its product may rely on not being told to stop any more.
+                    gives_up.abandon = None;
+                    return match ended {
+                        Ok(Some(product)) => Ok(product),
+                        Ok(None) => Err(StepError::Abandoned),
+                        Err(join) => Err(StepError::Panicked(join_message(join))),
+                    };
+                }
+                // By the step's own clock: this task may look at it late.
+                at = &mut begins, if !begun => {
+                    begun = true;
+                    // Without an answer it ends in this very moment: the runtime goes down.
+                    deadline = after(at.unwrap_or_else(|_| Instant::now()), limit);
+                }
+                () = abandon.cancelled() => break StepError::Abandoned,
+                () = tokio::time::sleep_until(deadline) => {
+                    if begun {
+                        break StepError::TimedOut;
+                    }
+                    if gives_up.withdraw() {
+                        return Err(StepError::NotBegun(wait));
+                    }
+                    if kind == StepKind::Retire {
+                        break StepError::NotBegun(wait);
+                    }
+                    // It begins in this very moment.
+                    deadline = after(Instant::now(), limit);
+                }
             }
-        })
-    });
-    let error = tokio::select! {
-        biased;
-        ended = &mut work => {
-            // Its product may rely on not being told to stop any more.
-            dropped.0 = None;
-            return match ended {
-                Ok(Some(product)) => Ok(product),
-                Ok(None) => Err(StepError::Abandoned),
-                Err(join) => Err(StepError::Panicked(join_message(join))),
-            };
+        };
+        if gives_up.withdraw() {
+            return Err(error);
         }
-        () = abandon.cancelled() => StepError::Abandoned,
-        () = tokio::time::sleep(limit) => StepError::TimedOut,
-    };
-    abandon.cancel();
-    tokio::spawn(async move {
-        if let Ok(Some(product)) = work.await {
-            late(product).await;
+        let keeps_its_time = matches!(error, StepError::NotBegun(_));
+        if keeps_its_time {
+            gives_up.abandon = None;
         }
-    });
-    Err(error)
+        drop(gives_up);
+        tokio::spawn(async move {
+            if keeps_its_time && let Ok(at) = begins.await {
+                tokio::select! {
+                    biased;
+                    ended = &mut work => return drop(ended),
+                    () = tokio::time::sleep_until(after(at, limit)) => abandon.cancel(),
+                }
+            }
+            if let Ok(Some(product)) = work.await {
+                late(product).await;
+            }
+        });
+        Err(error)
+    }
 }
 
-/// Cancels when it is dropped: without the one who waits for a step, nobody would ever end one that hangs.
-struct GivesUp(Option<CancellationToken>);
+/// A step that has not begun, for whoever comes first: its thread, or whoever does not want it any more.
+struct Unbegun<S>(Arc<Mutex<Option<S>>>);
 
-impl Drop for GivesUp {
+impl<S> Unbegun<S> {
+    fn take(&self) -> Option<S> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<S> Clone for Unbegun<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// Gives the step up when it is dropped: without the one who waits for a step, nobody would ever end one that hangs.
+struct GivesUp<S> {
+    abandon: Option<CancellationToken>,
+    /// Of one that is not to begin any more then.
+    unbegun: Option<Unbegun<S>>,
+}
+
+impl<S> GivesUp<S> {
+    /// Sees to it that the step never begins; `false` if it has. What it holds is let go of here, and not when a thread
+    /// comes to it.
+    fn withdraw(&self) -> bool {
+        let step = self.unbegun.as_ref().and_then(Unbegun::take);
+        step.is_some()
+    }
+}
+
+impl<S> Drop for GivesUp<S> {
     fn drop(&mut self) {
-        if let Some(abandon) = &self.0 {
+        if let Some(abandon) = &self.abandon {
             abandon.cancel();
+            self.withdraw();
         }
     }
+}
+
+fn after(at: Instant, limit: Duration) -> Instant {
+    at.checked_add(limit).unwrap_or_else(|| at + AGES)
 }
 
 /// Runs `call` and turns a panic inside it into its message.

@@ -183,7 +183,8 @@ impl Metrics {
         let took = report.map_or(0.0, |report| report.took.as_secs_f64());
         self.gauge(Metric::ProbeDuration, vec![slot()], took);
         let bad = report.and_then(|report| report.health.as_ref());
-        let bad = bad.is_some_and(|health| !matches!(health, Health::Ok | Health::Warn(_)));
+        let bad =
+            bad.is_some_and(|health| !health.may_serve() && !matches!(health, Health::NotAsked(_)));
         self.gauge(Metric::SlotUnhealthy, vec![slot()], flag(bad));
         let draining = u64::try_from(status.draining.len()).unwrap_or(u64::MAX);
         self.gauge(Metric::SlotDraining, vec![slot()], approximate(draining));
@@ -296,6 +297,15 @@ impl Runtime {
             Vec::new(),
             approximate(u64::try_from(unknown).unwrap_or(u64::MAX)),
         );
+        for load in self.lifecycle().steps() {
+            let gauge = |metric, count| {
+                let labels = vec![Label::from_static_parts("kind", load.kind.name())];
+                let count = u64::try_from(count).unwrap_or(u64::MAX);
+                metrics.gauge(metric, labels, approximate(count));
+            };
+            gauge(Metric::StepsAtWork, load.at_work);
+            gauge(Metric::StepsWaiting, load.waiting);
+        }
         metrics.gauge(
             Metric::StartTime,
             Vec::new(),

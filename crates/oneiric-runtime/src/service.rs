@@ -418,7 +418,7 @@ fn verdict(status: &SlotStatus) -> Verdict {
         .as_ref()
         .and_then(|report| report.health.as_ref())
     {
-        None => Verdict::Unknown,
+        None | Some(Health::NotAsked(_)) => Verdict::Unknown,
         Some(Health::Ok) => Verdict::Good,
         Some(Health::Warn(_)) => Verdict::Warn,
         Some(_) => Verdict::Bad,

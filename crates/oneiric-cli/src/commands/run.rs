@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oneiric_core::{Coded, ErrorKind, StackOrder};
-use oneiric_lifecycle::{ShutdownReport, SystemWallClock, Unfinished};
+use oneiric_lifecycle::{STEPS_AT_ONCE, ShutdownReport, SystemWallClock, Unfinished};
 use oneiric_runtime::{
     Log, LogSettings, Redactor, Runtime, RuntimeError, Started, asking_for_secret,
 };
@@ -37,6 +37,10 @@ const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// For the last lines to be written.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 
+/// Components and calls have what tokio gives a program, and the lifecycle's own steps their places beside that: as
+/// many threads are there only while they are needed.
+const BLOCKING_THREADS: usize = 512 + STEPS_AT_ONCE;
+
 pub(super) fn run(global: &Global, env: &Env, stderr: Paint) -> Result<Output, Failure> {
     let sources = settings::sources(global, env);
     let settings = settings::load_to_run(&sources)?;
@@ -55,6 +59,7 @@ pub(super) fn run(global: &Global, env: &Env, stderr: Paint) -> Result<Output, F
     let runtime = builder.build().map_err(|error| failure(&error))?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build();
     let tokio = tokio.map_err(|error| cannot_start(&error))?;
     let said = Said { log: &log, manager };

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::{InService, Manner, Transition};
 use crate::decision::DecisionKind;
 use crate::error::{Failure, LifecycleError, Stage};
@@ -13,7 +11,6 @@ use crate::preparation::{Prepared, hook_result};
 use crate::report::{Outcome, SwapReport};
 use crate::running::Running;
 use crate::state::Move;
-use crate::step;
 
 /// How long calls on an instance that was judged unhealthy, or cannot be used, may still take once another one serves.
 const DRAIN_UNHEALTHY: Duration = Duration::from_secs(2);
@@ -50,7 +47,7 @@ impl Transition {
             let (limit, context) = (self.inner.limits().hook, self.context());
             let hook = Arc::clone(hook);
             let call = move || async move { hook.after(context).await };
-            let result = step::run(limit, CancellationToken::new(), call, |_| async {}).await;
+            let result = self.inner.steps.hook(limit, call).await;
             if let Err(failure) = hook_result(Stage::AfterSwap, limit, result) {
                 self.warn(failure, warnings);
             }

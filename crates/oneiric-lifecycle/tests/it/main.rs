@@ -32,3 +32,4 @@ mod self_healing;
 mod shutdown;
 mod shutdown_order;
 mod support;
+mod threads;

@@ -334,7 +334,7 @@ pub struct HealthReport {
     pub provider: Provider,
     /// Its number.
     pub instance: u64,
-    /// `ok`, `warn`, `temporarily_unavailable`, `critical`, `probe_error`; absent when it has no probe.
+    /// `ok`, `warn`, `temporarily_unavailable`, `critical`, `probe_error`, `not_asked`; absent when it has no probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
     /// What it said about it.

@@ -10,12 +10,13 @@ use oneiric_core::Slot;
 use oneiric_lifecycle::{DecisionKind, Happening, SwapEvent};
 
 /// Everything that a probe can come to, so that each is there with 0 before it happens.
-pub(super) const RESULTS: [&str; 5] = [
+pub(super) const RESULTS: [&str; 6] = [
     "ok",
     "warn",
     "temporarily_unavailable",
     "critical",
     "probe_error",
+    "not_asked",
 ];
 
 /// Probes that were answered, by slot and result, and decisions, by slot, kind and outcome. Cheap to clone.
@@ -61,7 +62,7 @@ impl Probes {
             .collect()
     }
 
-    pub(super) fn of(&self, slot: &Slot) -> [(&'static str, u64); 5] {
+    pub(super) fn of(&self, slot: &Slot) -> [(&'static str, u64); RESULTS.len()] {
         let counts = self.counts();
         let of_slot = counts.probes.get(slot);
         RESULTS.map(|result| {

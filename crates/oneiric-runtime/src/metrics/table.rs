@@ -31,6 +31,8 @@ pub(crate) enum Metric {
     SettingsRefused,
     SettingsGoodSince,
     SlotsHeld,
+    StepsAtWork,
+    StepsWaiting,
     StartTime,
     LogLinesDroppedTotal,
     ScopesClosed,
@@ -65,7 +67,7 @@ pub(super) struct About {
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 35] = [
+    pub(super) const ALL: [Self; 37] = [
         Self::SelectionsUnknown,
         Self::SlotActive,
         Self::SlotDiffers,
@@ -88,6 +90,8 @@ impl Metric {
         Self::SettingsRefused,
         Self::SettingsGoodSince,
         Self::SlotsHeld,
+        Self::StepsAtWork,
+        Self::StepsWaiting,
         Self::StartTime,
         Self::LogLinesDroppedTotal,
         Self::ScopesClosed,
@@ -167,7 +171,7 @@ impl Metric {
                 Counter,
                 Unit::Count,
                 &["slot", "result"],
-                "Answers of probes in the slot, by result: ok, warn, temporarily_unavailable, critical, probe_error (it failed, or was late).",
+                "Answers of probes in the slot, by result: ok, warn, temporarily_unavailable, critical, probe_error (it failed, or was late), not_asked (there was no thread for it).",
             ),
             Self::ProbeDuration => (
                 "oneiric_probe_duration_seconds",
@@ -259,6 +263,20 @@ impl Metric {
                 Unit::Count,
                 &[],
                 "Slots whose change of settings waits until they are resumed.",
+            ),
+            Self::StepsAtWork => (
+                "oneiric_steps_at_work",
+                Gauge,
+                Unit::Count,
+                &["kind"],
+                "Steps of other people's code that have a thread, by kind: build, probe, retire, hook. One that was given up counts for as long as it blocks its thread.",
+            ),
+            Self::StepsWaiting => (
+                "oneiric_steps_waiting",
+                Gauge,
+                Unit::Count,
+                &["kind"],
+                "Steps that have no thread yet, by kind. More than a few for longer than a moment: threads are held up.",
             ),
             Self::StartTime => (
                 "oneiric_start_time_seconds",
