@@ -2,6 +2,8 @@
 //!
 //! What it holds to is in `docs/spec/change-sets.md`.
 
+mod hand_over;
+mod member;
 mod run;
 mod turns;
 
@@ -14,11 +16,9 @@ use std::time::Duration;
 use oneiric_core::{BoxFuture, Provider, Slot};
 use serde::Serialize;
 
-use crate::bake::{BakeStatus, Baking};
 use crate::error::{Failure, LifecycleError, Stage};
-use crate::handover::HandoverReport;
 use crate::lifecycle::Lifecycle;
-use crate::report::Record;
+use crate::report::{Outcome, Record, SlotReport};
 
 /// Asks for other instances in several slots at once.
 #[derive(Clone, Default)]
@@ -102,10 +102,7 @@ impl ChangeReport {
     pub fn failures(&self) -> impl Iterator<Item = (&SlotChange, &Failure)> {
         self.slots
             .iter()
-            .filter_map(|change| match &change.outcome {
-                SlotOutcome::Failed { failure } => Some((change, failure)),
-                _ => None,
-            })
+            .filter_map(|change| Some((change, change.failure()?)))
     }
 }
 
@@ -133,41 +130,17 @@ impl ChangeOutcome {
     }
 }
 
-/// What became of one slot of a change set.
-#[derive(Debug, Clone, Serialize)]
-#[non_exhaustive]
-pub struct SlotChange {
-    /// The slot.
-    pub slot: Slot,
-    /// How it ended.
-    #[serde(flatten)]
-    pub outcome: SlotOutcome,
-    /// Who served before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<Provider>,
-    /// Who was to serve.
-    pub to: Provider,
-    /// What failed after the new instance was in service. It stays all the same.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Failure>,
-    /// From being begun to the old instance being retired.
-    #[serde(rename = "took_us", serialize_with = "crate::status::micros")]
-    pub took: Duration,
-    /// The trial that the new instance is on; how it ends is this slot's own affair.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bake: Option<Box<BakeStatus>>,
-    /// What came of handing over state, where that was wanted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub handover: Option<Box<HandoverReport>>,
-    /// While it is on trial.
-    #[serde(skip)]
-    pub(crate) baking: Option<Baking>,
-}
+/// What became of one slot of a change set. The trial that its new instance is on, if it is on one, is the slot's own
+/// affair.
+pub type SlotChange = SlotReport<SlotOutcome>;
 
 impl SlotChange {
-    /// The trial that goes on, if there is one.
-    pub const fn baking(&self) -> Option<&Baking> {
-        self.baking.as_ref()
+    /// Where and why a step failed here, if one did.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match &self.outcome {
+            SlotOutcome::Failed { failure } => Some(failure),
+            _ => None,
+        }
     }
 }
 
@@ -196,6 +169,16 @@ pub enum SlotOutcome {
         /// Who needs it.
         holders: Vec<Slot>,
     },
+}
+
+impl From<Outcome> for SlotOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Unchanged => Self::Unchanged,
+            Outcome::RolledBack { failure } => Self::Failed { failure },
+            Outcome::Swapped | Outcome::SwungBack { .. } | Outcome::Forced { .. } => Self::Swapped,
+        }
+    }
 }
 
 impl SlotOutcome {

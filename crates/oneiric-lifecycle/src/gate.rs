@@ -14,21 +14,49 @@ use crate::cell::{Refusal, SlotCell};
 use crate::inner::Inner;
 use crate::running::Entrance;
 
+/// For how long a gate may stay closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    since: Instant,
+    pub(crate) block: Duration,
+}
+
+impl Budget {
+    /// `block` from now on.
+    pub(crate) fn new(block: Duration) -> Self {
+        Self {
+            since: Instant::now(),
+            block,
+        }
+    }
+
+    pub(crate) fn left(self) -> Duration {
+        self.block.saturating_sub(self.since.elapsed())
+    }
+
+    /// The one that is used up first.
+    pub(crate) fn shorter(self, other: Self) -> Self {
+        if other.left() < self.left() {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 /// A hand-over under way, for those who wait for it.
 #[derive(Debug)]
 pub(crate) struct Handing {
     over: CancellationToken,
     /// For how long anybody waits.
-    block: Duration,
-    pub(crate) since: Instant,
+    budget: Budget,
 }
 
 impl Handing {
     fn new(block: Duration) -> Self {
         Self {
             over: CancellationToken::new(),
-            block,
-            since: Instant::now(),
+            budget: Budget::new(block),
         }
     }
 
@@ -39,7 +67,7 @@ impl Handing {
 
     /// For how long it goes on at most.
     pub(crate) fn left(&self) -> Duration {
-        self.block.saturating_sub(self.since.elapsed())
+        self.budget.left()
     }
 }
 
@@ -59,14 +87,13 @@ pub(crate) struct ClosedGate {
 }
 
 impl ClosedGate {
-    /// What is left of the time that new calls wait.
-    pub(crate) fn left(&self) -> Duration {
-        self.handing.left()
+    pub(crate) fn budget(&self) -> Budget {
+        self.handing.budget
     }
 
     /// For how long it has been closed.
     pub(crate) fn closed_for(&self) -> Duration {
-        self.handing.since.elapsed()
+        self.handing.budget.since.elapsed()
     }
 }
 
@@ -113,7 +140,7 @@ impl SlotCell {
                 return Err(refusal);
             };
             let now = Instant::now();
-            let until = *waits_until.get_or_insert_with(|| now.checked_add(handing.block));
+            let until = *waits_until.get_or_insert_with(|| now.checked_add(handing.budget.block));
             let wait = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
             if wait.is_zero() {
                 return Err(refusal);

@@ -218,10 +218,16 @@ impl Graph {
         graph
     }
 
-    /// `slots` in groups, dependents first: nothing in a group is needed by a later one.
+    /// `slots` in groups, dependents first: nothing in a group is needed by a later one, directly or through slots that
+    /// are not among them.
     pub(crate) fn dependents_first(&self, slots: &BTreeSet<Slot>) -> Vec<Vec<Slot>> {
         let nodes = self.lock();
         let mut left: BTreeSet<&Slot> = slots.iter().collect();
+        let mut open: Vec<&Slot> = slots.iter().collect();
+        while let Some(slot) = open.pop() {
+            let holders = nodes.holders(slot, |_| true);
+            open.extend(holders.filter(|holder| left.insert(holder)));
+        }
         let free = |left: &BTreeSet<&Slot>, optional_count: bool| -> Vec<Slot> {
             let is_needed = |slot: &Slot| {
                 let of = nodes.holders(slot, |needs| {
@@ -246,7 +252,10 @@ impl Graph {
                 group = left.iter().copied().cloned().collect();
             }
             left.retain(|slot| group.binary_search(slot).is_err());
-            groups.push(group);
+            group.retain(|slot| slots.contains(slot));
+            if !group.is_empty() {
+                groups.push(group);
+            }
         }
         groups
     }

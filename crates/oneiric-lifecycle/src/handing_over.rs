@@ -9,8 +9,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oneiric_core::Provider;
+
 use crate::error::{Failure, Millis, Stage};
-use crate::gate::ClosedGate;
+use crate::gate::{Budget, ClosedGate};
 use crate::handover::{Handover, HandoverReport, HandoverState, StateWriter};
 use crate::health::Health;
 use crate::observe::Happening;
@@ -20,14 +22,63 @@ use crate::slot_policy::{HandoverMode, HandoverPolicy};
 use crate::step::{StepError, StepKind};
 use crate::transition::{Transition, stopped_meanwhile};
 
+/// Bytes in the name of a format. A longer one is none.
+const LONGEST_FORMAT: usize = 128;
+
+/// So many formats of those that an instance writes are looked at.
+const MOST_FORMATS: usize = 16;
+
 /// Two instances that both can, and what one writes and the other reads.
-struct Pair {
+pub(crate) struct Pair {
     exporter: Arc<dyn Handover>,
     old: Arc<Running>,
     importer: Arc<dyn Handover>,
     new: Arc<Running>,
     format: String,
     policy: HandoverPolicy,
+}
+
+impl Pair {
+    /// For how long new calls wait at most.
+    pub(crate) const fn block(&self) -> Duration {
+        self.policy.block
+    }
+}
+
+/// What two instances say to handing over state.
+pub(crate) enum Agreed {
+    /// They understand each other.
+    Pair(Box<Pair>),
+    /// The new one serves without the state, if at all.
+    Without,
+    /// It does not serve without.
+    Refused(Failure),
+}
+
+/// A new instance to which state was to go over, and what it is worth now.
+pub(crate) enum Handed {
+    /// It may serve: with the state and the gate closed, or without.
+    Ready(Prepared),
+    /// It has perhaps a part of the state. Another one may serve, without.
+    Half(Prepared),
+    /// Nothing comes of it.
+    Failed(Prepared, Failure),
+}
+
+/// State that went over, and the gate that is closed until the new instance serves with it, or does not.
+pub(crate) struct WentOver {
+    gate: ClosedGate,
+    from: Provider,
+    instance: u64,
+    format: String,
+    bytes: u64,
+}
+
+impl WentOver {
+    /// For how long the gate may stay closed.
+    pub(crate) fn budget(&self) -> Budget {
+        self.gate.budget()
+    }
 }
 
 /// The new instance has the state of the old one, and nobody is let in to either.
@@ -58,24 +109,71 @@ impl Transition {
     /// Hands over state where the slot's policy asks for it. What comes back may be published, with the gate closed if
     /// state was handed over. Nothing is left of the new instance where this fails.
     pub(crate) async fn handed_over(&self, prepared: Prepared) -> Result<Prepared, Failure> {
+        let handed = match self.agreed(&prepared.running).await {
+            Agreed::Pair(pair) => self.hand_over(prepared, *pair, None).await,
+            Agreed::Without => Handed::Ready(prepared),
+            Agreed::Refused(failure) => Handed::Failed(prepared, failure),
+        };
+        match handed {
+            Handed::Ready(prepared) => Ok(prepared),
+            Handed::Half(prepared) => {
+                self.take_down(prepared).await;
+                self.prepared().await
+            }
+            Handed::Failed(prepared, failure) => {
+                self.take_down(prepared).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Asks both instances how state would go over, if the slot's policy wants that. Nobody waits yet.
+    pub(crate) async fn agreed(&self, new: &Arc<Running>) -> Agreed {
         let policy = self.inner.policy_of(&self.cell.slot).handover;
         let (HandoverMode::Empty | HandoverMode::Abort, Some(old)) = (policy.mode, self.old())
         else {
-            return Ok(prepared);
+            return Agreed::Without;
         };
-        let trouble = match self.pair(old, &prepared.running, policy.clone()).await {
+        let mode = policy.mode;
+        let failure = match self.pair(old, new, policy).await {
+            Ok(Some(pair)) => return Agreed::Pair(Box::new(pair)),
             // One of them has no state.
-            Ok(None) => return Ok(prepared),
-            Ok(Some(pair)) => match self.hand_over(&pair).await {
-                Ok(done) => return Ok(self.done(prepared, pair, done)),
-                Err(trouble) => trouble,
-            },
-            Err(failure) => Trouble {
-                failure,
-                blocked: Duration::ZERO,
-                what: Kind::Clean,
-            },
+            Ok(None) => return Agreed::Without,
+            Err(failure) => failure,
         };
+        let trouble = Trouble {
+            failure,
+            blocked: Duration::ZERO,
+            what: Kind::Clean,
+        };
+        match self.goes_without(mode, trouble) {
+            Ok(()) => Agreed::Without,
+            Err(failure) => Agreed::Refused(failure),
+        }
+    }
+
+    /// Has the state go over: with what is left of `common`, where other gates are closed as well.
+    pub(crate) async fn hand_over(
+        &self,
+        prepared: Prepared,
+        pair: Pair,
+        common: Option<Budget>,
+    ) -> Handed {
+        let mode = pair.policy.mode;
+        let trouble = match self.carry_over(&pair, common).await {
+            Ok(done) => return Handed::Ready(self.done(prepared, pair, done)),
+            Err(trouble) => trouble,
+        };
+        let is_half = trouble.what == Kind::Half;
+        match self.goes_without(mode, trouble) {
+            Ok(()) if is_half => Handed::Half(prepared),
+            Ok(()) => Handed::Ready(prepared),
+            Err(failure) => Handed::Failed(prepared, failure),
+        }
+    }
+
+    /// Says what went wrong; refused where that is the end of it.
+    fn goes_without(&self, mode: HandoverMode, trouble: Trouble) -> Result<(), Failure> {
         let failure = self.inner.redact.failure(trouble.failure);
         self.note(HandoverReport {
             handed_over: false,
@@ -84,45 +182,62 @@ impl Transition {
             blocked: trouble.blocked,
             failure: Some(failure.clone()),
         });
-        let goes_on = policy.mode == HandoverMode::Empty && trouble.what != Kind::Final;
-        if !goes_on {
-            self.discard(&prepared.running).await;
+        if mode != HandoverMode::Empty || trouble.what == Kind::Final {
             return Err(failure);
         }
         self.announce(Happening::Warned { failure });
-        if trouble.what == Kind::Clean {
-            return Ok(prepared);
-        }
-        // Nobody knows how much of the state it has. Its edges are claimed anew with the next one.
-        let Prepared { running, claim, .. } = prepared;
-        drop(claim);
-        self.discard(&running).await;
-        self.prepared().await
+        Ok(())
     }
 
     fn done(&self, prepared: Prepared, pair: Pair, done: Done) -> Prepared {
         let Done { gate, asked, bytes } = done;
-        let blocked = gate.closed_for();
-        self.announce(Happening::HandedOver {
+        let state = WentOver {
+            gate,
             from: pair.old.candidate.provider().clone(),
-            to: pair.new.candidate.provider().clone(),
             instance: pair.new.number,
-            format: pair.format.clone(),
+            format: self.inner.redact.text(pair.format),
             bytes,
-            blocked,
-        });
-        self.note(HandoverReport {
-            handed_over: true,
-            format: Some(pair.format),
-            bytes: Some(bytes),
-            blocked,
-            failure: None,
-        });
+        };
+        self.note_state(&state);
         Prepared {
             asked,
-            gate: Some(gate),
+            state: Some(state),
             ..prepared
         }
+    }
+
+    fn note_state(&self, state: &WentOver) {
+        self.note(HandoverReport {
+            handed_over: true,
+            format: Some(state.format.clone()),
+            bytes: Some(state.bytes),
+            blocked: state.gate.closed_for(),
+            failure: None,
+        });
+    }
+
+    /// New calls do not wait any more: for the instance that serves now, with the state, or the old one. What is to be
+    /// told in the first case.
+    pub(crate) fn open(&self, state: Option<WentOver>) -> Option<Happening> {
+        let state = state?;
+        self.note_state(&state);
+        let WentOver {
+            gate,
+            from,
+            instance,
+            format,
+            bytes,
+        } = state;
+        let blocked = gate.closed_for();
+        drop(gate);
+        Some(Happening::HandedOver {
+            from,
+            to: self.candidate.provider().clone(),
+            instance,
+            format,
+            bytes,
+            blocked,
+        })
     }
 
     /// The two sides; `None` when one of them does not take part, which is said in the report. Nobody waits yet.
@@ -157,7 +272,9 @@ impl Transition {
         };
         let (writer, reader) = (Arc::clone(&exporter), Arc::clone(&importer));
         let question = move || async move {
-            let writes = writer.writes();
+            let mut writes = writer.writes();
+            writes.retain(|format| format.len() <= LONGEST_FORMAT);
+            writes.truncate(MOST_FORMATS);
             let format = writes.iter().find(|format| reader.reads(format)).cloned();
             format.ok_or(writes)
         };
@@ -208,7 +325,8 @@ impl Transition {
         });
     }
 
-    async fn hand_over(&self, pair: &Pair) -> Result<Done, Trouble> {
+    /// All steps from closing the gate on.
+    async fn carry_over(&self, pair: &Pair, common: Option<Budget>) -> Result<Done, Trouble> {
         let Some(gate) = self.inner.close_gate(&self.cell, pair.policy.block) else {
             return Err(Trouble {
                 failure: stopped_meanwhile(),
@@ -216,12 +334,14 @@ impl Transition {
                 what: Kind::Final,
             });
         };
+        let own = gate.budget();
+        let budget = common.map_or(own, |common| own.shorter(common));
         let handed = async {
-            self.finish_work(pair, &gate).await?;
-            let state = self.export(pair, &gate).await?;
+            self.finish_work(pair, budget).await?;
+            let state = self.export(pair, budget).await?;
             let bytes = state.bytes().len() as u64;
-            self.import(pair, state, &gate).await?;
-            let asked = self.probe_again(pair, &gate).await?;
+            self.import(pair, state, budget).await?;
+            let asked = self.probe_again(pair, budget).await?;
             Ok((asked, bytes))
         };
         match handed.await {
@@ -236,7 +356,7 @@ impl Transition {
     }
 
     /// Waits for the work on the old instance, which nobody is let in to any more.
-    async fn finish_work(&self, pair: &Pair, gate: &ClosedGate) -> Result<(), (Kind, Failure)> {
+    async fn finish_work(&self, pair: &Pair, budget: Budget) -> Result<(), (Kind, Failure)> {
         let terms = self.cell.ledger().closed_terms(pair.old.number);
         let over = async {
             for term in terms {
@@ -250,24 +370,20 @@ impl Transition {
                 Ok(())
             }
             () = self.cell.stopping.cancelled() => Err((Kind::Final, stopped_meanwhile())),
-            () = tokio::time::sleep(gate.left()) => {
+            () = tokio::time::sleep(budget.left()) => {
                 let held = self.cell.ledger().held_by(pair.old.number);
                 let provider = pair.old.candidate.provider();
                 let what = format!("work on {provider} was not done ({held})");
-                Err((Kind::Clean, over_budget(Stage::HandOver, pair, what)))
+                Err((Kind::Clean, over_budget(Stage::HandOver, budget, what)))
             }
         }
     }
 
-    async fn export(
-        &self,
-        pair: &Pair,
-        gate: &ClosedGate,
-    ) -> Result<HandoverState, (Kind, Failure)> {
+    async fn export(&self, pair: &Pair, budget: Budget) -> Result<HandoverState, (Kind, Failure)> {
         let turn = Arc::clone(&pair.old.handover_turn).lock_owned();
-        let Ok(turn) = tokio::time::timeout(gate.left(), turn).await else {
+        let Ok(turn) = tokio::time::timeout(budget.left(), turn).await else {
             let what = "an earlier export still goes on".to_owned();
-            return Err((Kind::Clean, over_budget(Stage::Export, pair, what)));
+            return Err((Kind::Clean, over_budget(Stage::Export, budget, what)));
         };
         let (role, max) = (Arc::clone(&pair.exporter), pair.policy.max_bytes);
         let format = pair.format.clone();
@@ -277,8 +393,8 @@ impl Transition {
             drop(turn);
             (writer, exported)
         };
-        let exported = self.timed(gate, export).await;
-        let (writer, exported) = self.done_in_time(pair, Stage::Export, Kind::Clean, exported)?;
+        let exported = self.timed(budget, export).await;
+        let (writer, exported) = self.done_in_time(budget, Stage::Export, Kind::Clean, exported)?;
         // First: an export that was refused something has failed, whatever it says of that.
         let state = writer.finish(&pair.format).map_err(|error| {
             let code = "lifecycle.handover_too_large";
@@ -297,12 +413,12 @@ impl Transition {
         &self,
         pair: &Pair,
         state: HandoverState,
-        gate: &ClosedGate,
+        budget: Budget,
     ) -> Result<(), (Kind, Failure)> {
         let role = Arc::clone(&pair.importer);
         let import = move || async move { role.import(state).await };
-        let imported = self.timed(gate, import).await;
-        match self.done_in_time(pair, Stage::Import, Kind::Half, imported)? {
+        let imported = self.timed(budget, import).await;
+        match self.done_in_time(budget, Stage::Import, Kind::Half, imported)? {
             Ok(()) => Ok(()),
             Err(message) => {
                 let code = "lifecycle.import_failed";
@@ -312,13 +428,13 @@ impl Transition {
     }
 
     /// What is published is healthy with the state that it was given.
-    async fn probe_again(&self, pair: &Pair, gate: &ClosedGate) -> Result<Asked, (Kind, Failure)> {
+    async fn probe_again(&self, pair: &Pair, budget: Budget) -> Result<Asked, (Kind, Failure)> {
         let probe = self.probe(&pair.new);
-        match tokio::time::timeout(gate.left(), probe).await {
+        match tokio::time::timeout(budget.left(), probe).await {
             Ok(asked) => asked.map_err(|failure| (Kind::Final, failure)),
             Err(_elapsed) => {
                 let what = "its probe, with the state, had not answered".to_owned();
-                Err((Kind::Half, over_budget(Stage::Probe, pair, what)))
+                Err((Kind::Half, over_budget(Stage::Probe, budget, what)))
             }
         }
     }
@@ -326,7 +442,7 @@ impl Transition {
     /// Runs a step for as long as the gate may be closed.
     async fn timed<T, Fut>(
         &self,
-        gate: &ClosedGate,
+        budget: Budget,
         call: impl FnOnce() -> Fut + Send + 'static,
     ) -> Result<T, StepError>
     where
@@ -334,7 +450,7 @@ impl Transition {
         Fut: Future<Output = T> + Send,
     {
         let stopping = self.cell.stopping.child_token();
-        let (kind, left) = (StepKind::Hook, gate.left());
+        let (kind, left) = (StepKind::Hook, budget.left());
         let step = self
             .inner
             .steps
@@ -351,7 +467,7 @@ impl Transition {
     )]
     fn done_in_time<T>(
         &self,
-        pair: &Pair,
+        budget: Budget,
         stage: Stage,
         late: Kind,
         result: Result<T, StepError>,
@@ -359,7 +475,7 @@ impl Transition {
         result.map_err(|error| match error {
             StepError::TimedOut | StepError::NotBegun(_) => {
                 let what = format!("the {} was not done", stage.name());
-                (late, over_budget(stage, pair, what))
+                (late, over_budget(stage, budget, what))
             }
             StepError::Abandoned => (Kind::Final, stopped_meanwhile()),
             // What an export that panicked was about to write is not known, but the new instance is untouched.
@@ -369,14 +485,14 @@ impl Transition {
                 } else {
                     late
                 };
-                (what, Failure::step(stage, pair.policy.block, error))
+                (what, Failure::step(stage, budget.block, error))
             }
         })
     }
 }
 
-fn over_budget(stage: Stage, pair: &Pair, what: String) -> Failure {
-    let block = Millis(pair.policy.block);
+fn over_budget(stage: Stage, budget: Budget, what: String) -> Failure {
+    let block = Millis(budget.block);
     Failure::new(
         stage,
         "lifecycle.handover_over_budget",

@@ -23,6 +23,7 @@ use crate::error::Failure;
 pub trait Handover: Send + Sync {
     /// What [`export`](Self::export) can write, the best first: each a name and a version, as in
     /// `oneiric.cache/1`. Another version for everything that an older import would not understand.
+    /// Names of more than 128 bytes, and what comes after the first 16 others, are not looked at.
     fn writes(&self) -> Vec<String>;
 
     /// Whether [`import`](Self::import) takes a state of this format. The first that it takes of what the

@@ -146,7 +146,7 @@ pub use pause::Pause;
 pub use pausing::DrainEnd;
 pub use provider_settings::{ProviderSettings, SettingsUnavailable};
 pub use reconfigure::{Reconfigure, Reconfigured};
-pub use report::{Outcome, SwapReport, SwapRequest};
+pub use report::{Outcome, SlotReport, SwapReport, SwapRequest};
 pub use shutdown::{ShutdownReport, Unfinished};
 pub use slot_policy::{
     BakePolicy, FailurePolicy, HandoverMode, HandoverPolicy, HealthPolicy, OnDependencyChange,

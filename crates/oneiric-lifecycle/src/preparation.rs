@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::error::{Failure, Stage};
 use crate::facet::FacetType;
-use crate::gate::ClosedGate;
 use crate::graph::Claim;
+use crate::handing_over::WentOver;
 use crate::running::Running;
 use crate::status::HealthReport;
 use crate::step::StepError;
@@ -19,8 +19,8 @@ pub(crate) struct Prepared {
     /// What it needs; absent for one that was kept warm, whose edges stand.
     pub(crate) claim: Option<Claim>,
     pub(crate) asked: Asked,
-    /// Closed since state was handed over.
-    pub(crate) gate: Option<ClosedGate>,
+    /// The state that it has of the old one, whose gate is closed since.
+    pub(crate) state: Option<WentOver>,
 }
 
 /// What became of asking a new instance for its health.
@@ -59,7 +59,7 @@ impl Transition {
                 running,
                 claim,
                 asked,
-                gate: None,
+                state: None,
             }),
             Err(failure) => {
                 self.discard(&running).await;

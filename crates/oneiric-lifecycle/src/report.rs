@@ -128,19 +128,19 @@ impl fmt::Debug for SwapRequest {
     }
 }
 
-/// What came of a swap.
+/// What came of exchanging, or not, what serves a slot; how that ended is told by `outcome`.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
-pub struct SwapReport {
+pub struct SlotReport<O> {
     /// The slot.
     pub slot: Slot,
     /// How it ended.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: O,
     /// Who served before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Provider>,
-    /// Who was to serve, and does unless it was rolled back.
+    /// Who was to serve, and does unless that did not come about.
     pub to: Provider,
     /// What failed after the new instance was in service. It stays all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -159,6 +159,46 @@ pub struct SwapReport {
     pub(crate) baking: Option<Baking>,
 }
 
+/// What came of a swap.
+pub type SwapReport = SlotReport<Outcome>;
+
+impl<O> SlotReport<O> {
+    /// Of a slot that stays as it is, or was never anything else.
+    pub(crate) const fn new(slot: Slot, outcome: O, from: Option<Provider>, to: Provider) -> Self {
+        Self {
+            slot,
+            outcome,
+            from,
+            to,
+            warnings: Vec::new(),
+            took: Duration::ZERO,
+            bake: None,
+            handover: None,
+            baking: None,
+        }
+    }
+
+    /// The same, with another outcome.
+    pub(crate) fn map<P>(self, outcome: impl FnOnce(O) -> P) -> SlotReport<P> {
+        SlotReport {
+            slot: self.slot,
+            outcome: outcome(self.outcome),
+            from: self.from,
+            to: self.to,
+            warnings: self.warnings,
+            took: self.took,
+            bake: self.bake,
+            handover: self.handover,
+            baking: self.baking,
+        }
+    }
+
+    /// The trial of the new instance, while it goes on; `None` when the exchange is over.
+    pub const fn baking(&self) -> Option<&Baking> {
+        self.baking.as_ref()
+    }
+}
+
 impl SwapReport {
     /// Whether the one asked for serves now.
     pub const fn serves(&self) -> bool {
@@ -166,11 +206,6 @@ impl SwapReport {
             self.outcome,
             Outcome::RolledBack { .. } | Outcome::SwungBack { .. }
         )
-    }
-
-    /// The trial of the new instance, while it goes on; `None` when the swap is over.
-    pub const fn baking(&self) -> Option<&Baking> {
-        self.baking.as_ref()
     }
 
     /// Waits until the swap is over, the trial of the new instance with it. Cancel-safe: it goes on all the same.

@@ -27,7 +27,7 @@ use crate::hook::SwapContext;
 use crate::inner::Inner;
 use crate::observe::Happening;
 use crate::preparation::Prepared;
-use crate::report::{Outcome, Record, SwapReport};
+use crate::report::{Record, SlotReport, SwapReport};
 use crate::running::Running;
 use crate::state::Move;
 use crate::step;
@@ -209,23 +209,24 @@ impl Transition {
             .map_err(|failure| self.inner.redact.failure(failure))
     }
 
-    pub(crate) fn report(&self, outcome: Outcome) -> SwapReport {
-        SwapReport {
-            slot: self.cell.slot.clone(),
-            outcome,
-            from: self.from(),
-            to: self.candidate.provider().clone(),
-            warnings: Vec::new(),
+    /// What came of it, as far as it got.
+    pub(crate) fn report<O>(&self, outcome: O) -> SlotReport<O> {
+        let (slot, to) = (self.cell.slot.clone(), self.candidate.provider().clone());
+        SlotReport {
             took: self.begun.elapsed(),
-            bake: None,
-            baking: None,
             handover: self.handover().clone().map(Box::new),
+            ..SlotReport::new(slot, outcome, self.from(), to)
         }
     }
 
     /// Says what came of handing over state.
     pub(crate) fn note(&self, handover: HandoverReport) {
         *self.handover() = Some(handover);
+    }
+
+    /// What was said of it is not so any more.
+    pub(crate) fn forget_handover(&self) {
+        *self.handover() = None;
     }
 
     fn handover(&self) -> MutexGuard<'_, Option<HandoverReport>> {
@@ -246,10 +247,6 @@ impl Transition {
     /// Whether something serves that the new instance takes the place of.
     pub(crate) const fn replaces(&self) -> bool {
         self.before.is_some()
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
     }
 
     pub(crate) fn warn(&self, failure: Failure, warnings: &mut Vec<Failure>) {

@@ -19,35 +19,19 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::hand_over;
+use super::member::{self, Member, Progress};
 use super::{ChangeOutcome, ChangeReport, ChangeSet, SlotChange, SlotOutcome};
 use crate::cell::SlotCell;
 use crate::deactivate;
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::inner::Inner;
-use crate::preparation::Prepared;
-use crate::report::{Outcome, SwapReport, SwapRequest};
+use crate::report::SwapRequest;
 use crate::running::Published;
 use crate::step;
-use crate::transition::{self, Ask, InService, Planned, Refused, Transition};
+use crate::transition::{self, Ask, Planned, Transition};
 
 type Seat = (Arc<SlotCell>, OwnedMutexGuard<()>);
-
-/// A slot of the set whose instance is exchanged.
-struct Member {
-    transition: Arc<Transition>,
-    /// Gone when the slot's part in the set is over.
-    turn: Option<OwnedMutexGuard<()>>,
-    progress: Progress,
-}
-
-/// How far a member has come.
-enum Progress {
-    Preparing,
-    Prepared(Prepared),
-    /// Put in service before the others, because somebody needs it.
-    Serving(InService),
-    Over(SlotChange),
-}
 
 /// Carries `set` out to its end.
 pub(super) async fn run(
@@ -68,19 +52,20 @@ pub(super) async fn run(
             None => SwapRequest::to_winner(slot),
         };
         match transition::plan(Arc::clone(&inner), cell, request)? {
-            Planned::Unchanged(report) => done.push(change(report)),
-            Planned::Exchange(transition) => members.push(Member {
-                transition: Arc::new(transition),
-                turn: Some(turn),
-                progress: Progress::Preparing,
-            }),
+            Planned::Unchanged(report) => done.push(report.map(SlotOutcome::from)),
+            Planned::Exchange(transition) => members.push(Member::new(transition, turn)),
         }
     }
     if members.is_empty() {
         return Ok(unchanged(done));
     }
-    prepare(&inner, &mut members).await;
-    hand_over(&mut members).await;
+    for member in &members {
+        member.transition.begin();
+    }
+    while members.iter().any(Member::is_to_build) {
+        prepare(&inner, &mut members).await;
+        hand_over::run(&inner, &mut members).await;
+    }
     let outcome = match settle(&inner, &mut members, &set).await {
         Ok(()) => {
             conclude(&mut members).await;
@@ -116,58 +101,22 @@ pub(super) const fn unchanged(slots: Vec<SlotChange>) -> ChangeReport {
     }
 }
 
-/// Has all members prepared beside each other, and those put in service that somebody waits for.
-async fn prepare(inner: &Arc<Inner>, members: &mut [Member]) {
-    let mut waits = inner.bell.subscribe();
+/// Has those built that are to be, beside each other.
+async fn prepare(inner: &Inner, members: &mut [Member]) {
     let mut preparing = JoinSet::new();
-    for (place, member) in members.iter().enumerate() {
+    for (place, member) in members.iter_mut().enumerate() {
+        if !matches!(member.progress, Progress::ToBuild) {
+            continue;
+        }
+        member.progress = Progress::UnderWay;
         let transition = Arc::clone(&member.transition);
-        transition.begin();
         let span = Ask::swap_span(&transition.cell.slot);
         span.record("provider", transition.candidate.provider().as_str());
         span.record("origin", transition.candidate.origin().as_str());
         let work = async move { (place, transition.prepared().await) };
         preparing.spawn(work.instrument(span));
     }
-    loop {
-        waits.borrow_and_update();
-        for member in members.iter_mut() {
-            member.serve_if_awaited().await;
-        }
-        tokio::select! {
-            biased;
-            ended = preparing.join_next() => match ended {
-                Some(Ok((place, result))) => members[place].prepared(result),
-                // A defect of ours: every call into other people's code catches its own panics.
-                Some(Err(join)) => match join.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_runtime_goes_down) => return,
-                },
-                None => return,
-            },
-            // The sender is in `inner`.
-            _rung = waits.changed() => {}
-        }
-    }
-}
-
-/// Has state go from the old instances to the new ones where policies want that, beside each other, when all of the new
-/// ones are ready: calls of the old ones wait meanwhile, so it is the last before it is recorded.
-async fn hand_over(members: &mut [Member]) {
-    if members.iter().any(|member| member.failure().is_some()) {
-        return;
-    }
-    let mut handing = JoinSet::new();
-    for (place, member) in members.iter_mut().enumerate() {
-        let progress = std::mem::replace(&mut member.progress, Progress::Preparing);
-        let Progress::Prepared(prepared) = progress else {
-            member.progress = progress;
-            continue;
-        };
-        let transition = Arc::clone(&member.transition);
-        handing.spawn(async move { (place, transition.handed_over(prepared).await) });
-    }
-    for (place, result) in handing.join_all().await {
+    while let Some((place, result)) = member::next_of(inner, members, &mut preparing).await {
         members[place].prepared(result);
     }
 }
@@ -195,7 +144,10 @@ async fn settle(inner: &Arc<Inner>, members: &mut [Member], set: &ChangeSet) -> 
     for (place, member) in members.iter().enumerate() {
         let failure = match &member.progress {
             Progress::Prepared(prepared) => member.transition.publishable(&prepared.running).err(),
-            _ => member.failure().cloned(),
+            Progress::Serving(_) => None,
+            Progress::Over(_) => member.failure().cloned(),
+            // Only when the async runtime itself is going down.
+            Progress::ToBuild | Progress::UnderWay => Some(transition::stopped_meanwhile()),
         };
         if let Some(failure) = failure {
             return Err(Stop {
@@ -247,7 +199,7 @@ fn publish(inner: &Arc<Inner>, members: &mut [Member]) -> Result<(), Stop> {
     };
     for (place, was) in places.into_iter().zip(exchanged) {
         let member = &mut members[place];
-        let progress = std::mem::replace(&mut member.progress, Progress::Preparing);
+        let progress = member.take();
         if let Progress::Prepared(prepared) = progress {
             member.progress = Progress::Serving(member.transition.published(prepared, was));
         }
@@ -259,7 +211,7 @@ fn publish(inner: &Arc<Inner>, members: &mut [Member]) -> Result<(), Stop> {
 async fn conclude(members: &mut [Member]) {
     let mut ending = JoinSet::new();
     for (place, member) in members.iter_mut().enumerate() {
-        let progress = std::mem::replace(&mut member.progress, Progress::Preparing);
+        let progress = member.take();
         let Progress::Serving(in_service) = progress else {
             member.progress = progress;
             continue;
@@ -276,7 +228,7 @@ async fn conclude(members: &mut [Member]) {
         });
     }
     for (place, report) in ending.join_all().await {
-        members[place].progress = Progress::Over(change(report));
+        members[place].progress = Progress::Over(report.map(SlotOutcome::from));
     }
 }
 
@@ -294,7 +246,7 @@ async fn take_back(inner: &Arc<Inner>, members: &mut [Member], stop: &Stop) {
     };
     let mut discards = JoinSet::new();
     for (place, member) in members.iter_mut().enumerate() {
-        let progress = std::mem::replace(&mut member.progress, Progress::Preparing);
+        let progress = member.take();
         let Progress::Prepared(prepared) = progress else {
             member.progress = progress;
             continue;
@@ -319,13 +271,16 @@ async fn take_back(inner: &Arc<Inner>, members: &mut [Member], stop: &Stop) {
             transition.take_down(prepared).await;
             transition.withdraw(failure);
             drop(turn);
-            (place, ended(&transition, outcome))
+            (place, transition.report(outcome))
         });
     }
     for (place, change) in discards.join_all().await {
         members[place].progress = Progress::Over(change);
     }
     take_down(inner, members).await;
+    for member in members {
+        member.gone().await;
+    }
 }
 
 /// Empties the slots again that were empty before, who needs one of them before it.
@@ -353,86 +308,6 @@ async fn take_down(inner: &Arc<Inner>, members: &mut [Member]) {
                 reached: Stage::Publish,
             },
         };
-        member.progress = Progress::Over(ended(&member.transition, outcome));
-    }
-}
-
-impl Member {
-    fn prepared(&mut self, result: Result<Prepared, Failure>) {
-        match result {
-            Ok(prepared) => self.progress = Progress::Prepared(prepared),
-            Err(failure) => self.fail(failure),
-        }
-    }
-
-    /// It is over for this slot. Those who wait for its turn get it, and the failure.
-    fn fail(&mut self, failure: Failure) {
-        let outcome = SlotOutcome::Failed {
-            failure: failure.clone(),
-        };
-        let _reported_by_us = self.transition.give_up(failure);
-        self.progress = Progress::Over(ended(&self.transition, outcome));
-        self.turn = None;
-    }
-
-    /// Puts it in service if nothing served here, it is ready and somebody waits for it.
-    async fn serve_if_awaited(&mut self) {
-        let transition = &self.transition;
-        if transition.replaces() || !transition.cell.waiting.is_awaited() {
-            return;
-        }
-        match std::mem::replace(&mut self.progress, Progress::Preparing) {
-            Progress::Prepared(prepared) => match transition.publish(prepared) {
-                Ok(in_service) => self.progress = Progress::Serving(in_service),
-                Err(Refused { running, failure }) => {
-                    transition.discard(&running).await;
-                    self.fail(failure);
-                }
-            },
-            progress => self.progress = progress,
-        }
-    }
-
-    fn failure(&self) -> Option<&Failure> {
-        match &self.progress {
-            Progress::Over(SlotChange {
-                outcome: SlotOutcome::Failed { failure },
-                ..
-            }) => Some(failure),
-            _ => None,
-        }
-    }
-}
-
-fn ended(transition: &Transition, outcome: SlotOutcome) -> SlotChange {
-    SlotChange {
-        slot: transition.cell.slot.clone(),
-        outcome,
-        from: transition.from(),
-        to: transition.candidate.provider().clone(),
-        warnings: Vec::new(),
-        took: transition.elapsed(),
-        bake: None,
-        handover: None,
-        baking: None,
-    }
-}
-
-/// A report of one slot, as the report of a slot of a set.
-fn change(report: SwapReport) -> SlotChange {
-    SlotChange {
-        slot: report.slot,
-        outcome: match report.outcome {
-            Outcome::Unchanged => SlotOutcome::Unchanged,
-            Outcome::RolledBack { failure } => SlotOutcome::Failed { failure },
-            _ => SlotOutcome::Swapped,
-        },
-        from: report.from,
-        to: report.to,
-        warnings: report.warnings,
-        took: report.took,
-        bake: report.bake,
-        handover: report.handover,
-        baking: report.baking,
+        member.progress = Progress::Over(member.transition.report(outcome));
     }
 }

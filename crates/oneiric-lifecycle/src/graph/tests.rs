@@ -96,6 +96,10 @@ fn dependents_come_before_what_they_need() {
             vec![slot("service/clock")]
         ]
     );
+    // Also where the way leads through one that is not asked about.
+    let ends = ["service/web", "service/clock"].map(slot);
+    let groups = graph.dependents_first(&ends.iter().cloned().collect());
+    assert_eq!(groups, ends.map(|slot| vec![slot]));
 }
 
 #[test]

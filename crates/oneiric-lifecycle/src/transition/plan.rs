@@ -1,7 +1,6 @@
 //! What a request comes to when the slot's turn has come.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use oneiric_core::{Query, Registered, Slot};
 use tokio::sync::OwnedMutexGuard;
@@ -137,15 +136,6 @@ pub(crate) fn same_component(left: &Registered, right: &Registered) -> bool {
 }
 
 pub(crate) fn unchanged(candidate: &Registered) -> SwapReport {
-    SwapReport {
-        slot: candidate.slot().clone(),
-        outcome: Outcome::Unchanged,
-        from: Some(candidate.provider().clone()),
-        to: candidate.provider().clone(),
-        warnings: Vec::new(),
-        took: Duration::ZERO,
-        bake: None,
-        baking: None,
-        handover: None,
-    }
+    let (slot, provider) = (candidate.slot().clone(), candidate.provider().clone());
+    SwapReport::new(slot, Outcome::Unchanged, Some(provider.clone()), provider)
 }

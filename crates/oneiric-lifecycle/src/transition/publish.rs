@@ -51,7 +51,7 @@ impl Transition {
             return Ok(prepared);
         };
         self.take_down(prepared).await;
-        Err(failure)
+        Err(self.inner.redact.failure(failure))
     }
 
     /// Whether the new instance could be put in service now.
@@ -80,11 +80,11 @@ impl Transition {
             running,
             claim,
             asked: Asked { report, skipped },
-            gate,
+            state,
         } = prepared;
         let instance = running.number;
         // Those who wait go to whoever serves now.
-        drop(gate);
+        let handed_over = self.open(state);
         // What the slot pointed at goes with this: it counts as a lease.
         let old = was
             .published
@@ -141,6 +141,9 @@ impl Transition {
         }
         drop(ledger);
         self.cell.tell_of_arrival();
+        if let Some(told) = handed_over {
+            self.announce(told);
+        }
         self.announce(Happening::Published {
             from: self.from(),
             to: self.candidate.provider().clone(),

@@ -75,10 +75,10 @@ impl Transition {
         let Prepared {
             running,
             claim,
-            gate,
+            state,
             ..
         } = prepared;
-        drop(gate);
+        self.open(state);
         self.discard(&running).await;
         drop(claim);
     }

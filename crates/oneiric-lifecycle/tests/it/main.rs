@@ -15,6 +15,7 @@ mod bring_up;
 mod calls;
 mod cancel_points;
 mod cancellation;
+mod change_set_handover;
 mod change_sets;
 mod deactivation;
 mod dependencies;
