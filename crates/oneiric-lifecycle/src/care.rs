@@ -221,6 +221,7 @@ impl Inner {
 
     fn announce_draining(&self, cell: &SlotCell, running: &Running, left: Duration) {
         let held = cell.ledger().held_by(running.number);
+        let held = self.redact.held(held);
         self.announce_of(
             running,
             Happening::Draining {
@@ -239,6 +240,7 @@ impl Inner {
         let held = ledger.held_by(running.number);
         ledger.drained(running.number);
         drop(ledger);
+        let held = self.redact.held(held);
         running.revoke();
         // The last came back in this very moment.
         if held.in_flight == 0 {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::error::Failure;
 use crate::health::Health;
+use crate::work::Held;
 
 type Rule = dyn for<'a> Fn(&'a str) -> Cow<'a, str> + Send + Sync;
 
@@ -44,6 +45,15 @@ impl Redact {
     pub(crate) fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.text(failure.message);
         failure
+    }
+
+    /// What is said of calls is in the words of those who make them.
+    pub(crate) fn held(&self, mut held: Held) -> Held {
+        for work in &mut held.work {
+            work.operation = self.text(std::mem::take(&mut work.operation));
+            work.who = work.who.take().map(|who| self.text(who));
+        }
+        held
     }
 
     pub(crate) fn health(&self, health: Health) -> Health {

@@ -45,6 +45,7 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
     // that has not ended. The latter are retired here, because nobody waits for that swap any more.
     let left_behind = cell.ledger().left_behind();
     for (provider, instance, held) in left_behind {
+        let held = inner.redact.held(held);
         failures.push(abandoned(&held, &provider, instance));
     }
     let active = cell.published().map(|published| published.running.number);

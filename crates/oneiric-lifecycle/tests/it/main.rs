@@ -27,6 +27,7 @@ mod keyed;
 mod load;
 mod pausing;
 mod reconfigure;
+mod redaction;
 mod roll_back;
 mod schedules;
 mod self_healing;
