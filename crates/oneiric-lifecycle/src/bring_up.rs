@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use oneiric_core::{Coded, Slot};
+use oneiric_core::{Coded, Registered, Slot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::graph::{Claim, Known};
 use crate::inner::Inner;
@@ -23,16 +24,19 @@ enum BroughtUp {
     Abandoned,
 }
 
-impl Transition {
-    /// Claims what the candidate needs and brings it up. Fails with the first in the order stated that cannot be, as
-    /// soon as all before it are up. What is optional fails nothing: it is said, and done without.
-    pub(crate) async fn bring_up_dependencies(&self) -> Result<Claim, Failure> {
-        let requires = self.candidate.requires();
-        let optional = self.candidate.optional_requires();
+impl Inner {
+    /// Claims what `candidate` needs for an instance in `cell` and brings it up. Fails with the first in the order stated
+    /// that cannot be, as soon as all before it are up. What is optional fails nothing: it is said, and done without.
+    pub(crate) async fn bring_up_dependencies(
+        self: &Arc<Self>,
+        cell: &SlotCell,
+        candidate: &Registered,
+    ) -> Result<Claim, Failure> {
+        let requires = candidate.requires();
+        let optional = candidate.optional_requires();
         let claim = self
-            .inner
             .graph
-            .claim(&self.cell.slot, requires, optional)
+            .claim(&cell.slot, requires, optional)
             .map_err(|ring| {
                 Failure::new(
                     Stage::Dependencies,
@@ -42,6 +46,7 @@ impl Transition {
             })?;
         for left_out in claim.left_out() {
             self.does_without(
+                cell,
                 &left_out.need,
                 "lifecycle.dependency_cycle",
                 format_args!("it requires this slot: {}", path(&left_out.ring)),
@@ -54,7 +59,7 @@ impl Transition {
             .map(|(need, given_up)| (need, Some(given_up)));
         let mut needs = Needs::default();
         for (need, given_up) in firm.chain(optional) {
-            needs.bring_up(&self.inner, &claim, need, given_up);
+            needs.bring_up(self, &claim, need, given_up);
         }
         for at in 0..requires.len() {
             if let BroughtUp::Failed(error) = needs.end_of(at).await {
@@ -68,12 +73,13 @@ impl Transition {
                 BroughtUp::Serves => {}
                 // Nobody there is what optional is for.
                 BroughtUp::Failed(error) if error.code() == "core.no_candidate" => {
-                    tracing::debug!(slot = %self.cell.slot, %need, "optional and nobody provides it");
+                    tracing::debug!(slot = %cell.slot, %need, "optional and nobody provides it");
                 }
                 BroughtUp::Failed(error) => {
-                    self.does_without(need, "lifecycle.dependency_failed", error);
+                    self.does_without(cell, need, "lifecycle.dependency_failed", error);
                 }
                 BroughtUp::Abandoned => self.does_without(
+                    cell,
                     need,
                     "lifecycle.dependency_cycle",
                     "it came to require this slot while it was waited for",
@@ -83,12 +89,27 @@ impl Transition {
         let now: Vec<_> = needs
             .of
             .iter()
-            .map(|(need, _)| (need.clone(), self.inner.known(need)))
+            .map(|(need, _)| (need.clone(), self.known(need)))
             .collect();
         claim.knows(&now);
         Ok(claim)
     }
 
+    fn does_without(
+        &self,
+        cell: &SlotCell,
+        need: &Slot,
+        code: &'static str,
+        why: impl std::fmt::Display,
+    ) {
+        let message = format_args!("goes on without {need}: {why}");
+        let failure = Failure::new(Stage::Dependencies, code, message);
+        let failure = self.redact.failure(failure);
+        self.announce_in(cell, Happening::Warned { failure });
+    }
+}
+
+impl Transition {
     /// Brings up what the candidate needs, without claiming it: for an instance that is not going to serve.
     pub(crate) async fn check_dependencies(&self) -> Result<(), Failure> {
         for need in self.candidate.requires() {
@@ -100,14 +121,6 @@ impl Transition {
             }
         }
         Ok(())
-    }
-
-    fn does_without(&self, need: &Slot, code: &'static str, why: impl std::fmt::Display) {
-        let message = format_args!("goes on without {need}: {why}");
-        let failure = Failure::new(Stage::Dependencies, code, message);
-        let failure = self.inner.redact.failure(failure);
-        self.inner
-            .announce(&self.cell.slot, Happening::Warned { failure });
     }
 }
 

@@ -367,10 +367,15 @@ impl Inner {
         self.announce_with_key(running.candidate.slot(), running.key.as_deref(), what);
     }
 
-    pub(crate) fn announce_with_key(&self, slot: &Slot, key: Option<&str>, what: Happening) {
+    /// Says what happened in a cell: that of a slot, or of one of its keys.
+    pub(crate) fn announce_in(&self, cell: &SlotCell, what: Happening) {
+        self.announce_with_key(&cell.slot, cell.key.as_deref(), what);
+    }
+
+    fn announce_with_key(&self, slot: &Slot, key: Option<&str>, what: Happening) {
         self.announcer.announce(SwapEvent {
             slot: slot.clone(),
-            key: key.map(str::to_owned),
+            key: key.map(|key| self.redact.key(key)),
             at: self.clock.now(),
             what,
         });

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use oneiric_core::{Provider, Slot};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::{Activity, ActivityState, Effective};
@@ -46,6 +46,8 @@ const REMEMBERED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct SlotCell {
     pub(crate) slot: Slot,
+    /// Whose it is, where the slot has an instance for each key; none for that of the slot.
+    pub(crate) key: Option<Arc<str>>,
     hot: Hot,
     /// Serialises everything that changes the epoch.
     gate: Mutex<()>,
@@ -65,6 +67,9 @@ pub(crate) struct SlotCell {
     arrived: Notify,
     /// Wakes whoever looks after the slot: something about it changed, and it is to be looked at again.
     pub(crate) news: Notify,
+    /// How often whatever is built for the slot came to be another than before: by an exchange, or by new settings. Of
+    /// the cells of keys nobody asks.
+    renewals: watch::Sender<u64>,
     /// Held while an instance is tried out that is not going to serve, until it is taken down.
     pub(crate) trial: Arc<tokio::sync::Mutex<()>>,
 }
@@ -137,6 +142,7 @@ impl SlotCell {
         };
         Self {
             slot,
+            key: None,
             hot: Hot {
                 id: IDS.fetch_add(1, Ordering::Relaxed),
                 epoch: Epoch::new(),
@@ -153,8 +159,33 @@ impl SlotCell {
             bake: Mutex::default(),
             arrived: Notify::new(),
             news: Notify::new(),
+            renewals: watch::Sender::default(),
             trial: Arc::default(),
         }
+    }
+
+    /// As [`SlotCell::new`], for one key.
+    pub(crate) fn of_key(slot: Slot, key: Arc<str>, activity: Effective) -> Self {
+        Self {
+            key: Some(key),
+            ..Self::new(slot, activity)
+        }
+    }
+
+    /// How often it was renewed. Whoever builds an instance by key asks before it looks what to build, and with what
+    /// settings: another number afterwards means that the instance is of the past.
+    pub(crate) fn renewals(&self) -> u64 {
+        *self.renewals.borrow()
+    }
+
+    /// For those who want to know when the number changes.
+    pub(crate) fn watch_renewals(&self) -> watch::Receiver<u64> {
+        self.renewals.subscribe()
+    }
+
+    /// Instances by key are of the past from now on.
+    pub(crate) fn renew(&self) {
+        self.renewals.send_modify(|renewals| *renewals += 1);
     }
 
     /// A counted way to the instance that serves now. Never waits.
@@ -491,6 +522,9 @@ impl Doorway<'_> {
             handing: None,
             ..door
         });
+        if was.published.is_some() {
+            cell.renew();
+        }
         drop(self);
         cell.arrived.notify_waiters();
         was

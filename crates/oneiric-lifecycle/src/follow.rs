@@ -185,6 +185,20 @@ impl Inner {
         (changes, knowledge)
     }
 
+    /// Whether it would be told of something, or restarted for it, if it served its slot.
+    pub(crate) fn has_to_answer(&self, running: &Running) -> bool {
+        match self
+            .policy_of(running.candidate.slot())
+            .on_dependency_change
+        {
+            OnDependencyChange::Nothing => false,
+            OnDependencyChange::Tell if running.follow.is_none() => false,
+            OnDependencyChange::Tell | OnDependencyChange::Restart => {
+                !self.unanswered(running).0.is_empty()
+            }
+        }
+    }
+
     /// Whether there is something to restart it for, and nobody said that it is to be left alone.
     fn is_to_restart(&self, slot: &Slot) -> bool {
         let Some(cell) = self.existing_cell(slot) else {

@@ -39,14 +39,16 @@ struct Nodes {
     needs: BTreeMap<Slot, Needs>,
     /// For each slot those in whose `needs` it is, so that nobody has to look through all.
     needed_by: BTreeMap<Slot, BTreeSet<Slot>>,
+    /// Counts the claims, so that each finds its own.
+    claims: u64,
 }
 
 #[derive(Debug, Default)]
 struct Needs {
-    /// Of the instance being built.
-    claimed: Edges,
+    /// Of each instance being built, by its claim: the one that is to serve, and those by key.
+    claimed: BTreeMap<u64, Edges>,
     /// Of each instance that was put in service and is not retired: the one that serves, one that is kept warm, those
-    /// that finish their work.
+    /// that finish their work, and those by key.
     settled: BTreeMap<u64, Edges>,
     /// It is being taken out of service: somebody who needs it from now on waits for the end of that.
     leaving: bool,
@@ -68,11 +70,15 @@ impl Needs {
     }
 
     fn all(&self) -> impl Iterator<Item = (&Slot, &Edge)> {
-        self.claimed.iter().chain(self.settled())
+        self.claimed.values().flatten().chain(self.settled())
     }
 
     fn has(&self, slot: &Slot) -> bool {
-        self.holds(slot) || self.claimed.contains_key(slot)
+        self.holds(slot) || self.claims(slot)
+    }
+
+    fn claims(&self, slot: &Slot) -> bool {
+        self.claimed.values().any(|edges| edges.contains_key(slot))
     }
 
     fn holds(&self, slot: &Slot) -> bool {
@@ -119,7 +125,7 @@ impl Nodes {
 }
 
 impl Graph {
-    /// The slots of which an instance, serving, kept warm or finishing its work, needs `slot`.
+    /// The slots of which an instance, serving, kept warm, finishing its work or of a key, needs `slot`.
     pub(crate) fn holders(&self, slot: &Slot) -> Vec<Slot> {
         let nodes = self.lock();
         nodes

@@ -18,7 +18,7 @@ use crate::factory::FactoryTable;
 use crate::follow::Followers;
 use crate::graph::Graph;
 use crate::hook::SwapHook;
-use crate::keyed::Shared as Keyed;
+use crate::keyed::{KeyedStatus, Shared as Keyed};
 use crate::limits::Limits;
 use crate::observe::Announcer;
 use crate::provider_settings::ProviderSettings;
@@ -113,6 +113,27 @@ impl Inner {
         meant.flat_map(|keyed| keyed.cells()).collect()
     }
 
+    /// Whether a slot has instances by key.
+    fn has_keys(&self, slot: &Slot) -> bool {
+        let keyed = self.keyed();
+        let mut of_slot = keyed.iter().filter(|keyed| keyed.slot() == slot);
+        of_slot.any(|keyed| keyed.has_any())
+    }
+
+    /// What is known about a slot's instances by key; `None` when nobody asks for any, and there are none.
+    pub(crate) fn keyed_status(&self, slot: &Slot) -> Option<KeyedStatus> {
+        let mut keyed = self.keyed();
+        keyed.retain(|keyed| keyed.is_in_use());
+        let of_slot: Vec<Arc<Keyed>> = keyed
+            .iter()
+            .filter(|keyed| keyed.slot() == slot)
+            .cloned()
+            .collect();
+        drop(keyed);
+        let all = of_slot.iter().map(|keyed| keyed.status(self));
+        all.reduce(KeyedStatus::and)
+    }
+
     pub(crate) fn existing_cell(&self, slot: &Slot) -> Option<Arc<SlotCell>> {
         self.slots.get(slot).map(|cell| Arc::clone(&cell))
     }
@@ -129,7 +150,9 @@ impl Inner {
     }
 
     pub(crate) fn is_known(&self, slot: &Slot) -> bool {
-        self.is_registered(slot) || self.existing_cell(slot).is_some_and(|cell| is_used(&cell))
+        self.is_registered(slot)
+            || self.existing_cell(slot).is_some_and(|cell| is_used(&cell))
+            || self.has_keys(slot)
     }
 
     pub(crate) fn known_slots(&self) -> BTreeSet<Slot> {
@@ -137,6 +160,9 @@ impl Inner {
         let mut slots: BTreeSet<Slot> = registered.slots().cloned().collect();
         let used = self.slots.iter().filter(|entry| is_used(entry.value()));
         slots.extend(used.map(|entry| entry.key().clone()));
+        let keyed = self.keyed();
+        let with_keys = keyed.iter().filter(|keyed| keyed.has_any());
+        slots.extend(with_keys.map(|keyed| keyed.slot().clone()));
         slots
     }
 

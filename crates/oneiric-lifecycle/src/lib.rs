@@ -136,7 +136,7 @@ pub use hook::{SwapContext, SwapHook};
 pub use instance::{Instance, Retire};
 pub use invoke::{CallError, Invoke, Operation, Payload};
 pub use judge::{Judged, Judgement};
-pub use keyed::{Keyed, KeyedLimits};
+pub use keyed::{Keyed, KeyedLimits, KeyedStatus};
 pub use lease::{CallOutcome, Lease, Leased};
 pub use lifecycle::Lifecycle;
 pub use limits::Limits;

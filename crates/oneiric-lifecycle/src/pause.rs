@@ -159,7 +159,7 @@ impl Inner {
                     Happening::Warned { failure }
                 }
             };
-            self.announce(&cell.slot, what);
+            self.announce_in(cell, what);
             next = self.next_to_tell(cell, running, pausing);
         }
     }

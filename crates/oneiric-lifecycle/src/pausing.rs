@@ -246,6 +246,10 @@ impl Inner {
 
     /// Tells when a swap changed whether the slot takes work, because another provider's rules apply.
     pub(crate) fn announce_if_changed(&self, cell: &SlotCell, before: &ActivityState) {
+        // A slot's activity is told of once, and not for each of its keys.
+        if cell.key.is_some() {
+            return;
+        }
         let now = cell.activity();
         let Some(scope) = now.scope.clone().or_else(|| before.scope.clone()) else {
             return;
@@ -356,7 +360,7 @@ fn oldest_work(cell: &SlotCell, scope: &ActivityScope) -> Option<Duration> {
     serves.max(closing.filter_map(|one| one.term.oldest_work()).max())
 }
 
-fn in_flight(cell: &SlotCell, scope: &ActivityScope) -> u64 {
+pub(crate) fn in_flight(cell: &SlotCell, scope: &ActivityScope) -> u64 {
     let in_scope = |provider: &Provider| scope.covers(&cell.slot, provider);
     let serves = cell
         .published()

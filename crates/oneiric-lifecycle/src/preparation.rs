@@ -39,7 +39,10 @@ impl Transition {
             None => {
                 let (inner, candidate) = (&self.inner, &self.candidate);
                 let factory = inner.factory_of(candidate)?;
-                let claim = self.bring_up_dependencies().await?;
+                let claim = self
+                    .inner
+                    .bring_up_dependencies(&self.cell, &self.candidate)
+                    .await?;
                 let built = inner
                     .construct(&self.cell, candidate, factory, None)
                     .await?;

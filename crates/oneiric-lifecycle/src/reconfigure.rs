@@ -78,9 +78,7 @@ impl Lifecycle {
         let cell = inner
             .known_cell(slot)
             .ok_or_else(|| inner.unresolved(slot))?;
-        for keyed in inner.keyed().iter().filter(|keyed| keyed.slot() == slot) {
-            keyed.renew();
-        }
+        cell.renew();
         let work = move |inner, cell, turn| run(inner, cell, keep, turn);
         Wiring::of(inner).in_turn(cell, work).await
     }

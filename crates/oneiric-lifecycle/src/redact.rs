@@ -15,6 +15,12 @@ use crate::work::Held;
 
 type Rule = dyn for<'a> Fn(&'a str) -> Cow<'a, str> + Send + Sync;
 
+/// How many characters of a key are shown.
+const KEY_CHARS: usize = 64;
+
+/// And how many are looked at for that.
+const KEY_CHARS_READ: usize = 64 * KEY_CHARS;
+
 /// A rule for what is left out; by default nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Redact(Option<Arc<Rule>>);
@@ -40,6 +46,23 @@ impl Redact {
             Ok(Some(redacted)) => redacted,
             Err(_panic) => "[left out: it could not be redacted]".to_owned(),
         }
+    }
+
+    /// A key as it is shown: without what is secret, on one line, and no longer than anybody reads.
+    pub(crate) fn key(&self, key: &str) -> String {
+        // What is left out may be longer than what is shown; nothing is as long as this.
+        let shown = self.text(key.chars().take(KEY_CHARS_READ).collect());
+        let mut shown: String = shown
+            .chars()
+            .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+            .take(KEY_CHARS + 1)
+            .collect();
+        if let Some((cut, _)) = shown.char_indices().nth(KEY_CHARS) {
+            shown.truncate(cut);
+            shown.pop();
+            shown.push('\u{2026}');
+        }
+        shown
     }
 
     pub(crate) fn failure(&self, mut failure: Failure) -> Failure {

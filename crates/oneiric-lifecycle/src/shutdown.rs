@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::ending::Ending;
 use self::slot::{Stopped, stop};
+use crate::cell::SlotCell;
 use crate::error::{Failure, Stage};
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
@@ -38,21 +39,13 @@ impl ShutdownReport {
 
 impl ShutdownReport {
     /// Takes down what came of one cell; the instance of a slot is named, one of its keys is not.
-    fn note(&mut self, stopped: Result<(Slot, Stopped), JoinError>, of_slot: bool) {
-        let (slot, Stopped { retired, failures }) = match stopped {
-            Ok(stopped) => stopped,
-            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
-            // The async runtime itself is going down.
-            Err(_cancelled) => return,
-        };
-        if retired && of_slot {
-            self.retired.push(slot.clone());
+    fn note(&mut self, inner: &Inner, cell: &SlotCell, Stopped { retired, failures }: Stopped) {
+        if retired && cell.key.is_none() {
+            self.retired.push(cell.slot.clone());
         }
-        let unfinished = |failure| Unfinished {
-            slot: slot.clone(),
-            failure,
-        };
-        self.unfinished.extend(failures.into_iter().map(unfinished));
+        let unfinished = failures.into_iter();
+        let unfinished = unfinished.map(|failure| Unfinished::of(inner, cell, failure));
+        self.unfinished.extend(unfinished);
     }
 }
 
@@ -62,9 +55,22 @@ impl ShutdownReport {
 pub struct Unfinished {
     /// Where.
     pub slot: Slot,
+    /// Which of the slot's instances by key it is about, as it is shown; absent for the one that served the slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// What, and why.
     #[serde(flatten)]
     pub failure: Failure,
+}
+
+impl Unfinished {
+    fn of(inner: &Inner, cell: &SlotCell, failure: Failure) -> Self {
+        Self {
+            slot: cell.slot.clone(),
+            key: cell.key.as_deref().map(|key| inner.redact.key(key)),
+            failure,
+        }
+    }
 }
 
 impl Lifecycle {
@@ -104,15 +110,6 @@ impl Lifecycle {
 
 async fn stop_all(inner: &Arc<Inner>) -> ShutdownReport {
     let mut report = ShutdownReport::default();
-    // Nobody needs them, and they may need what serves slots.
-    let mut keyed = JoinSet::new();
-    for cell in inner.keyed_cells(|_| true) {
-        let inner = Arc::clone(inner);
-        keyed.spawn(async move { (cell.slot.clone(), stop(&inner, &cell).await) });
-    }
-    while let Some(stopped) = keyed.join_next().await {
-        report.note(stopped, false);
-    }
     let slots: BTreeSet<Slot> = inner
         .slots
         .iter()
@@ -140,32 +137,60 @@ async fn stop_all(inner: &Arc<Inner>) -> ShutdownReport {
                 for dependent in before {
                     dependent.cancelled().await;
                 }
-                let stopped = stop(&inner, &cell).await;
+                let stopped = stop_with_keys(&inner, &cell).await;
                 inner.graph.forget(&cell.slot);
-                (cell.slot.clone(), stopped)
+                stopped
             });
         }
         ended.extend(ends);
     }
     while let Some(stopped) = stops.join_next().await {
-        report.note(stopped, true);
+        for (cell, stopped) in ended_well(stopped).into_iter().flatten() {
+            report.note(inner, &cell, stopped);
+        }
     }
     report
 }
 
+/// Takes down what serves a slot, and its instances by key, which have the same place in the order.
+async fn stop_with_keys(inner: &Arc<Inner>, cell: &Arc<SlotCell>) -> Vec<(Arc<SlotCell>, Stopped)> {
+    let mut stops = JoinSet::new();
+    let keys = inner.keyed_cells(|slot| *slot == cell.slot);
+    for cell in keys.into_iter().chain([Arc::clone(cell)]) {
+        let inner = Arc::clone(inner);
+        stops.spawn(async move {
+            let stopped = stop(&inner, &cell).await;
+            (cell, stopped)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(stopped) = stops.join_next().await {
+        all.extend(ended_well(stopped));
+    }
+    all
+}
+
+/// What a task of the shutdown came to; nothing, if the async runtime itself is going down.
+fn ended_well<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended {
+        Ok(ended) => Some(ended),
+        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        Err(_cancelled) => None,
+    }
+}
+
 /// The async runtime itself went down first: what served is named, for nobody retired it.
 fn cut_off(inner: &Inner) -> ShutdownReport {
-    let serving = inner
-        .slots
-        .iter()
-        .filter(|entry| entry.value().published().is_some());
-    let unfinished = serving.map(|entry| Unfinished {
-        slot: entry.key().clone(),
-        failure: Failure::new(
+    let mut cells = inner.keyed_cells(|_| true);
+    cells.extend(inner.slots.iter().map(|entry| Arc::clone(entry.value())));
+    let serving = cells.iter().filter(|cell| cell.published().is_some());
+    let unfinished = serving.map(|cell| {
+        let failure = Failure::new(
             Stage::Retire,
             "lifecycle.stopped",
             "the async runtime went down first",
-        ),
+        );
+        Unfinished::of(inner, cell, failure)
     });
     ShutdownReport {
         retired: Vec::new(),

@@ -12,6 +12,7 @@ use crate::decision::Decision;
 use crate::error::Failure;
 use crate::health::Health;
 use crate::judge::Judgement;
+use crate::keyed::KeyedStatus;
 use crate::state::SlotState;
 
 /// Everything about one slot at one moment.
@@ -55,6 +56,9 @@ pub struct SlotStatus {
     /// How long the last swaps took, from being begun to the old instance being retired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_duration: Option<Percentiles>,
+    /// Its instances by key, where it has any or may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyed: Option<KeyedStatus>,
     /// Slots whose instance needs this one.
     pub holders: Vec<Slot>,
     /// Live references to it, those of the holders among them.

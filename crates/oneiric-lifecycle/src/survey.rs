@@ -35,6 +35,7 @@ impl Inner {
             calls: CallCounts::default(),
             swaps: SwapCounts::default(),
             swap_duration: None,
+            keyed: self.keyed_status(slot),
             holders: self.graph.holders(slot),
             live_references: 0,
             health: None,

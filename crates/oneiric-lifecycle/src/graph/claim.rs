@@ -1,4 +1,4 @@
-//! The edges of a transition under way: claimed, then settled or given back.
+//! The edges of an instance that is being built: claimed, then settled or given back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 use oneiric_core::Slot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Edge, Graph, Known, Needs, Nodes, note};
+use super::{Edge, Edges, Graph, Known, Needs, Nodes, note};
 
-/// Edges of a transition under way. Dropped without [`Claim::settle`], they are given back.
+/// Edges of an instance that is being built. Dropped without [`Claim::settle`], they are given back.
 #[derive(Debug)]
 pub(crate) struct Claim {
     graph: Arc<Graph>,
     slot: Slot,
+    number: u64,
     /// Optional requirements that were claimed, each with what is cancelled when it is given up.
     optional: Vec<(Slot, CancellationToken)>,
     left_out: Vec<LeftOut>,
@@ -74,10 +75,13 @@ impl Graph {
         }
         let is_leaving = |need: &&Slot| nodes.needs.get(*need).is_some_and(|needs| needs.leaving);
         let leaving = claimed.keys().filter(is_leaving).cloned().collect();
-        nodes.edit(slot, |needs| needs.claimed = claimed);
+        nodes.claims += 1;
+        let number = nodes.claims;
+        nodes.edit(slot, |needs| needs.claimed.insert(number, claimed));
         Ok(Claim {
             graph: Arc::clone(self),
             slot: slot.clone(),
+            number,
             optional: tokens,
             left_out,
             leaving,
@@ -103,8 +107,10 @@ impl Claim {
 
     /// Notes which instances the new one is going to be built with.
     pub(crate) fn knows(&self, now: &[(Slot, Option<Known>)]) {
-        if let Some(needs) = self.graph.lock().needs.get_mut(&self.slot) {
-            note(&mut needs.claimed, now);
+        let mut nodes = self.graph.lock();
+        let needs = nodes.needs.get_mut(&self.slot);
+        if let Some(edges) = needs.and_then(|needs| needs.claimed.get_mut(&self.number)) {
+            note(edges, now);
         }
     }
 
@@ -112,7 +118,7 @@ impl Claim {
     pub(crate) fn settle(self, instance: u64) {
         let mut nodes = self.graph.lock();
         let needs: Vec<Slot> = nodes.edit(&self.slot, |needs| {
-            let claimed = std::mem::take(&mut needs.claimed);
+            let claimed = needs.claimed.remove(&self.number).unwrap_or_default();
             let settled = needs.settled.entry(instance).or_insert(claimed);
             settled.keys().cloned().collect()
         });
@@ -130,7 +136,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut nodes = self.graph.lock();
-        nodes.edit(&self.slot, |needs| needs.claimed.clear());
+        nodes.edit(&self.slot, |needs| needs.claimed.remove(&self.number));
     }
 }
 
@@ -138,22 +144,15 @@ impl Nodes {
     /// Gives up an optional requirement along `path` whose slot waits for it.
     fn give_up_claimed(&mut self, path: &[Slot]) -> bool {
         self.give_up(path, |needs, need| {
-            let edge = needs.claimed.get(need)?;
-            let given_up = edge.optional.clone()?;
-            needs.claimed.remove(need);
-            Some(given_up)
+            take_optional(needs.claimed.values_mut(), need)
         })
     }
 
     /// Gives up an optional requirement along `path`, of whatever instance.
     fn give_up_any(&mut self, path: &[Slot]) -> bool {
         self.give_up(path, |needs, need| {
-            let mut kinds = needs.settled.values_mut().chain([&mut needs.claimed]);
-            kinds.find_map(|edges| {
-                let given_up = edges.get(need)?.optional.clone()?;
-                edges.remove(need);
-                Some(given_up)
-            })
+            let all = needs.settled.values_mut().chain(needs.claimed.values_mut());
+            take_optional(all, need)
         })
     }
 
@@ -172,6 +171,18 @@ impl Nodes {
         }
         false
     }
+}
+
+/// Takes an optional requirement of `need` out of the first that has one.
+fn take_optional<'a>(
+    mut of: impl Iterator<Item = &'a mut Edges>,
+    need: &Slot,
+) -> Option<CancellationToken> {
+    of.find_map(|edges| {
+        let given_up = edges.get(need)?.optional.clone()?;
+        edges.remove(need);
+        Some(given_up)
+    })
 }
 
 fn ring(slot: &Slot, path: Vec<Slot>) -> Vec<Slot> {

@@ -15,7 +15,7 @@ impl Nodes {
     /// A path along which somebody may wait for an optional requirement.
     pub(super) fn waiting_path(&self, from: &Slot, to: &Slot) -> Option<Vec<Slot>> {
         self.path(from, to, |needs, need, edge| {
-            edge.optional.is_none() || needs.claimed.contains_key(need)
+            edge.optional.is_none() || needs.claims(need)
         })
     }
 

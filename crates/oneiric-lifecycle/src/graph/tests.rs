@@ -235,7 +235,8 @@ proptest! {
             let mut waits = Dependencies::new();
             let mut serving = Dependencies::new();
             for (of, needs) in &nodes.needs {
-                needs.claimed.keys().for_each(|need| waits.need(of, need, false));
+                let claimed = needs.claimed.values().flatten();
+                claimed.for_each(|(need, _)| waits.need(of, need, false));
                 needs.settled().for_each(|(need, _)| serving.need(of, need, false));
                 for (need, _) in needs.all() {
                     prop_assert!(nodes.needed_by[need].contains(of));

@@ -469,23 +469,28 @@ async fn p13_a_probe_whose_caller_goes_away_is_given_up() {
 
 #[tokio::test]
 async fn p13_an_instance_for_a_key_can_be_asked_for_and_let_go_by_those_who_leave() {
-    // "Keyed::lease" and "Keyed::retire"
-    for retires in [false, true] {
+    // "Keyed::lease", "Keyed::retire" and "Lifecycle::retire_outdated"
+    for does in ["lease", "retire", "retire_outdated"] {
         for polls in 0.. {
             assert!(polls < MANY);
             let lab = Lab::pair();
             let keyed = lab.lifecycle.keyed(&slot(CACHE), KeyedLimits::default());
-            if retires {
+            let cache = slot(CACHE);
+            if does != "lease" {
                 drop(keyed.lease("one").await.unwrap());
             }
+            if does == "retire_outdated" {
+                lab.lifecycle.settings_changed(&cache);
+            }
             let work = async {
-                match retires {
-                    true => ended_with(keyed.retire("one").await),
-                    false => ended_with(keyed.lease("one").await.unwrap()),
+                match does {
+                    "retire" => ended_with(keyed.retire("one").await),
+                    "retire_outdated" => lab.lifecycle.retire_outdated(&cache).await,
+                    _ => ended_with(keyed.lease("one").await.unwrap()),
                 }
             };
             let over = soon(polled(polls, work)).await;
-            let what = format!("keyed, retires: {retires}, after {polls} polls");
+            let what = format!("keyed, {does}, after {polls} polls");
             drop(soon(keyed.lease("one")).await.unwrap());
             assert_eq!(keyed.len(), 1, "{what}");
             ended(&lab, &what).await;

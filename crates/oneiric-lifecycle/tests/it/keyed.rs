@@ -1,5 +1,11 @@
 //! One instance for each key: built once, bounded, retired once, and of whoever serves the slot.
 
+mod bounds;
+mod dependencies;
+mod ends;
+mod operators;
+mod renewal;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +37,15 @@ fn retired(lab: &Lab) -> Vec<u32> {
         .iter()
         .map(|record| record.retired.load(Ordering::SeqCst))
         .collect()
+}
+
+/// Lets everything that can go on do so, also what runs on the blocking pool.
+async fn quiet() {
+    for _ in 0..100 {
+        tokio::task::spawn_blocking(std::thread::yield_now)
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]
@@ -155,7 +170,7 @@ async fn an_old_one_is_exchanged_when_it_is_asked_for() {
     let old = held.instance();
     drop(held);
     assert_ne!(soon(asked).await.unwrap(), old);
-    assert_eq!(retired(&lab), [1, 0]);
+    until(|| retired(&lab) == [1, 0]).await;
 }
 
 #[tokio::test]
@@ -171,7 +186,8 @@ async fn each_key_follows_the_slot_when_it_is_next_asked_for() {
     let to_b = SwapRequest::to_provider(slot(CACHE), provider("b"));
     lab.lifecycle.swap(to_b).await.unwrap();
     assert_eq!(who("one").await, "b");
-    assert_eq!(retired(&lab), [1, 0, 1, 0, 0], "one's and the slot's own");
+    // The slot's own and both by key, of which nobody has leased one.
+    until(|| retired(&lab) == [1, 1, 1, 0, 0]).await;
     // New settings mean new instances as well.
     let before = number(&keyed, "one").await;
     lab.lifecycle.reconfigure(&slot(CACHE)).await.unwrap();

@@ -4,6 +4,7 @@
 
 mod change_sets;
 mod follow;
+mod keyed;
 mod sequential;
 
 use std::ops::Range;
