@@ -2,22 +2,24 @@
 //!
 //! A bake ends in one of four ways. It **passes** when its time is over: the old instance is drained and retired. It is
 //! **swung back** when probes fail or calls do worse than on the old instance: one pointer moves back, and the new one
-//! is drained and retired. It is **superseded** when something else is put in service meanwhile, or what serves is given
-//! new settings: what serves then stays, and the warm one goes. It is **taken back** when somebody swaps to the warm one,
-//! which is then exchanged without being built.
+//! is drained and retired. It is **superseded** when something else is put in service meanwhile: that stays, and the warm
+//! one goes. It is **taken back** when somebody swaps to the warm one, which is then exchanged without being built.
 //!
 //! A bake holds no turn of the slot: whoever wants to swap can. It takes one to end, so that it never moves a pointer
 //! under a transition.
 
+mod back;
+mod baking;
 mod course;
 mod judge;
+mod status;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use oneiric_core::Provider;
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -27,10 +29,16 @@ use crate::decision::Because;
 use crate::error::{Failure, Stage};
 use crate::health::Health;
 use crate::inner::Inner;
+use crate::judge::{Counts, Judge, Judged};
 use crate::report::SwapReport;
-use crate::running::Running;
+use crate::running::{Entrance, Running};
 use crate::slot_policy::{BakePolicy, HealthPolicy};
-use crate::status::{CallCounts, HealthReport, unix_ms};
+use crate::status::{CallCounts, HealthReport};
+
+pub(crate) use self::back::RecordBack;
+pub use self::baking::Baking;
+pub(crate) use self::baking::Held;
+pub use self::status::{BakeEnd, BakeStatus};
 
 /// Probes of one bake at the least, however rarely the slot is probed otherwise.
 const PROBES: u32 = 10;
@@ -52,19 +60,20 @@ pub(crate) struct Bake {
     before: CallCounts,
     /// Calls on the one on trial before it was (an instance can be put in service a second time).
     earlier: CallCounts,
+    /// Whether what is on trial was told new settings, which the warm one knows nothing of.
+    told: AtomicBool,
     progress: Mutex<Progress>,
     orders: watch::Sender<Option<Order>>,
     ended: watch::Sender<Option<SwapReport>>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Progress {
     /// When its time is over; `None` while it waits to be told.
     until: Option<SystemTime>,
     probes: u32,
     bad: u32,
-    in_a_row: u32,
-    first_bad: Option<SystemTime>,
+    judge: Judge,
 }
 
 /// What ends a bake from outside.
@@ -89,128 +98,6 @@ pub(crate) enum Verdict {
     Back(Because),
     Superseded,
     Taken,
-}
-
-/// A bake, as told by `status` and by the report of its swap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct BakeStatus {
-    /// Whose instance is on trial.
-    pub provider: Provider,
-    /// Its number.
-    pub instance: u64,
-    /// Whose instance is kept warm.
-    pub warm: Provider,
-    /// Its number.
-    pub warm_instance: u64,
-    /// Since when.
-    #[serde(rename = "since_unix_ms", serialize_with = "unix_ms::plain")]
-    pub since: SystemTime,
-    /// When it is over if nothing goes wrong; absent while the old instance is kept until somebody lets it go.
-    #[serde(rename = "until_unix_ms", serialize_with = "unix_ms::option")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<SystemTime>,
-    /// Calls that ended on the instance on trial.
-    pub calls: CallCounts,
-    /// Calls that ended on the warm one before it was exchanged.
-    pub calls_before: CallCounts,
-    /// So many calls must have ended before their share is looked at.
-    pub min_calls: u32,
-    /// By so many points the share of failed calls may be above the one before, in percent.
-    pub error_percent: u8,
-    /// The share of calls that may panic, in percent.
-    pub panic_percent: u8,
-    /// Probes that were answered.
-    pub probes: u32,
-    /// Of those, bad answers.
-    pub bad_probes: u32,
-    /// How it ended; absent while it goes on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended: Option<BakeEnd>,
-}
-
-/// How a bake ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum BakeEnd {
-    /// Its time was over and nothing was wrong.
-    Passed,
-    /// The old instance serves again.
-    SwungBack,
-    /// Something else was put in service meanwhile, or what serves was given new settings.
-    Superseded,
-}
-
-impl BakeEnd {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Passed, Self::SwungBack, Self::Superseded];
-
-    /// The name as in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::SwungBack => "swung_back",
-            Self::Superseded => "superseded",
-        }
-    }
-}
-
-/// A swap whose old instance is still warm: to wait for its end, or to end it. Cheap to clone.
-///
-/// Dropping it changes nothing about a trial. An old instance that was to be
-/// [kept until told](crate::SwapRequest::keep_old) is released when nobody is left who could tell.
-#[derive(Clone)]
-pub struct Baking {
-    pub(crate) bake: Arc<Bake>,
-    pub(crate) cell: Arc<SlotCell>,
-    /// Kept for what it does when the last goes.
-    pub(crate) _held: Option<Arc<Held>>,
-}
-
-/// Whoever is to say what becomes of an instance that is kept until told.
-pub(crate) struct Held(pub(crate) Arc<Bake>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.order(Order::Release);
-    }
-}
-
-impl Baking {
-    /// How it stands.
-    pub fn status(&self) -> BakeStatus {
-        self.bake.status(&self.cell)
-    }
-
-    /// Returns what became of the swap, when that is known and whatever had to go is retired. Cancel-safe.
-    pub async fn ended(&self) -> SwapReport {
-        self.bake.ended().await
-    }
-
-    /// Ends the time in which the old instance is kept until somebody says so: if the slot's policy asks for a bake it
-    /// begins now, else the old instance is drained and retired. Does nothing to a bake that has begun.
-    pub fn release(&self) {
-        self.bake.order(Order::Release);
-    }
-
-    /// Ends the trial, or the time in which the old instance is kept: that is drained and retired. Wait for
-    /// [`Baking::ended`] to know that it is.
-    pub fn let_go(&self) {
-        self.bake.order(Order::Pass);
-    }
-
-    /// Has the old instance serve again, for a reason in words, unless the bake has ended. Wait for
-    /// [`Baking::ended`] to know.
-    pub fn swing_back(&self, why: impl Into<String>) {
-        self.bake.order(Order::Back(why.into()));
-    }
-}
-
-impl fmt::Debug for Baking {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Baking").field(&self.status()).finish()
-    }
 }
 
 /// For how long the old instance of a swap is kept.
@@ -242,6 +129,7 @@ impl Bake {
             health,
             minds_probes,
             began,
+            told: AtomicBool::new(false),
             progress: Mutex::default(),
             orders: watch::Sender::new(None),
             ended: watch::Sender::new(None),
@@ -251,6 +139,16 @@ impl Bake {
     /// The trial begins now.
     pub(crate) fn begins(&self, now: SystemTime) {
         self.progress().until = now.checked_add(self.policy.time);
+    }
+
+    /// What is on trial was told new settings, and its trial goes on.
+    pub(crate) fn was_told(&self) {
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// Whether the warm one has settings of before.
+    pub(crate) fn has_old_settings(&self) -> bool {
+        self.told.load(Ordering::Acquire)
     }
 
     /// The first order that says how it ends stands, unless somebody took the bake out of its slot: that is a fact.
@@ -284,6 +182,20 @@ impl Bake {
 
     /// Waits for the end of the trial and says how it ends; `held`: not before it is told to begin.
     pub(crate) async fn verdict(&self, inner: &Arc<Inner>, cell: &SlotCell, held: bool) -> Verdict {
+        let mut probes = JoinSet::new();
+        let verdict = self.watch(inner, cell, held, &mut probes).await;
+        // One that answers still holds its entrance: it ends by itself, within the limit of a probe.
+        probes.detach_all();
+        verdict
+    }
+
+    async fn watch(
+        &self,
+        inner: &Arc<Inner>,
+        cell: &SlotCell,
+        held: bool,
+        probes: &mut JoinSet<Option<HealthReport>>,
+    ) -> Verdict {
         let mut orders = self.orders.subscribe();
         if held {
             loop {
@@ -304,7 +216,6 @@ impl Bake {
         let over = Instant::now() + self.policy.time;
         let mut ticks = tokio::time::interval_at(Instant::now() + self.interval(), self.interval());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut probes = JoinSet::new();
         loop {
             match orders.borrow_and_update().clone() {
                 None | Some(Order::Release) => {}
@@ -318,7 +229,7 @@ impl Bake {
                 () = self.told(&mut orders) => {}
                 Some(answer) = probes.join_next() => {
                     if let Ok(Some(report)) = answer
-                        && let Some(because) = self.answered(report, inner.clock.now()) {
+                        && let Some(because) = self.answered(&report) {
                             return Verdict::Back(because);
                     }
                 }
@@ -327,12 +238,19 @@ impl Bake {
                     let judged = judge::judge(self.calls(cell), self.before, &self.policy);
                     return judged.map_or(Verdict::Pass, Verdict::Back);
                 }
-                _ = ticks.tick() => if probes.is_empty() {
-                    let (inner, trial) = (Arc::clone(inner), Arc::clone(&self.trial));
-                    probes.spawn(async move { inner.ask(&trial).await });
+                _ = ticks.tick() => if probes.is_empty()
+                    && let Some(entrance) = self.enter(cell) {
+                        let inner = Arc::clone(inner);
+                        probes.spawn(async move { inner.ask(&entrance.running).await });
                 },
             }
         }
+    }
+
+    /// Counted like a call, so that the instance is not retired while it answers; `None` when it does not serve.
+    fn enter(&self, cell: &SlotCell) -> Option<Arc<Entrance>> {
+        let published = cell.published()?;
+        (published.running.number == self.trial.number).then(|| published.enter(0))
     }
 
     async fn told(&self, orders: &mut watch::Receiver<Option<Order>>) {
@@ -351,31 +269,19 @@ impl Bake {
     }
 
     /// Takes an answer down; says whether it was one bad answer too many.
-    fn answered(&self, report: HealthReport, now: SystemTime) -> Option<Because> {
-        let health = report.health?;
+    fn answered(&self, report: &HealthReport) -> Option<Because> {
+        let health = report.health.as_ref()?;
         if matches!(health, Health::NotAsked(_)) {
             return None;
         }
         let mut progress = self.progress();
         progress.probes += 1;
-        if health.may_serve() {
-            progress.in_a_row = 0;
-            progress.first_bad = None;
-            return None;
-        }
-        progress.bad += 1;
-        progress.in_a_row += 1;
-        let since = *progress.first_bad.get_or_insert(now);
-        // One that says that it will be back has the time that the policy gives it.
-        let waits = matches!(health, Health::TemporarilyUnavailable(_))
-            && now.duration_since(since).unwrap_or_default() < self.health.grace;
-        let too_many = progress.in_a_row >= self.health.bad.get();
-        (self.minds_probes && too_many && !waits).then_some(Because::Probes {
-            failed: progress.in_a_row,
-            last: health,
-            since,
-            at: now,
-        })
+        let judge = &mut progress.judge;
+        let counts = judge.hear(health, &self.health, Instant::now(), report.at);
+        let judged = judge.judged();
+        let because = judge.because();
+        progress.bad += u32::from(counts == Counts::Bad);
+        because.filter(|_| self.minds_probes && judged == Judged::Unhealthy)
     }
 
     /// Calls on the instance on trial since it is.
@@ -389,21 +295,24 @@ impl Bake {
     }
 
     pub(crate) fn status(&self, cell: &SlotCell) -> BakeStatus {
-        let progress = *self.progress();
+        let (until, probes, bad_probes) = {
+            let progress = self.progress();
+            (progress.until, progress.probes, progress.bad)
+        };
         BakeStatus {
             provider: self.trial.candidate.provider().clone(),
             instance: self.trial.number,
             warm: self.warm.candidate.provider().clone(),
             warm_instance: self.warm.number,
             since: self.began,
-            until: progress.until,
+            until,
             calls: self.calls(cell),
             calls_before: self.before,
             min_calls: self.policy.min_calls.get(),
             error_percent: self.policy.error_percent,
             panic_percent: self.policy.panic_percent,
-            probes: progress.probes,
-            bad_probes: progress.bad,
+            probes,
+            bad_probes,
             ended: None,
         }
     }

@@ -1,13 +1,12 @@
-//! What an instance goes through besides being called: it gets a number, is asked for its health, is
-//! drained and retired. Each says to observers what it did.
+//! What an instance goes through besides being called: it is asked for its health, drained and retired.
+//! Each says to observers what it did.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use oneiric_core::{Provider, Registered, Slot};
+use oneiric_core::{Provider, Slot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +15,9 @@ use crate::decision::{Because, Decision, DecisionKind};
 use crate::error::{Failure, Stage};
 use crate::health::Health;
 use crate::inner::Inner;
-use crate::instance::Instance;
 use crate::judge::{Counts, Judge, Judged};
 use crate::observe::{Happening, SwapEvent};
-use crate::running::{Calls, Running};
+use crate::running::Running;
 use crate::status::HealthReport;
 use crate::step::{StepError, StepKind};
 use crate::work::Held;
@@ -28,17 +26,6 @@ use crate::work::Held;
 const PROGRESS: Duration = Duration::from_secs(1);
 
 impl Inner {
-    /// Gives a built instance its number.
-    pub(crate) fn admit(
-        &self,
-        candidate: Registered,
-        instance: Instance,
-        calls: Arc<Calls>,
-    ) -> Running {
-        let number = self.instances.fetch_add(1, Ordering::Relaxed) + 1;
-        Running::new(number, candidate, instance, calls)
-    }
-
     /// Asks an instance how it is; `None` when it has no probe.
     pub(crate) async fn ask(&self, running: &Arc<Running>) -> Option<HealthReport> {
         let probe = Arc::clone(running.probe.as_ref()?);

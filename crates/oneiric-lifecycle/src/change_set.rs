@@ -16,6 +16,7 @@ use std::time::Duration;
 use oneiric_core::{BoxFuture, Provider, Slot};
 use serde::Serialize;
 
+use crate::bake::RecordBack;
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::lifecycle::Lifecycle;
 use crate::report::{Outcome, Record, SlotReport};
@@ -25,6 +26,7 @@ use crate::report::{Outcome, Record, SlotReport};
 pub struct ChangeSet {
     wanted: BTreeMap<Slot, Option<Provider>>,
     record: Option<Arc<Record>>,
+    record_back: Option<Arc<RecordBack>>,
     when_published: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -60,6 +62,17 @@ impl ChangeSet {
         + 'static,
     ) -> Self {
         self.record = Some(Arc::new(record));
+        self
+    }
+
+    /// Has `record` write down that the old instance of one slot is to serve again, where the trial of its new one ends
+    /// so: as for [`SwapRequest::record_back`](crate::SwapRequest::record_back), for each slot by itself.
+    #[must_use]
+    pub fn record_back(
+        mut self,
+        record: impl Fn(&Slot, &Failure) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        self.record_back = Some(Arc::new(record));
         self
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Failure, Stage};
 use crate::factory::{BuildContext, BuildError, Factory};
 use crate::inner::Inner;
 use crate::instance::Instance;
-use crate::provider_settings;
+use crate::provider_settings::{self, Numbered, Receiver};
 use crate::running::Running;
 use crate::step::{StepError, StepKind};
 use crate::wiring::Wiring;
@@ -46,7 +46,14 @@ impl Inner {
         key: Option<Arc<str>>,
     ) -> Result<Running, Failure> {
         let cancelled = cell.stopping.child_token();
-        let settings = provider_settings::fetch(self, &cell.slot, candidate.provider()).await?;
+        let number = Numbered::next(self);
+        let to = Receiver {
+            slot: &cell.slot,
+            provider: candidate.provider(),
+            instance: number.number(),
+            key: key.as_deref(),
+        };
+        let settings = provider_settings::fetch(self, to).await?;
         let context = BuildContext {
             candidate: candidate.clone(),
             settings,
@@ -59,6 +66,7 @@ impl Inner {
             inner: Arc::clone(self),
             candidate: candidate.clone(),
             cell: Arc::clone(cell),
+            number,
             key,
         };
         let late = {
@@ -121,6 +129,7 @@ struct Admission {
     inner: Arc<Inner>,
     candidate: Registered,
     cell: Arc<SlotCell>,
+    number: Numbered,
     key: Option<Arc<str>>,
 }
 
@@ -131,7 +140,7 @@ impl Admission {
             Err(error) => return Product::Refused(error),
         };
         let calls = Arc::clone(&self.cell.calls);
-        let mut running = self.inner.admit(self.candidate, instance, calls);
+        let mut running = Running::new(self.number, self.candidate, instance, calls);
         running.key = self.key;
         match running.attach(&self.inner.proxies) {
             Ok(()) => Product::Built(running),

@@ -88,15 +88,18 @@ pub(crate) async fn run(
     };
     let running = Arc::clone(&published.running);
     drop(published);
+    // What is kept warm has nothing to take over any more, and what leaves is not asked how it is.
+    let bake = cell.take_bake();
+    if let Some(bake) = &bake {
+        bake.order(Order::Taken);
+    }
     book(&inner, &cell);
     inner.announce_if_changed(&cell, &was.activity);
     let mut warnings = Vec::new();
     warnings.extend(inner.drain(&cell, &running, inner.limits().drain).await);
     warnings.extend(inner.retire(&running).await.err());
     inner.book_retired(&cell, &running);
-    // What was kept warm for it has nothing to take over any more.
-    if let Some(bake) = cell.take_bake() {
-        bake.order(Order::Taken);
+    if let Some(bake) = bake {
         let drained = inner.drain(&cell, &bake.warm, inner.limits().drain);
         warnings.extend(drained.await);
         warnings.extend(inner.retire(&bake.warm).await.err());

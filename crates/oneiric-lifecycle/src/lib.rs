@@ -144,7 +144,7 @@ pub use live::Live;
 pub use observe::{EventStream, Happening, Streamed, SwapEvent, SwapObserver};
 pub use pause::Pause;
 pub use pausing::DrainEnd;
-pub use provider_settings::{ProviderSettings, SettingsUnavailable};
+pub use provider_settings::{ProviderSettings, Receiver, SettingsUnavailable};
 pub use reconfigure::{Reconfigure, Reconfigured};
 pub use report::{Outcome, SlotReport, SwapReport, SwapRequest};
 pub use shutdown::{ShutdownReport, Unfinished};

@@ -34,15 +34,13 @@ pub(crate) struct Asked {
 impl Transition {
     /// Everything that can be done while the old instance serves undisturbed.
     pub(crate) async fn prepare(&self) -> Result<Prepared, Failure> {
+        let (inner, candidate) = (&self.inner, &self.candidate);
+        // What was built is not put in service either once its factory is not allowed any more.
+        let factory = inner.factory_of(candidate)?;
         let (running, claim) = match &self.warm {
             Some(bake) => (Arc::clone(&bake.warm), None),
             None => {
-                let (inner, candidate) = (&self.inner, &self.candidate);
-                let factory = inner.factory_of(candidate)?;
-                let claim = self
-                    .inner
-                    .bring_up_dependencies(&self.cell, &self.candidate)
-                    .await?;
+                let claim = inner.bring_up_dependencies(&self.cell, candidate).await?;
                 let built = inner
                     .construct(&self.cell, candidate, factory, None)
                     .await?;

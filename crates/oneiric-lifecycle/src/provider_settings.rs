@@ -3,8 +3,14 @@
 //! Settings may hold secrets that somebody else keeps, so getting them can take time and can fail:
 //! it is a part of building, within the same limit, and a failure of it rolls back like any other.
 //! Once the factory has read them they are overwritten.
+//!
+//! Whoever hands them out may want to know later which instance has which. So an instance has its number before it is
+//! built, whether anything comes of that or not, and the end of a number is told.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use oneiric_core::{BoxFuture, Provider, Slot};
 use serde_json::Value;
@@ -19,7 +25,7 @@ use crate::step::StepError;
 ///
 /// A closure `Fn(&Slot, &Provider) -> Option<Value>` is one.
 pub trait ProviderSettings: Send + Sync {
-    /// The settings of `provider` in `slot`; `None` where there are none.
+    /// The settings of `to`'s provider in its slot; `None` where there are none.
     ///
     /// Awaited as a part of building, within `Limits::activation`. Must be cancel-safe.
     ///
@@ -27,18 +33,35 @@ pub trait ProviderSettings: Send + Sync {
     /// [`SettingsUnavailable`]: the build fails with its code and message.
     fn settings<'a>(
         &'a self,
-        slot: &'a Slot,
-        provider: &'a Provider,
+        to: Receiver<'a>,
     ) -> BoxFuture<'a, Result<Option<Value>, SettingsUnavailable>>;
+
+    /// No instance has this number any more, or ever will. Must not block, nor call the lifecycle.
+    fn gone(&self, instance: u64) {
+        let _nobody_keeps_books = instance;
+    }
+}
+
+/// Who is handed settings.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Receiver<'a> {
+    /// The slot.
+    pub slot: &'a Slot,
+    /// Whose settings they are.
+    pub provider: &'a Provider,
+    /// The number of the instance, which is to be built with them or serves and is told.
+    pub instance: u64,
+    /// For whom it is, where its slot has an instance for each key.
+    pub key: Option<&'a str>,
 }
 
 impl<F: Fn(&Slot, &Provider) -> Option<Value> + Send + Sync> ProviderSettings for F {
     fn settings<'a>(
         &'a self,
-        slot: &'a Slot,
-        provider: &'a Provider,
+        to: Receiver<'a>,
     ) -> BoxFuture<'a, Result<Option<Value>, SettingsUnavailable>> {
-        Box::pin(std::future::ready(Ok(self(slot, provider))))
+        Box::pin(std::future::ready(Ok(self(to.slot, to.provider))))
     }
 }
 
@@ -65,14 +88,42 @@ impl SettingsUnavailable {
     }
 }
 
-/// The settings of `provider` in `slot`, within the limit for building.
-pub(crate) async fn fetch(
-    inner: &Inner,
-    slot: &Slot,
-    provider: &Provider,
-) -> Result<Wiped, Failure> {
+/// The number of an instance, from before it is built until it is dropped.
+pub(crate) struct Numbered {
+    number: u64,
+    settings: Arc<dyn ProviderSettings>,
+}
+
+impl Numbered {
+    /// The next one.
+    pub(crate) fn next(inner: &Inner) -> Self {
+        Self {
+            number: inner.instances.fetch_add(1, Ordering::Relaxed) + 1,
+            settings: Arc::clone(&inner.settings),
+        }
+    }
+
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        let gone = AssertUnwindSafe(|| self.settings.gone(self.number));
+        if catch_unwind(gone).is_err() {
+            tracing::error!(
+                instance = self.number,
+                "whoever hands out settings panicked"
+            );
+        }
+    }
+}
+
+/// The settings that `to` is to be handed, within the limit for building.
+pub(crate) async fn fetch(inner: &Inner, to: Receiver<'_>) -> Result<Wiped, Failure> {
     let limit = inner.limits().activation;
-    match timeout(limit, inner.settings.settings(slot, provider)).await {
+    match timeout(limit, inner.settings.settings(to)).await {
         Ok(Ok(settings)) => Ok(Wiped(settings.unwrap_or(Value::Null))),
         Ok(Err(unavailable)) => Err(Failure::new(
             Stage::Build,

@@ -9,13 +9,13 @@ use oneiric_core::{BoxFuture, Slot};
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::bake::{Keep, Order};
+use crate::bake::Keep;
 use crate::cell::SlotCell;
 use crate::error::{Failure, LifecycleError, Stage};
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Happening;
-use crate::provider_settings;
+use crate::provider_settings::{self, Receiver};
 use crate::report::SwapReport;
 use crate::running::Running;
 use crate::step;
@@ -44,8 +44,10 @@ pub enum Reconfigured {
     Told,
     /// Another instance was built with them; the report says whether it serves.
     Swapped(SwapReport),
-    /// Nothing serves. Whatever is built next gets them.
+    /// Nothing serves, or another instance than was meant. Whatever is built next gets them.
     NotActive,
+    /// Nothing was done: it cannot be told, and exchanging it would end the trial that it is on.
+    OnTrial,
 }
 
 impl Lifecycle {
@@ -57,7 +59,7 @@ impl Lifecycle {
     /// could not be built is no error but a report of
     /// [`Outcome::RolledBack`](crate::Outcome::RolledBack).
     pub async fn reconfigure(&self, slot: &Slot) -> Result<Reconfigured, LifecycleError> {
-        self.reconfigure_as(slot, Keep::AsPolicy).await
+        self.reconfigure_as(slot, Keep::AsPolicy, None).await
     }
 
     /// As [`Lifecycle::reconfigure`]; an instance that is exchanged for a new one is kept as
@@ -66,20 +68,32 @@ impl Lifecycle {
     /// # Errors
     /// As [`Lifecycle::reconfigure`].
     pub async fn reconfigure_keeping(&self, slot: &Slot) -> Result<Reconfigured, LifecycleError> {
-        self.reconfigure_as(slot, Keep::UntilTold).await
+        self.reconfigure_as(slot, Keep::UntilTold, None).await
+    }
+
+    /// As [`Lifecycle::reconfigure`], for the instance with this number and nobody who comes after it, and without
+    /// ending a trial: an instance that is on one and cannot be told is left as it is. For those who give new settings
+    /// without being asked. Cancel-safe: what was begun goes on.
+    ///
+    /// # Errors
+    /// As [`Lifecycle::reconfigure`].
+    pub async fn renew(&self, slot: &Slot, instance: u64) -> Result<Reconfigured, LifecycleError> {
+        self.reconfigure_as(slot, Keep::AsPolicy, Some(instance))
+            .await
     }
 
     async fn reconfigure_as(
         &self,
         slot: &Slot,
         keep: Keep,
+        only: Option<u64>,
     ) -> Result<Reconfigured, LifecycleError> {
         let inner = self.inner();
         let cell = inner
             .known_cell(slot)
             .ok_or_else(|| inner.unresolved(slot))?;
         cell.renew();
-        let work = move |inner, cell, turn| run(inner, cell, keep, turn);
+        let work = move |inner, cell, turn| run(inner, cell, keep, only, turn);
         Wiring::of(inner).in_turn(cell, work).await
     }
 }
@@ -88,6 +102,7 @@ async fn run(
     inner: Arc<Inner>,
     cell: Arc<SlotCell>,
     keep: Keep,
+    only: Option<u64>,
     _turn: OwnedMutexGuard<()>,
 ) -> Result<Reconfigured, LifecycleError> {
     if cell.is_stopped() {
@@ -100,27 +115,42 @@ async fn run(
     };
     let running = Arc::clone(&published.running);
     drop(published);
-    if let Some(role) = &running.reconfigure {
-        match tell(&inner, &running, Arc::clone(role)).await {
-            Ok(()) => {
-                // The warm one knows nothing of these settings, so what serves stays.
-                if let Some(bake) = cell.take_bake() {
-                    bake.order(Order::Superseded);
-                }
-                cell.ledger().hands += 1;
-                cell.news.notify_one();
-                return Ok(Reconfigured::Told);
-            }
-            Err(failure) => {
-                let failure = inner.redact.failure(failure);
-                inner.announce(&cell.slot, Happening::Warned { failure });
-            }
+    if only.is_some_and(|only| only != running.number) {
+        return Ok(Reconfigured::NotActive);
+    }
+    // Nobody ends it while it is this slot's turn.
+    let on_trial = cell.bake();
+    if takes(&inner, &cell, &running).await {
+        // It goes on. The warm one knows nothing of these settings, and is told if it serves again.
+        if let Some(bake) = on_trial {
+            bake.was_told();
         }
+        cell.ledger().hands += 1;
+        cell.news.notify_one();
+        return Ok(Reconfigured::Told);
+    }
+    if only.is_some() && on_trial.is_some() {
+        return Ok(Reconfigured::OnTrial);
     }
     let report = Transition::rebuild(inner, cell, running, keep)
         .run()
         .await?;
     Ok(Reconfigured::Swapped(report))
+}
+
+/// Tells an instance that serves its settings; whether it took them. Why it did not is said.
+pub(crate) async fn takes(inner: &Arc<Inner>, cell: &SlotCell, running: &Arc<Running>) -> bool {
+    let Some(role) = &running.reconfigure else {
+        return false;
+    };
+    match tell(inner, running, Arc::clone(role)).await {
+        Ok(()) => true,
+        Err(failure) => {
+            let failure = inner.redact.failure(failure);
+            inner.announce(&cell.slot, Happening::Warned { failure });
+            false
+        }
+    }
 }
 
 async fn tell(
@@ -138,7 +168,13 @@ async fn tell(
             "it is still at work on earlier settings",
         ));
     };
-    let settings = step::catch_panic(provider_settings::fetch(inner, slot, provider))
+    let to = Receiver {
+        slot,
+        provider,
+        instance: running.number,
+        key: running.key.as_deref(),
+    };
+    let settings = step::catch_panic(provider_settings::fetch(inner, to))
         .await
         .unwrap_or_else(|message| Err(failed(format_args!("panicked: {message}"))))?
         .hand_over();

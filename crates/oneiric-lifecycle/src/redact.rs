@@ -9,6 +9,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::decision::Because;
 use crate::error::Failure;
 use crate::health::Health;
 use crate::work::Held;
@@ -77,6 +78,17 @@ impl Redact {
             work.who = work.who.take().map(|who| self.text(who));
         }
         held
+    }
+
+    /// What somebody said who asked for something, which is all that a reason has of other people's words.
+    pub(crate) fn because(&self, because: Because) -> Because {
+        match because {
+            Because::Asked { why } => Because::Asked {
+                why: self.text(why),
+            },
+            // Answers of probes and failures are redacted when they are given.
+            because => because,
+        }
     }
 
     pub(crate) fn health(&self, health: Health) -> Health {

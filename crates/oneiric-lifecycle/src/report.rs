@@ -7,7 +7,7 @@ use std::time::Duration;
 use oneiric_core::{BoxFuture, Provider, Slot};
 use serde::Serialize;
 
-use crate::bake::{BakeStatus, Baking, Keep};
+use crate::bake::{BakeStatus, Baking, Keep, RecordBack};
 use crate::error::Failure;
 use crate::handover::HandoverReport;
 
@@ -20,6 +20,7 @@ pub struct SwapRequest {
     pub(crate) rebuild: bool,
     pub(crate) keep: Keep,
     pub(crate) record: Option<Arc<Record>>,
+    pub(crate) record_back: Option<Arc<RecordBack>>,
     pub(crate) when_published: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -37,6 +38,7 @@ impl SwapRequest {
             rebuild: false,
             keep: Keep::AsPolicy,
             record: None,
+            record_back: None,
             when_published: None,
         }
     }
@@ -50,6 +52,7 @@ impl SwapRequest {
             rebuild: false,
             keep: Keep::AsPolicy,
             record: None,
+            record_back: None,
             when_published: None,
         }
     }
@@ -98,6 +101,19 @@ impl SwapRequest {
         + 'static,
     ) -> Self {
         self.record = Some(Arc::new(record));
+        self
+    }
+
+    /// Has `record` write down that the old instance is to serve again, and why, right before it does, where the trial of
+    /// the new one ends so. Until it is done the new one serves on, for at most 2 s: the old one serves again then all
+    /// the same, and `record` goes on. In rare cases (the slot is being shut down, or somebody has just begun to rely on
+    /// a facet that the old one lacks) the new one stays after all; the report says so.
+    #[must_use]
+    pub fn record_back(
+        mut self,
+        record: impl Fn(&Slot, &Failure) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        self.record_back = Some(Arc::new(record));
         self
     }
 

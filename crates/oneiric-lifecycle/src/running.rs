@@ -28,6 +28,7 @@ use crate::health::Probe;
 use crate::instance::{Instance, Retire};
 use crate::invoke::{CallError, Invoke, Operation, Payload};
 use crate::pause::Pausing;
+use crate::provider_settings::Numbered;
 use crate::reconfigure::Reconfigure;
 use crate::retirement::Retirement;
 use crate::status::CallCounts;
@@ -43,8 +44,10 @@ pub(crate) static ENTRANCES: LazyLock<usize> = LazyLock::new(|| {
 
 /// An instance that was built for a slot: its parts, and what must happen to it exactly once.
 pub(crate) struct Running {
-    /// Counts the instances of this process, from 1.
+    /// Counts the instances of this process, those that came to nothing included, from 1.
     pub(crate) number: u64,
+    /// Kept for what it does when the instance is dropped.
+    _numbered: Numbered,
     /// For whom, where its slot has one for each key.
     pub(crate) key: Option<Arc<str>>,
     pub(crate) candidate: Registered,
@@ -78,7 +81,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(
-        number: u64,
+        numbered: Numbered,
         candidate: Registered,
         instance: Instance,
         calls: Arc<Calls>,
@@ -100,7 +103,8 @@ impl Running {
             revoked: AtomicBool::new(false),
         });
         Self {
-            number,
+            number: numbered.number(),
+            _numbered: numbered,
             key: None,
             candidate,
             invoke,

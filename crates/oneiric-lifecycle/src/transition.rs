@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub(crate) use plan::{Ask, Planned, plan, run, same_component, unchanged};
 pub(crate) use publish::{InService, Refused, record_result, rejection};
 
-use crate::bake::{Bake, Keep};
+use crate::bake::{Bake, Keep, RecordBack};
 use crate::cell::SlotCell;
 use crate::decision::{Decision, DecisionKind};
 use crate::error::{Failure, LifecycleError, Stage};
@@ -43,6 +43,7 @@ pub(crate) struct Transition {
     pub(crate) force: bool,
     pub(crate) keep: Keep,
     record: Option<Arc<Record>>,
+    pub(crate) record_back: Option<Arc<RecordBack>>,
     when_published: Option<Arc<dyn Fn() + Send + Sync>>,
     begun: Instant,
     /// What came of handing over state, once that is known.
@@ -81,6 +82,7 @@ impl Transition {
             force: false,
             keep,
             record: None,
+            record_back: None,
             when_published: None,
             begun: Instant::now(),
             handover: Arc::default(),
@@ -118,6 +120,7 @@ impl Transition {
             cell,
             force: false,
             record: None,
+            record_back: None,
             when_published: Some(Arc::new(told)),
             begun: Instant::now(),
             handover: Arc::default(),
@@ -146,6 +149,7 @@ impl Transition {
             candidate,
             force: false,
             record: None,
+            record_back: None,
             when_published: None,
             begun: Instant::now(),
             handover: Arc::default(),

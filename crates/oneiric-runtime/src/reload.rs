@@ -427,10 +427,10 @@ impl Runtime {
     fn stands_for(&self, slot: &Slot) -> Option<StandsFor> {
         let waiting = self.inner.reload.held.waiting(slot)?;
         let serving = self.lifecycle().serving(slot);
-        let provider = serving.as_ref().map(|serving| serving.provider());
+        let instance = self.serving(slot).map(|(_, instance)| instance);
         Some(StandsFor {
             selected: waiting.selected,
-            configured: provider.and_then(|provider| self.inner.secrets.handed(slot, provider)),
+            configured: instance.and_then(|instance| self.inner.secrets.handed(instance)),
             candidate: serving.map(|serving| serving.candidate().clone()),
         })
     }

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use oneiric_core::{Provider, Slot, WallClock};
+use oneiric_core::WallClock;
 use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
 use oneiric_lifecycle::SwapEvent;
 use serde_json::Value;
@@ -112,10 +112,9 @@ impl Secrets {
         self.store.view(reference, self.settings.load().secrets.ttl)
     }
 
-    /// The settings that the instance of `provider` that serves `slot` was handed last, with references in them;
-    /// `None` when nobody knows.
-    pub(crate) fn handed(&self, slot: &Slot, provider: &Provider) -> Option<Option<Value>> {
-        self.users.handed(slot, provider)
+    /// The settings that an instance was handed last, with references in them; `None` when nobody knows.
+    pub(crate) fn handed(&self, instance: u64) -> Option<Option<Value>> {
+        self.users.handed(instance)
     }
 
     /// How many fetches have ended, by how they did.

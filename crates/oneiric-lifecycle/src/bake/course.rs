@@ -2,21 +2,14 @@
 
 use std::sync::Arc;
 
-use oneiric_core::Coded;
 use tracing::Instrument;
 
-use super::{Bake, BakeEnd, Baking, Held, Keep, Order, Verdict, failed};
-use crate::cell::Rejected;
-use crate::decision::{Because, Decision, DecisionKind};
-use crate::error::{Failure, LifecycleError, Stage};
-use crate::judge::Judge;
-use crate::ledger::SwungBack;
+use super::{Bake, BakeEnd, Baking, Held, Keep, Order, Verdict};
+use crate::error::{Failure, Stage};
 use crate::observe::Happening;
-use crate::preparation::facet_missing;
 use crate::report::{Outcome, SwapReport};
-use crate::running::{Published, Running};
+use crate::running::Running;
 use crate::slot_policy::BakePolicy;
-use crate::state::Move;
 use crate::step;
 use crate::transition::{InService, Transition};
 
@@ -106,19 +99,22 @@ impl Transition {
                 let report = self.conclude(published).await;
                 self.with_bake(report, bake, BakeEnd::Passed)
             }
-            Verdict::Back(because) => match self.go_back(bake, &because) {
-                Ok(()) => {
-                    self.over(bake, BakeEnd::SwungBack);
-                    self.swung_back(bake, &because).await
+            Verdict::Back(because) => {
+                let because = self.inner.redact.because(because);
+                match self.go_back(bake, &because).await {
+                    Ok(()) => {
+                        self.over(bake, BakeEnd::SwungBack);
+                        self.swung_back(bake, &because).await
+                    }
+                    Err(failure) => {
+                        self.stay(bake, because, failure.clone());
+                        self.over(bake, BakeEnd::Passed);
+                        let mut report = self.conclude(published).await;
+                        report.warnings.push(failure);
+                        self.with_bake(report, bake, BakeEnd::Passed)
+                    }
                 }
-                Err(failure) => {
-                    self.stay(bake, because, failure.clone());
-                    self.over(bake, BakeEnd::Passed);
-                    let mut report = self.conclude(published).await;
-                    report.warnings.push(failure);
-                    self.with_bake(report, bake, BakeEnd::Passed)
-                }
-            },
+            }
             Verdict::Superseded => {
                 self.over(bake, BakeEnd::Superseded);
                 let mut report = self.report(published.outcome);
@@ -134,78 +130,6 @@ impl Transition {
         }
     }
 
-    /// Moves the pointer back.
-    fn go_back(&self, bake: &Bake, because: &Because) -> Result<(), Failure> {
-        let (inner, cell) = (&self.inner, &self.cell);
-        let next = Arc::new(Published::new(Arc::clone(&bake.warm)));
-        let was = inner
-            .put_in_service(cell, next)
-            .map_err(|rejected| match rejected {
-                Rejected::Stopped => {
-                    let slot = cell.slot.clone();
-                    let error = LifecycleError::Stopped { slot };
-                    Failure::new(Stage::Bake, error.code(), error)
-                }
-                Rejected::FacetMissing(facets) => facet_missing(&facets),
-            })?;
-        inner.dependency_exchanged(&cell.slot);
-        let provider = self.candidate.provider();
-        let failure = inner.redact.failure(failed(because, provider));
-        let now = inner.clock.now();
-        let back = bake.warm.candidate.provider();
-        let decision = Decision::new(DecisionKind::SwingBack, because.clone())
-            .about(provider, Some(bake.trial.number))
-            .to(back)
-            .stamped(now);
-        let mut ledger = cell.ledger();
-        ledger.step(Move::Begin, now);
-        ledger.step(Move::Publish, now);
-        ledger.health = None;
-        ledger.forced = None;
-        ledger.judge = Judge::of(bake.warm.number);
-        ledger.place(Some(decision.clone()), false, false);
-        // That somebody wants it back says nothing against the new one.
-        if !matches!(because, Because::Asked { .. }) {
-            ledger.fail(&self.candidate, failure.clone(), now);
-            ledger.swung_back = Some(SwungBack {
-                candidate: self.candidate.clone(),
-                instance: bake.trial.number,
-                failure,
-            });
-        }
-        ledger.swaps.swapped += 1;
-        drop(ledger);
-        drop(was.published);
-        self.announce(Happening::Published {
-            from: Some(provider.clone()),
-            to: back.clone(),
-            instance: bake.warm.number,
-            forced: None,
-        });
-        inner.announce_if_changed(cell, &was.activity);
-        inner.decide(cell, decision);
-        cell.news.notify_one();
-        Ok(())
-    }
-
-    async fn swung_back(&self, bake: &Bake, because: &Because) -> SwapReport {
-        let failure = failed(because, self.candidate.provider());
-        let failure = self.inner.redact.failure(failure);
-        let mut report = self.report(Outcome::SwungBack { failure });
-        self.drain_and_retire(&bake.trial, &mut report.warnings)
-            .await;
-        self.with_bake(report, bake, BakeEnd::SwungBack)
-    }
-
-    /// It did worse, and there is no way back: it stays, and that is said.
-    fn stay(&self, bake: &Bake, because: Because, failure: Failure) {
-        let decision = Decision::new(DecisionKind::SwingBack, because)
-            .about(self.candidate.provider(), Some(bake.trial.number))
-            .to(bake.warm.candidate.provider())
-            .failed(Some(failure));
-        self.inner.decide(&self.cell, decision);
-    }
-
     fn over(&self, bake: &Bake, end: BakeEnd) {
         let mut status = bake.status(&self.cell);
         status.ended = Some(end);
@@ -214,7 +138,12 @@ impl Transition {
         self.announce(Happening::BakeEnded { bake: status });
     }
 
-    fn with_bake(&self, mut report: SwapReport, bake: &Bake, end: BakeEnd) -> SwapReport {
+    pub(super) fn with_bake(
+        &self,
+        mut report: SwapReport,
+        bake: &Bake,
+        end: BakeEnd,
+    ) -> SwapReport {
         let mut status = bake.status(&self.cell);
         status.ended = Some(end);
         report.bake = Some(Box::new(status));

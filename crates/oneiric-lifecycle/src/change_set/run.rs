@@ -47,10 +47,11 @@ pub(super) async fn run(
         if cell.is_stopped() {
             return Err(LifecycleError::Stopped { slot });
         }
-        let request = match provider {
+        let mut request = match provider {
             Some(provider) => SwapRequest::to_provider(slot, provider.clone()),
             None => SwapRequest::to_winner(slot),
         };
+        request.record_back.clone_from(&set.record_back);
         match transition::plan(Arc::clone(&inner), cell, request)? {
             Planned::Unchanged(report) => done.push(report.map(SlotOutcome::from)),
             Planned::Exchange(transition) => members.push(Member::new(transition, turn)),

@@ -109,8 +109,10 @@ pub(crate) fn plan(
     {
         return Ok(Planned::Unchanged(unchanged(&running.candidate)));
     }
-    // What is still warm is exchanged without being built.
-    let is_warm = |bake: &Arc<Bake>| same_component(&bake.warm.candidate, &candidate);
+    // What is still warm is exchanged without being built, unless it has settings of before.
+    let is_warm = |bake: &Arc<Bake>| {
+        same_component(&bake.warm.candidate, &candidate) && !bake.has_old_settings()
+    };
     let warm = cell.bake().filter(|bake| !request.rebuild && is_warm(bake));
     Ok(Planned::Exchange(Transition {
         inner,
@@ -121,6 +123,7 @@ pub(crate) fn plan(
         force: request.force,
         keep: request.keep,
         record: request.record,
+        record_back: request.record_back,
         when_published: request.when_published,
         begun: Instant::now(),
         handover: Arc::default(),

@@ -4,13 +4,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use oneiric_core::{BoxFuture, FactoryPolicy, Origin, Slot};
 use oneiric_lifecycle::{
-    BakeEnd, Baking, Difference, Health, Outcome, Payload, Reconfigured, Streamed, SwapReport,
-    SwapRequest,
+    BakeEnd, Baking, ChangeSet, Difference, Failure, Happening, Health, Outcome, Payload,
+    Reconfigured, Streamed, SwapReport, SwapRequest,
 };
 use serde_json::json;
+use tokio::sync::Semaphore;
 
-use crate::support::{Act, CACHE, Lab, Named, Script, provider, slot, soon, until};
+use crate::support::{
+    Act, CACHE, Lab, Named, Script, candidate, policies, provider, slot, soon, until,
+};
 
 const BAKE: Duration = Duration::from_secs(30);
 
@@ -511,10 +515,7 @@ async fn a_caller_that_goes_away_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_policy_asks_for_trials_and_later_trials_are_of_the_new_policy() {
     let lab = lab().await;
-    let policies = |ms: u64| {
-        let entry = serde_json::from_value(json!({ "bake_ms": ms })).unwrap();
-        oneiric_lifecycle::SlotPolicies::new().with("adapter/*".parse().unwrap(), entry)
-    };
+    let policies = |ms: u64| policies(&[("adapter/*", json!({ "bake_ms": ms }))]);
     lab.lifecycle.set_slot_policies(policies(5_000));
     let report = lab.lifecycle.begin_swap(to("b")).await.unwrap();
     let bake = report.bake.clone().unwrap();
@@ -605,6 +606,292 @@ async fn a_warm_instance_holds_what_it_requires() {
     baking.release();
     baking.ended().await;
     assert_eq!(lab.lifecycle.holders(&clock), []);
+}
+
+/// It may be gone for a reason: nobody is to serve whom there is no candidate of.
+#[tokio::test(start_paused = true)]
+async fn there_is_no_way_back_to_one_that_was_withdrawn() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    let left = ["b", "c"].map(|name| candidate(CACHE, name, 1, &[]));
+    lab.registry
+        .update_origin(&Origin::settings(), left)
+        .unwrap();
+    baking.swing_back("as told");
+    let report = baking.ended().await;
+    assert_eq!(report.outcome, Outcome::Swapped, "it stays");
+    assert_eq!(report.warnings[0].code, "core.no_candidate");
+    assert_eq!(lab.who(CACHE).await, "b");
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![1], vec![0]));
+    let trail = lab.lifecycle.status(&slot(CACHE)).unwrap().trail;
+    assert!(trail.last().unwrap().failure.is_some(), "{trail:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_no_way_back_to_one_whose_factory_is_denied_by_now() {
+    let lab = lab().await;
+    let baking = trial(&lab, "b").await;
+    let nothing = FactoryPolicy::new(["some.other:part"]).unwrap();
+    lab.lifecycle.set_policy(nothing);
+    // Nor by a swap.
+    let report = lab.lifecycle.swap(to("a")).await.unwrap();
+    let Outcome::RolledBack { failure } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!(failure.code, "core.factory_denied");
+    baking.swing_back("as told");
+    let report = baking.ended().await;
+    assert_eq!(report.outcome, Outcome::Swapped, "it stays");
+    assert_eq!(report.warnings[0].code, "core.factory_denied");
+    assert_eq!(lab.who(CACHE).await, "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_trial_is_not_retired_while_it_answers_a_probe() {
+    let lab = lab().await;
+    let (block, open) = Act::thread_gate();
+    let (probe, times) = Act::later(block);
+    lab.book.script(
+        "b",
+        Script {
+            probe,
+            ..Script::default()
+        },
+    );
+    let baking = trial(&lab, "b").await;
+    tokio::time::sleep(BAKE / 10).await;
+    until(|| times.load(Ordering::SeqCst) == 2).await;
+    baking.swing_back("as told");
+    until(|| {
+        lab.lifecycle
+            .serving(&slot(CACHE))
+            .unwrap()
+            .provider()
+            .as_str()
+            == "a"
+    })
+    .await;
+    let end = baking.ended();
+    tokio::pin!(end);
+    for _ in 0..1_000 {
+        tokio::select! {
+            biased;
+            report = &mut end => panic!("{report:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    drop(open);
+    assert!(matches!(end.await.outcome, Outcome::SwungBack { .. }));
+    assert_eq!(retired(&lab, "b"), [1]);
+    nobody_called_what_was_retired(&lab);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_out_of_service_is_not_on_trial_any_more() {
+    let lab = lab().await;
+    let (baking, lease) = (
+        trial(&lab, "b").await,
+        lab.lifecycle.lease(&slot(CACHE)).await.unwrap(),
+    );
+    let lifecycle = lab.lifecycle.clone();
+    let gone = tokio::spawn(async move { lifecycle.deactivate(&slot(CACHE)).await });
+    until(|| lab.lifecycle.serving(&slot(CACHE)).is_none()).await;
+    let report = baking.ended().await;
+    assert_eq!(report.bake.unwrap().ended, Some(BakeEnd::Superseded));
+    assert!(!gone.is_finished(), "a call goes on");
+    let mut events = lab.lifecycle.events();
+    tokio::time::sleep(BAKE / 2).await;
+    while let Ok(Some(Streamed::Event(event))) =
+        tokio::time::timeout(Duration::from_millis(1), events.next()).await
+    {
+        assert!(!matches!(event.what, Happening::Probed { .. }), "{event:?}");
+    }
+    drop(lease);
+    gone.await.unwrap().unwrap().unwrap();
+    assert_eq!((retired(&lab, "a"), retired(&lab, "b")), (vec![1], vec![1]));
+}
+
+/// As for the monitor: what says that it will be back has the policy's grace, and no answer in that counts.
+#[tokio::test(start_paused = true)]
+async fn answers_within_the_grace_say_nothing() {
+    let lab = lab().await;
+    let health = Arc::new(Mutex::new(Health::Ok));
+    lab.book.script(
+        "b",
+        Script {
+            probe: Act::SayAs(Arc::clone(&health)),
+            ..Script::default()
+        },
+    );
+    let entry = json!({ "health_bad": 3, "health_grace_ms": 10_000 });
+    lab.lifecycle
+        .set_slot_policies(policies(&[("adapter/*", entry)]));
+    let baking = trial(&lab, "b").await;
+    // Asked each 3 s: four times within the grace, and once after it.
+    *health.lock().unwrap() = Health::TemporarilyUnavailable("soon".into());
+    soon(until_probed(&baking, 5)).await;
+    *health.lock().unwrap() = Health::Ok;
+    let report = baking.ended().await;
+    assert_eq!(report.outcome, Outcome::Swapped, "{report:?}");
+    assert_eq!(report.bake.unwrap().bad_probes, 1);
+}
+
+async fn until_probed(baking: &Baking, times: u32) {
+    while baking.status().probes < times {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_it_was_swung_back_is_redacted_before_it_is_recorded() {
+    let candidates: [(&str, &str, i64, &[&str]); 2] = [(CACHE, "a", 2, &[]), (CACHE, "b", 1, &[])];
+    let lab = Lab::with(&candidates, |builder| {
+        builder.redact(|text| text.replace("hunter2", "[redacted]").into())
+    });
+    assert_eq!(lab.who(CACHE).await, "a");
+    let mut events = lab.lifecycle.events();
+    let baking = trial(&lab, "b").await;
+    baking.swing_back("it said hunter2");
+    let report = baking.ended().await;
+    let status = lab.lifecycle.status(&slot(CACHE)).unwrap();
+    let mut said = format!("{report:?} {status:?} {:?}", baking.status());
+    while let Ok(Some(Streamed::Event(event))) =
+        tokio::time::timeout(Duration::from_millis(1), events.next()).await
+    {
+        said.push_str(&serde_json::to_string(&*event).unwrap());
+    }
+    assert!(
+        said.contains("it said [redacted]") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+/// Writes down that the old one is to serve again, line by line, and waits for a permit in between.
+#[derive(Clone)]
+struct Pen {
+    gate: Arc<Semaphore>,
+    written: Arc<Mutex<Vec<String>>>,
+}
+
+impl Pen {
+    fn new() -> Self {
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+            written: Arc::default(),
+        }
+    }
+
+    fn record(&self) -> impl Fn(&Slot, &Failure) -> BoxFuture<'static, ()> + Send + Sync + 'static {
+        let pen = self.clone();
+        move |slot, failure| {
+            let (pen, line) = (pen.clone(), format!("{slot}: {}", failure.message));
+            Box::pin(async move {
+                pen.written.lock().unwrap().push(format!("begin {line}"));
+                pen.gate.acquire().await.unwrap().forget();
+                pen.written.lock().unwrap().push("end".to_owned());
+            })
+        }
+    }
+
+    fn written(&self) -> Vec<String> {
+        self.written.lock().unwrap().clone()
+    }
+}
+
+/// As [`trial`], with what writes down how it ends.
+async fn trial_with(lab: &Lab, name: &str, pen: &Pen) -> Baking {
+    let request = to(name).bake(BAKE).record_back(pen.record());
+    let report = lab.lifecycle.begin_swap(request).await.unwrap();
+    report.baking().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_the_old_one_serves_again_is_written_down_before_it_does() {
+    let lab = lab().await;
+    let pen = Pen::new();
+    let baking = trial_with(&lab, "b", &pen).await;
+    baking.swing_back("as told");
+    until(|| !pen.written().is_empty()).await;
+    assert_eq!(lab.who(CACHE).await, "b");
+    pen.gate.add_permits(1);
+    assert!(matches!(
+        baking.ended().await.outcome,
+        Outcome::SwungBack { .. }
+    ));
+    assert_eq!(pen.written(), ["begin adapter/cache: as told", "end"]);
+    assert_eq!(lab.who(CACHE).await, "a");
+    // Nothing is written where nothing goes back.
+    let pen = Pen::new();
+    trial_with(&lab, "b", &pen).await.ended().await;
+    assert!(pen.written().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_or_a_writer_that_panics_keeps_nobody_on_what_does_worse() {
+    let lab = lab().await;
+    let pen = Pen::new();
+    let baking = trial_with(&lab, "b", &pen).await;
+    baking.swing_back("as told");
+    assert!(matches!(
+        baking.ended().await.outcome,
+        Outcome::SwungBack { .. }
+    ));
+    assert_eq!(lab.who(CACHE).await, "a");
+    pen.gate.add_permits(1);
+    until(|| pen.written().len() == 2).await;
+
+    let panics = |_: &Slot, _: &Failure| -> BoxFuture<'static, ()> { panic!("told to") };
+    let request = to("b").bake(BAKE).record_back(panics);
+    let report = lab.lifecycle.begin_swap(request).await.unwrap();
+    let baking = report.baking().unwrap().clone();
+    baking.swing_back("as told");
+    assert!(matches!(
+        baking.ended().await.outcome,
+        Outcome::SwungBack { .. }
+    ));
+    assert_eq!(lab.who(CACHE).await, "a");
+}
+
+/// Each slot of a set is on a trial of its own.
+#[tokio::test(start_paused = true)]
+async fn a_member_of_a_set_swings_back_alone() {
+    let other = "adapter/other";
+    let lab = Lab::new(&[
+        (CACHE, "a", 2, &[]),
+        (CACHE, "b", 1, &[]),
+        (other, "x", 2, &[]),
+        (other, "y", 1, &[]),
+    ]);
+    assert_eq!(
+        (lab.who(CACHE).await, lab.who(other).await),
+        ("a".into(), "x".into())
+    );
+    lab.lifecycle
+        .set_slot_policies(policies(&[("adapter/*", json!({ "bake_ms": 30_000 }))]));
+    let pen = Pen::new();
+    pen.gate.add_permits(1);
+    let set = ChangeSet::new()
+        .to_provider(slot(CACHE), provider("b"))
+        .to_provider(slot(other), provider("y"))
+        .record_back(pen.record());
+    let report = lab.lifecycle.apply(set).await.unwrap();
+    let bakings: Vec<_> = report
+        .slots
+        .iter()
+        .filter_map(|one| one.baking().cloned())
+        .collect();
+    assert_eq!(bakings.len(), 2);
+    bakings[0].swing_back("as told");
+    assert!(matches!(
+        bakings[0].ended().await.outcome,
+        Outcome::SwungBack { .. }
+    ));
+    assert_eq!(bakings[1].ended().await.outcome, Outcome::Swapped);
+    assert_eq!(pen.written(), ["begin adapter/cache: as told", "end"]);
+    assert_eq!(
+        (lab.who(CACHE).await, lab.who(other).await),
+        ("a".into(), "y".into())
+    );
 }
 
 #[test]

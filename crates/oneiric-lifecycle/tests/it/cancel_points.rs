@@ -190,6 +190,12 @@ fn cases() -> Vec<Case> {
         "Lifecycle::probe", Baking => |bench| bench.lab.lifecycle.probe(&slot(CACHE));
         "Lifecycle::reconfigure", Serving => |bench| bench.lab.lifecycle.reconfigure(&slot(CACHE));
         "Lifecycle::reconfigure", Swapping => |bench| bench.lab.lifecycle.reconfigure(&slot(CACHE));
+        "Lifecycle::renew", Serving => |bench| async move {
+            bench.lab.lifecycle.renew(&slot(CACHE), 1).await
+        };
+        "Lifecycle::renew", Swapping => |bench| async move {
+            bench.lab.lifecycle.renew(&slot(CACHE), 1).await
+        };
         "Lifecycle::reconfigure_keeping", Serving => |bench| async move {
             bench.lab.lifecycle.reconfigure_keeping(&slot(CACHE)).await
         };

@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use oneiric_core::{
-    BoxFuture, Candidate, Coded, FactoryPath, Origin, Provider, Registry, SelectionLayer, Slot,
-};
+use oneiric_core::{BoxFuture, Candidate, Coded, FactoryPath, Origin, Registry, SelectionLayer};
 use oneiric_lifecycle::{
-    BuildError, CallError, FactoryTable, Happening, Health, Instance, Invoke, Lifecycle,
-    LifecycleBuilder, Outcome, Payload, Probe, ProviderSettings, Reconfigure, Reconfigured,
-    SettingsUnavailable, Stage, Streamed, factory_fn,
+    Baking, BuildError, CallError, FactoryTable, Happening, Health, Instance, Invoke, Lifecycle,
+    LifecycleBuilder, Outcome, Payload, Probe, ProviderSettings, Receiver, Reconfigure,
+    Reconfigured, SettingsUnavailable, Stage, Streamed, SwapRequest, factory_fn,
 };
 use serde_json::{Value, json};
 
@@ -96,8 +94,7 @@ impl Keeper {
 impl ProviderSettings for Keeper {
     fn settings<'a>(
         &'a self,
-        _: &'a Slot,
-        _: &'a Provider,
+        _: Receiver<'a>,
     ) -> BoxFuture<'a, Result<Option<Value>, SettingsUnavailable>> {
         Box::pin(async {
             tokio::task::yield_now().await;
@@ -201,6 +198,79 @@ async fn an_instance_with_the_role_is_told_and_serves_on() {
         event.what,
         Happening::Reconfigured { instance: 1, .. }
     ));
+}
+
+/// Another instance with the same settings is on trial.
+async fn on_trial(bench: &Bench) -> Baking {
+    assert_eq!(bench.token().await, "first");
+    let trial = SwapRequest::to_winner(slot(SLOT)).rebuild(true);
+    let trial = trial.bake(Duration::from_secs(30));
+    let report = bench.lifecycle.begin_swap(trial).await.unwrap();
+    report.baking().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn being_told_ends_no_trial_and_what_was_warm_is_told_when_it_serves_again() {
+    let bench = bench(|builder| builder);
+    bench.plan.has_role.store(true, Ordering::SeqCst);
+    let baking = on_trial(&bench).await;
+    bench.keeper.set("second");
+    assert!(matches!(bench.reconfigure().await, Reconfigured::Told));
+    assert_eq!(bench.token().await, "second");
+    assert_eq!(bench.plan.told.load(Ordering::SeqCst), 1);
+    let status = bench.lifecycle.status(&slot(SLOT)).unwrap();
+    assert_eq!(status.bake.unwrap().ended, None, "the trial goes on");
+    baking.swing_back("as told");
+    let report = baking.ended().await;
+    assert!(matches!(report.outcome, Outcome::SwungBack { .. }));
+    assert_eq!((bench.token().await.as_str(), bench.built()), ("second", 2));
+    let active = bench.lifecycle.status(&slot(SLOT)).unwrap().active;
+    assert_eq!(active.unwrap().instance, 1, "the one of before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_warm_and_cannot_be_told_is_exchanged_when_it_serves_again() {
+    let bench = bench(|builder| builder);
+    assert_eq!(bench.token().await, "first");
+    bench.plan.has_role.store(true, Ordering::SeqCst);
+    let baking = on_trial(&bench).await;
+    bench.keeper.set("second");
+    assert!(matches!(bench.reconfigure().await, Reconfigured::Told));
+    baking.swing_back("as told");
+    let report = baking.ended().await;
+    assert!(matches!(report.outcome, Outcome::SwungBack { .. }));
+    assert_eq!((bench.token().await.as_str(), bench.built()), ("second", 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_renewed_in_the_place_of_another_and_no_trial_is_ended_by_it() {
+    let bench = bench(|builder| builder);
+    let baking = on_trial(&bench).await;
+    bench.keeper.set("second");
+    let renew = async |instance| bench.lifecycle.renew(&slot(SLOT), instance).await.unwrap();
+    assert!(matches!(renew(1).await, Reconfigured::NotActive));
+    assert!(matches!(renew(2).await, Reconfigured::OnTrial));
+    assert_eq!((bench.token().await.as_str(), bench.built()), ("first", 2));
+    baking.release();
+    baking.ended().await;
+    assert!(matches!(renew(2).await, Reconfigured::Swapped(_)));
+    assert_eq!((bench.token().await.as_str(), bench.built()), ("second", 3));
+}
+
+/// To hand it what was handed to it before would be to go back on what it was told.
+#[tokio::test(start_paused = true)]
+async fn a_swap_to_a_warm_one_with_settings_of_before_builds_it_anew() {
+    let bench = bench(|builder| builder);
+    bench.plan.has_role.store(true, Ordering::SeqCst);
+    assert_eq!(bench.token().await, "first");
+    let to = |name: &str| SwapRequest::to_provider(slot(SLOT), provider(name));
+    let trial = to("other").bake(Duration::from_secs(30));
+    bench.lifecycle.begin_swap(trial).await.unwrap();
+    bench.keeper.set("second");
+    assert!(matches!(bench.reconfigure().await, Reconfigured::Told));
+    let report = bench.lifecycle.swap(to("best")).await.unwrap();
+    assert!(report.serves());
+    assert_eq!((bench.token().await.as_str(), bench.built()), ("second", 3));
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ pub(crate) enum Act {
     SayAs(Arc<Mutex<Health>>),
     /// Waits for a permit, then goes on; counts how many are at it.
     Count(Arc<Meter>),
+    /// Goes on the first time, and does this from the second on.
+    Later(Arc<AtomicU64>, Box<Self>),
 }
 
 /// How many are at one thing at once.
@@ -94,8 +96,17 @@ impl Act {
         (Self::BlockThread(Arc::new(Mutex::new(wait))), open)
     }
 
+    pub(crate) fn later(act: Self) -> (Self, Arc<AtomicU64>) {
+        let times = Arc::new(AtomicU64::new(0));
+        (Self::Later(Arc::clone(&times), Box::new(act)), times)
+    }
+
     async fn play(&self, what: &str) -> Result<(), String> {
         match self {
+            Self::Later(times, act) => match times.fetch_add(1, Ordering::SeqCst) {
+                0 => Ok(()),
+                _ => Box::pin(act.play(what)).await,
+            },
             Self::Ok | Self::Say(_) => Ok(()),
             Self::Fail => Err(format!("{what} told to fail")),
             Self::Panic => panic!("{what} told to panic"),
@@ -329,7 +340,9 @@ impl Probe for Part {
             if sick && self.record.took.lock().unwrap().is_some() {
                 return Health::critical("sick of the state");
             }
-            match (&self.script.probe, self.script.probe.play("probe").await) {
+            let played = self.script.probe.play("probe").await;
+            self.note_if_retired();
+            match (&self.script.probe, played) {
                 (Act::Say(health), _) => health.clone(),
                 (Act::SayAs(health), _) => health.lock().unwrap().clone(),
                 (_, Ok(())) => Health::Ok,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oneiric_core::{BoxFuture, Coded as _, Provider, Slot};
+use oneiric_core::{BoxFuture, Coded as _};
 use oneiric_domains::{SecretError, SecretRef};
-use oneiric_lifecycle::{ProviderSettings, SettingsUnavailable};
+use oneiric_lifecycle::{ProviderSettings, Receiver, SettingsUnavailable};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -21,23 +21,22 @@ pub(crate) struct Resolved(pub(crate) Secrets);
 impl ProviderSettings for Resolved {
     fn settings<'a>(
         &'a self,
-        slot: &'a Slot,
-        provider: &'a Provider,
+        to: Receiver<'a>,
     ) -> BoxFuture<'a, Result<Option<Value>, SettingsUnavailable>> {
-        Box::pin(self.0.resolve(slot, provider))
+        Box::pin(self.0.resolve(to))
+    }
+
+    fn gone(&self, instance: u64) {
+        self.0.users.gone(instance);
     }
 }
 
 impl Secrets {
-    async fn resolve(
-        &self,
-        slot: &Slot,
-        provider: &Provider,
-    ) -> Result<Option<Value>, SettingsUnavailable> {
+    async fn resolve(&self, to: Receiver<'_>) -> Result<Option<Value>, SettingsUnavailable> {
         let settings = self.settings.load();
-        let of = (slot.clone(), provider.clone());
+        let of = (to.slot.clone(), to.provider.clone());
         let Some(configured) = settings.providers.get(&of) else {
-            self.users.given(of, Handed::default());
+            self.users.given(to, Handed::default());
             return Ok(None);
         };
         let found = meant(&configured.value);
@@ -76,7 +75,7 @@ impl Secrets {
             settings: Some(configured.value.clone()),
             versions: versions.collect(),
         };
-        self.users.given(of, handed);
+        self.users.given(to, handed);
         Ok(Some(value))
     }
 

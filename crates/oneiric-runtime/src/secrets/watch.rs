@@ -14,8 +14,8 @@ use std::{
 use oneiric_core::{Coded, Provider, Slot};
 use oneiric_domains::{SecretError, SecretRef};
 use oneiric_lifecycle::{
-    Activity, Happening, Lifecycle, LifecycleError, Outcome, Reconfigured, SlotState, SlotStatus,
-    Streamed, SwapEvent,
+    Activity, DecisionKind, Happening, Lifecycle, LifecycleError, Outcome, Reconfigured, SlotState,
+    SlotStatus, Streamed, SwapEvent,
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -23,14 +23,12 @@ use super::{
     Reached, Rotations, Secrets,
     references::{meant, named},
     store::Due,
+    users::AGAIN,
 };
 use crate::{api::ProcessEvent, settings::Settings, turns::Turns};
 
 /// How long nobody looks where no secret is in use yet.
 const IDLE: Duration = Duration::from_secs(60);
-/// What could not be done is tried again after this time.
-const AGAIN: Duration = Duration::from_secs(300);
-
 /// For how long a rotation waits for those who were given an old value and do not serve with it yet.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -48,6 +46,7 @@ enum Telling {
 struct Outdated {
     slot: Slot,
     provider: Provider,
+    instance: u64,
     /// The number of the newest value that it has not got.
     newest: u64,
 }
@@ -198,9 +197,13 @@ impl Secrets {
         let Outdated {
             slot,
             provider,
+            instance,
             newest,
         } = self.outdated(&status, telling)?;
-        let result = lifecycle.reconfigure(&slot).await;
+        let result = match telling {
+            Telling::Asked => lifecycle.reconfigure(&slot).await,
+            Telling::ByItself => lifecycle.renew(&slot, instance).await,
+        };
         let told = Told {
             slot,
             provider,
@@ -208,8 +211,12 @@ impl Secrets {
         };
         if !told.is_well() {
             let again = Instant::now() + AGAIN;
-            self.users
-                .refused(&told.slot, &told.provider, newest, again);
+            self.users.refused(instance, newest, again);
+            let on_trial = matches!(told.result, Ok(Reconfigured::OnTrial));
+            // The trial may have ended before it was noted that it is waited for.
+            if on_trial && lifecycle.baking(&told.slot).is_none() {
+                self.users.try_again(instance);
+            }
         }
         Some(told)
     }
@@ -233,28 +240,30 @@ impl Secrets {
     }
 
     fn outdated(&self, status: &SlotStatus, telling: Telling) -> Option<Outdated> {
-        let provider = status.active.as_ref()?.provider.clone();
+        let active = status.active.as_ref()?;
+        let (provider, instance) = (active.provider.clone(), active.instance);
         let serves = matches!(status.state, SlotState::Active | SlotState::Swapping);
         let may = telling == Telling::Asked || status.activity.activity == Activity::Running;
         if !serves || !may {
             return None;
         }
-        let newest = self.newest_missing(&status.slot, &provider)?;
+        let newest = self.newest_missing(&status.slot, &provider, instance)?;
         let slot = status.slot.clone();
         Some(Outdated {
             slot,
             provider,
+            instance,
             newest,
         })
     }
 
-    fn newest_missing(&self, slot: &Slot, provider: &Provider) -> Option<u64> {
+    fn newest_missing(&self, slot: &Slot, provider: &Provider, instance: u64) -> Option<u64> {
         let named = named_by(&self.settings.load(), slot, provider);
-        self.users.outdated(slot, provider, &named, &self.store)
+        self.users.outdated(instance, &named, &self.store)
     }
 
     fn not_before(&self, one: &Outdated) -> Option<Instant> {
-        self.users.not_before(&one.slot, &one.provider, one.newest)
+        self.users.not_before(one.instance, one.newest)
     }
 
     /// Runs until it is dropped.
@@ -313,12 +322,19 @@ impl Secrets {
         renewals.join_all().await;
     }
 
-    /// Whether something may have to be told after it: a slot takes work again, or an instance was put in service that
-    /// was given its secrets before there were newer ones.
+    /// Whether something may have to be told after it: a slot takes work again, an instance was put in service that was
+    /// given its secrets before there were newer ones, or what such a one waited for is over.
     fn matters(&self, event: &SwapEvent) -> bool {
+        let is_outdated = |provider: &Provider, instance: u64| {
+            self.newest_missing(&event.slot, provider, instance)
+                .is_some()
+        };
         match &event.what {
+            _ if event.key.is_some() => false,
             Happening::ActivityChanged { .. } => true,
-            Happening::Published { to, .. } => self.newest_missing(&event.slot, to).is_some(),
+            Happening::Published { to, instance, .. } => is_outdated(to, *instance),
+            Happening::BakeEnded { bake } => is_outdated(&bake.provider, bake.instance),
+            Happening::Decided { decision } => decision.kind == DecisionKind::SwingBack,
             _ => false,
         }
     }
@@ -365,8 +381,8 @@ impl Told {
     fn is_well(&self) -> bool {
         match &self.result {
             Ok(Reconfigured::Swapped(report)) => report.serves(),
+            Ok(Reconfigured::OnTrial) | Err(_) => false,
             Ok(_) => true,
-            Err(_) => false,
         }
     }
 
@@ -402,6 +418,9 @@ impl Told {
             }
             Ok(Reconfigured::Swapped(report)) if report.serves() => {
                 tracing::info!(%slot, %provider, "exchanged for a new secret");
+            }
+            Ok(Reconfigured::OnTrial) => {
+                tracing::info!(%slot, %provider, "a new secret waits for the end of its trial");
             }
             // The swap that was rolled back is in the log; nothing serves, nobody to tell.
             Ok(_) => {}

@@ -13,8 +13,8 @@ use std::{
 use oneiric_core::{BoxFuture, Coded};
 use oneiric_domains::{Secret, SecretError, SecretProvider, SecretRef};
 use oneiric_lifecycle::{
-    Activity, ActivityRule, ActivityScope, BuildError, CallError, FactoryTable, Health, Instance,
-    Invoke, Payload, Probe, Reconfigure, SwapRequest, factory_fn,
+    Activity, ActivityRule, ActivityScope, BakeEnd, BuildError, CallError, FactoryTable, Health,
+    Instance, Invoke, KeyedLimits, Payload, Probe, Reconfigure, SwapRequest, factory_fn,
 };
 use oneiric_runtime::{
     Redactor, Runtime, RuntimeBuilder, RuntimeError, Settings, Sources,
@@ -897,6 +897,172 @@ async fn a_secret_that_its_component_refuses_is_tried_again_after_five_minutes_o
         bench.vault.set("token", "the third one");
         tokio::time::sleep(Duration::from_secs(11)).await;
         assert_eq!((attempts() - first, length().await), (4, 13));
+    })
+    .await;
+}
+
+/// Trials of an hour.
+const BAKES: &str = "[slots.\"adapter/a\"]\nbake_ms = 3600000\n";
+
+/// What was kept warm has the values that it was built with, whatever its successor was given.
+#[tokio::test]
+async fn what_serves_again_after_a_trial_is_told_what_it_missed() {
+    let bench = Bench::new(Vault::with("token", "first value"));
+    let runtime = bench.runtime(&format!("{}{BAKES}", settings(&[("adapter/a", "")])));
+    let length = async || {
+        runtime
+            .call(call("adapter/a", "length"))
+            .await
+            .unwrap()
+            .output
+    };
+    assert_eq!(length().await, 11);
+    bench.vault.set("token", "second");
+    let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+    assert_eq!(doc.slots[0].outcome, "exchanged");
+    assert_eq!(length().await, 6);
+    let baking = runtime.lifecycle().baking(&slot("adapter/a")).unwrap();
+    baking.swing_back("the other one is wanted");
+    soon(baking.ended()).await;
+    assert_eq!(length().await, 11);
+
+    let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+    let told: Vec<_> = doc.slots.iter().map(|one| one.outcome.as_str()).collect();
+    assert_eq!(
+        (doc.secrets[0].outcome.as_str(), told),
+        ("unchanged", vec!["exchanged"])
+    );
+    assert_eq!(length().await, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_serves_again_because_somebody_wants_it_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "1"));
+    let text = format!(
+        "state_dir = {:?}\n{}{BAKES}[secrets]\nttl_ms = 60000\n",
+        dir.path().join("state"),
+        settings(&[("adapter/a", "")]),
+    );
+    let runtime = bench.runtime(&text);
+    while_running(&runtime, async {
+        bench.vault.set("token", "22");
+        let lifecycle = runtime.lifecycle();
+        let baking = loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if let Some(baking) = lifecycle.baking(&slot("adapter/a")) {
+                break baking;
+            }
+        };
+        let builds = bench.builds.load(Ordering::SeqCst);
+        baking.swing_back("as told");
+        soon(baking.ended()).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(bench.builds.load(Ordering::SeqCst), builds + 1);
+        let answer = runtime.call(call("adapter/a", "length")).await.unwrap();
+        assert_eq!(answer.output, 2);
+    })
+    .await;
+}
+
+/// It may be the new value that made it worse.
+#[tokio::test(start_paused = true)]
+async fn what_did_worse_with_a_new_value_is_tried_again_after_five_minutes() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "first value"));
+    let text = format!(
+        "state_dir = {:?}\n{}{BAKES}[secrets]\nttl_ms = 10000\n",
+        dir.path().join("state"),
+        settings(&[("adapter/a", "")]),
+    );
+    let runtime = bench.runtime(&text);
+    let attempts = || bench.attempts.load(Ordering::SeqCst);
+    while_running(&runtime, async {
+        let first = attempts();
+        bench.vault.set("token", "second");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(attempts() - first, 1);
+        for _ in 0..20 {
+            runtime.call(call("adapter/a", "fail")).await.unwrap_err();
+        }
+        let length = async || {
+            runtime
+                .call(call("adapter/a", "length"))
+                .await
+                .unwrap()
+                .output
+        };
+        tokio::time::sleep(Duration::from_secs(290)).await;
+        assert_eq!((length().await, attempts() - first), (json!(11), 1));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!((length().await, attempts() - first), (json!(6), 2));
+    })
+    .await;
+}
+
+/// What an instance by key was given says nothing about the one that serves the slot.
+#[tokio::test(start_paused = true)]
+async fn what_is_built_for_a_key_is_not_taken_for_what_serves() {
+    let bench = Bench::new(Vault::with("token", "first value"));
+    let runtime = bench.runtime(&format!(
+        "{}[secrets]\nttl_ms = 60000\n",
+        settings(&[("adapter/a", "")])
+    ));
+    let length = async || {
+        runtime
+            .call(call("adapter/a", "length"))
+            .await
+            .unwrap()
+            .output
+    };
+    assert_eq!(length().await, 11);
+    bench.vault.set("token", "second");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let keyed = runtime
+        .lifecycle()
+        .keyed(&slot("adapter/a"), KeyedLimits::default());
+    drop(keyed.lease("one").await.unwrap());
+    assert_eq!((length().await, bench.vault.fetches()), (json!(11), 2));
+
+    let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+    assert_eq!(doc.slots.len(), 1, "{doc:?}");
+    assert_eq!(length().await, 6);
+}
+
+/// By itself nobody ends a trial that an operator asked for; what cannot be told is exchanged when that is over.
+#[tokio::test(start_paused = true)]
+async fn a_new_value_that_cannot_be_told_waits_for_the_end_of_a_trial() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Vault::with("token", "first value"));
+    let text = format!(
+        "state_dir = {:?}\n{}[secrets]\nttl_ms = 10000\n",
+        dir.path().join("state"),
+        settings(&[("adapter/a", "")]),
+    );
+    let runtime = bench.runtime(&text);
+    let attempts = || bench.attempts.load(Ordering::SeqCst);
+    while_running(&runtime, async {
+        let of = slot("adapter/a");
+        let trial = SwapRequest::to_winner(of.clone()).rebuild(true);
+        let trial = trial.bake(Duration::from_secs(100));
+        let report = runtime.lifecycle().begin_swap(trial).await.unwrap();
+        bench.vault.set("token", "second");
+        let first = attempts();
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert_eq!(attempts(), first);
+        let ended = report.settled().await.bake.unwrap().ended;
+        assert_eq!(ended, Some(BakeEnd::Passed));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(attempts(), first + 1);
+        // Somebody who asks for it does not wait.
+        let trial = SwapRequest::to_winner(of).rebuild(true);
+        let trial = trial.bake(Duration::from_secs(100));
+        let report = runtime.lifecycle().begin_swap(trial).await.unwrap();
+        bench.vault.set("token", "the third one");
+        let doc = runtime.rotate_secrets(all(), "test").await.unwrap();
+        assert_eq!(doc.slots[0].outcome, "exchanged");
+        let ended = report.settled().await.bake.unwrap().ended;
+        assert_eq!(ended, Some(BakeEnd::Superseded));
     })
     .await;
 }
