@@ -92,6 +92,31 @@ fn a_candidate_that_passes_its_probe_and_fails_a_fifth_of_its_calls_is_swung_bac
     assert!(get(&process));
 }
 
+/// The selection is on the disk before anybody can see the good one serve again, however long the bad one takes to go.
+#[test]
+fn whoever_ends_the_process_right_after_the_swing_back_finds_the_good_one_when_it_is_up_again() {
+    for signal in ["KILL", "TERM"] {
+        let behaves = "call_each = 5\nretire = \"hang\"";
+        let settings = settings().replace("call_each = 5", behaves);
+        let process = Process::start(&format!("run.grace_ms = 500\n{settings}"));
+        let words = ["swap", "adapter/cache", "flaky", "--bake", "1h", "--json"];
+        let mut swap = process.place().command(oneiric_tests::binary::path());
+        swap.args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut swap = swap.spawn().unwrap();
+        eventually("the trial begins", || is_on_trial(&process));
+        assert_eq!((0..20).filter(|_| !get(&process)).count(), 4);
+        eventually("the good one serves", || serving(&process) == "memory");
+        process.signal(signal);
+        let place = process.into_place();
+        swap.wait().unwrap();
+
+        let process = Process::start_in(place, &["run"]);
+        assert_eq!(serving(&process), "memory", "{signal}");
+        let said = process.oneiric(&["history", "adapter/cache"]).ok();
+        assert!(said.contains("revision 1 was swung back"), "{said}");
+    }
+}
+
 #[test]
 fn whoever_stops_looking_leaves_the_trial_alone_and_a_swap_back_builds_nothing() {
     let process = Process::start(&settings());

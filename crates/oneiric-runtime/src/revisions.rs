@@ -184,11 +184,18 @@ impl Revisions {
         self.book().in_force.get(slot).cloned().map(Into::into)
     }
 
-    /// The number of the last change of `slot`'s selection, taken back or not, as far as is remembered.
-    pub(crate) fn last_of(&self, slot: &Slot) -> Option<u64> {
+    /// Whether nobody has changed the slot's selection since `line` was written.
+    pub(crate) fn stands(&self, line: &RevisionDoc) -> bool {
         let book = self.book();
-        let last = book.history.iter().rev().find(|one| one.slot == *slot)?;
-        Some(last.revision)
+        match book.in_force.get(&line.slot) {
+            Some(one) => one.revision == line.revision,
+            // Nothing is selected. What was forgotten since would have been older than what is remembered.
+            None => {
+                let last = book.history.iter().rev().find(|one| one.slot == line.slot);
+                let last = last.map_or(line.revision, |last| last.revision);
+                line.provider.is_none() && last == line.revision
+            }
+        }
     }
 
     /// All selections in force, by slot.
@@ -389,6 +396,34 @@ mod tests {
         assert_eq!(revisions.since(1).len(), 2);
         let error = revisions.back_to(4).unwrap_err();
         assert_eq!(error.code(), "runtime.revision_unknown");
+    }
+
+    #[tokio::test]
+    async fn a_line_stands_until_somebody_changes_the_slot_however_much_is_forgotten() {
+        let revisions = Revisions::default();
+        let mut others = 0;
+        let mut forget = async || {
+            for _ in 0..1_100 {
+                others += 1;
+                let other = line("a/other", Some(["x", "y"][others % 2]), None);
+                revisions.record(other).await.unwrap();
+            }
+        };
+        let selected = revisions.record(entry(Some("a"))).await.unwrap();
+        forget().await;
+        assert!(
+            revisions
+                .history()
+                .iter()
+                .all(|one| one.slot != selected.slot)
+        );
+        assert!(revisions.stands(&selected));
+        let cleared = revisions.record(entry(None)).await.unwrap();
+        assert!(!revisions.stands(&selected) && revisions.stands(&cleared));
+        forget().await;
+        assert!(!revisions.stands(&selected) && revisions.stands(&cleared));
+        revisions.record(entry(Some("a"))).await.unwrap();
+        assert!(!revisions.stands(&selected) && !revisions.stands(&cleared));
     }
 
     #[tokio::test]

@@ -105,7 +105,7 @@ impl Runtime {
         });
         let note = (!entries.is_empty()).then(|| Note::new(self, entries));
         if let Some(note) = &note {
-            set = set.record(note.hook());
+            set = set.record(note.hook()).record_back(note.hook_back());
         }
         let set = set.when_published({
             let (registry, wanted) = (self.registry().clone(), wanted.clone());
@@ -137,8 +137,8 @@ impl Runtime {
                 .select(SelectionLayer::Operator, slot, provider);
         }
         for change in &report.slots {
-            if let Some(line) = lines.iter().find(|line| line.slot == change.slot) {
-                self.follow(change.baking(), line);
+            if let Some(note) = &note {
+                note.follow(change.baking());
             }
             if change.outcome == SlotOutcome::Swapped {
                 // Built with the settings in force: what a reload left for later is done.

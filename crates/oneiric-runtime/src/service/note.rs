@@ -1,11 +1,15 @@
 //! Selections that are written down with an exchange of instances: before the new ones are published, or, where
-//! nothing is exchanged, afterwards.
+//! nothing is exchanged, afterwards; and back, before an old one serves again because its successor did worse.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use oneiric_core::{BoxFuture, Coded};
+use oneiric_core::{BoxFuture, Coded, SelectionLayer, Slot};
 use oneiric_domains::Undone;
-use oneiric_lifecycle::StoreError;
+use oneiric_lifecycle::{Baking, Failure, Outcome, StoreError};
+use tracing::Instrument;
 
 use crate::{
     api::{ProcessEvent, RevisionDoc},
@@ -20,6 +24,8 @@ pub(super) struct Note {
     runtime: Runtime,
     entries: Vec<Entry>,
     written: Arc<Mutex<Option<Vec<RevisionDoc>>>>,
+    /// What took lines back because their instances did worse.
+    back: Arc<Mutex<BTreeMap<Slot, RevisionDoc>>>,
 }
 
 impl Note {
@@ -29,6 +35,7 @@ impl Note {
             runtime: runtime.clone(),
             entries,
             written: Arc::default(),
+            back: Arc::default(),
         }
     }
 
@@ -46,6 +53,88 @@ impl Note {
                     Err(error) => Err((error.code(), error.to_string())),
                 }
             })
+        }
+    }
+
+    /// Has the selection go back with the instance: its line is taken back before the old one serves again, so that a
+    /// process that is killed right then does not come up with what did worse.
+    pub(super) fn hook_back(
+        &self,
+    ) -> impl Fn(&Slot, &Failure) -> BoxFuture<'static, ()> + Send + Sync + 'static {
+        let note = self.clone();
+        move |slot, failure| {
+            let (note, slot, failure) = (note.clone(), slot.clone(), failure.clone());
+            Box::pin(async move { note.goes_back(&slot, &failure).await })
+        }
+    }
+
+    /// It is the slot's turn in the lifecycle, so no exchange comes in between; whoever has selected something else
+    /// meanwhile is left alone.
+    async fn goes_back(&self, slot: &Slot, failure: &Failure) {
+        let written = self.held().clone().unwrap_or_default();
+        let Some(line) = written.into_iter().find(|line| line.slot == *slot) else {
+            return;
+        };
+        let number = line.revision;
+        let reason = format!("revision {number} was swung back: {}", failure.message);
+        if let Some(back) = self.undo(&line, reason).await {
+            lock(&self.back).insert(slot.clone(), back);
+        }
+    }
+
+    /// Sees to it that the selection follows the instance if that is on trial and stays although it was to be swung
+    /// back: somebody has come to rely on a facet that the old one lacks in the very moment it was written down.
+    pub(super) fn follow(&self, baking: Option<&Baking>) {
+        let Some(baking) = baking.cloned() else {
+            return;
+        };
+        let note = self.clone();
+        let following = async move {
+            let report = baking.ended().await;
+            // Of what is being shut down the next start makes what was written.
+            let stopped = |warning: &Failure| warning.code == "lifecycle.stopped";
+            let back = lock(&note.back).remove(&report.slot);
+            let Some(back) = back else { return };
+            if matches!(report.outcome, Outcome::SwungBack { .. })
+                || report.warnings.iter().any(stopped)
+            {
+                return;
+            }
+            let _mine = note.runtime.inner.revisions.my_turn(&report.slot).await;
+            let number = back.revision;
+            let reason = format!("revision {number} was written, and its swing back failed");
+            note.undo(&back, reason).await;
+        };
+        tokio::spawn(following.in_current_span());
+    }
+
+    /// Takes a line back, and selects what was selected before it, unless somebody has changed that since.
+    async fn undo(&self, line: &RevisionDoc, reason: String) -> Option<RevisionDoc> {
+        let (runtime, slot) = (&self.runtime, &line.slot);
+        if !runtime.inner.revisions.stands(line) {
+            return None;
+        }
+        let (before, who) = (line.before.clone(), line.who.clone());
+        let mut entry = runtime.entry(slot.clone(), before.clone(), who, Some(reason));
+        entry.undoes = Some(Undone {
+            first: line.revision,
+            last: line.revision,
+        });
+        match runtime.record(vec![entry]).await {
+            Ok(mut lines) => {
+                let registry = runtime.registry();
+                registry.select(SelectionLayer::Operator, slot, before);
+                lines.pop()
+            }
+            Err(error) => {
+                tracing::error!(
+                    code = error.code(),
+                    reason = error.to_string(),
+                    slot = %slot,
+                    "a selection that was swung back was not taken back"
+                );
+                None
+            }
         }
     }
 
@@ -95,8 +184,12 @@ impl Note {
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Vec<RevisionDoc>>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.written)
     }
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Runtime {

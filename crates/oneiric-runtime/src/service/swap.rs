@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
-use oneiric_core::{Coded, Provider, Query, SelectionLayer, Slot};
-use oneiric_domains::Undone;
-use oneiric_lifecycle::{Baking, Outcome, SwapReport, SwapRequest};
+use oneiric_core::{Provider, Query, SelectionLayer, Slot};
+use oneiric_lifecycle::{Outcome, SwapReport, SwapRequest};
 use tracing::Instrument;
 
 use super::{note::Note, unix_ms};
@@ -132,7 +131,8 @@ impl Runtime {
         let note = Note::new(self, vec![entry]);
         // In force in the moment of publishing. Draining the old instance can take long, and all that time `status`
         // would say that nobody asked for what serves.
-        let swap = swap.record(note.hook()).when_published({
+        let swap = swap.record(note.hook()).record_back(note.hook_back());
+        let swap = swap.when_published({
             let (registry, slot, provider) =
                 (self.registry().clone(), slot.clone(), provider.clone());
             move || {
@@ -152,9 +152,7 @@ impl Runtime {
         let revision = note.written().await?.pop();
         self.registry()
             .select(SelectionLayer::Operator, &slot, Some(provider));
-        if let Some(revision) = &revision {
-            self.follow(report.baking(), revision);
-        }
+        note.follow(report.baking());
         Ok((report, revision))
     }
 
@@ -184,7 +182,8 @@ impl Runtime {
         };
         select(None);
         let note = Note::new(self, vec![self.entry(slot.clone(), None, who, reason)]);
-        let result = self.lifecycle().begin_swap(swap.record(note.hook())).await;
+        let swap = swap.record(note.hook()).record_back(note.hook_back());
+        let result = self.lifecycle().begin_swap(swap).await;
         if !result.as_ref().is_ok_and(SwapReport::serves) {
             select(Some(selected));
             note.take_back().await;
@@ -193,59 +192,13 @@ impl Runtime {
         let report = result.map_err(RuntimeError::Lifecycle)?;
         match note.written().await {
             Ok(mut lines) => {
-                let revision = lines.pop();
-                if let Some(revision) = &revision {
-                    self.follow(report.baking(), revision);
-                }
-                Ok((report, revision))
+                note.follow(report.baking());
+                Ok((report, lines.pop()))
             }
             Err(error) => {
                 select(Some(selected));
                 Err(error)
             }
-        }
-    }
-
-    /// Sees to it that the selection follows the instance, if that is on trial.
-    pub(super) fn follow(&self, baking: Option<&Baking>, written: &RevisionDoc) {
-        if let Some(baking) = baking {
-            let following = self.clone().go_back_with(baking.clone(), written.clone());
-            tokio::spawn(following.in_current_span());
-        }
-    }
-
-    /// If the trial goes wrong, takes back the selection that was written down with the swap.
-    async fn go_back_with(self, baking: Baking, written: RevisionDoc) {
-        let Outcome::SwungBack { failure } = baking.ended().await.outcome else {
-            return;
-        };
-        let slot = &written.slot;
-        let _mine = self.inner.revisions.my_turn(slot).await;
-        // Somebody has selected something else meanwhile.
-        let stands = self.inner.revisions.last_of(slot);
-        if stands != Some(written.revision) {
-            return;
-        }
-        let number = written.revision;
-        let reason = format!("revision {number} was swung back: {}", failure.message);
-        let who = written.who.clone();
-        let mut entry = self.entry(slot.clone(), written.before.clone(), who, Some(reason));
-        entry.undoes = Some(Undone {
-            first: number,
-            last: number,
-        });
-        match self.record(vec![entry]).await {
-            Ok(_revision) => {
-                let before = written.before.clone();
-                self.registry()
-                    .select(SelectionLayer::Operator, slot, before);
-            }
-            Err(error) => tracing::error!(
-                code = error.code(),
-                reason = error.to_string(),
-                slot = %slot,
-                "a selection that was swung back was not taken back"
-            ),
         }
     }
 

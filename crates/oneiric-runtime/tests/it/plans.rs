@@ -91,6 +91,31 @@ fn state(runtime: &Runtime) -> String {
 }
 
 #[tokio::test]
+async fn a_slot_of_a_plan_that_is_swung_back_takes_its_selection_back_alone() {
+    let bakes = "[slots.\"adapter/*\"]\nbake_ms = 3600000\n";
+    let scene = Scene::start(&format!("{}{bakes}", cast())).await;
+    let planned = plan(&scene.runtime, &[("a", "two"), ("c", "two")]);
+    assert_eq!(apply(&scene, planned).await.revision, Some(1));
+    assert_eq!(state(&scene.runtime), "a two two, b one, c two two");
+    let baking = scene.runtime.lifecycle().baking(&slot("adapter/a"));
+    let baking = baking.unwrap();
+    baking.swing_back("as told");
+    soon(baking.ended()).await;
+    assert_eq!(state(&scene.runtime), "a one, b one, c two two");
+    let history = scene.runtime.revisions();
+    let lines: Vec<_> = history
+        .iter()
+        .map(|line| (line.revision, line.slot.as_str(), line.became))
+        .collect();
+    let expected = [
+        (1, "adapter/a", Some(Became::Undone)),
+        (1, "adapter/c", Some(Became::InForce)),
+        (2, "adapter/a", Some(Became::InForce)),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
 async fn a_plan_says_what_is_done_and_does_nothing() {
     let scene = Scene::start(&cast()).await;
     let wanted = [("c", "two"), ("b", "two"), ("a", "one")];
