@@ -345,6 +345,21 @@ impl Inner {
         self.graph.retired(&cell.slot, running.number);
     }
 
+    /// Says what an instance failed at besides being called. The slot's last error it is only while it serves.
+    pub(crate) fn warn_of(&self, cell: &SlotCell, running: &Running, failure: Failure) {
+        let failure = self.redact.failure(failure);
+        let at = self.clock.now();
+        let mut ledger = cell.ledger();
+        // With the books locked: whoever puts another in service clears the error after the pointer has moved.
+        let published = cell.published();
+        if published.as_ref().map(|one| one.running.number) == Some(running.number) {
+            ledger.fail(&running.candidate, failure.clone(), at);
+        }
+        drop(ledger);
+        drop(published);
+        self.announce_of(running, Happening::Warned { failure });
+    }
+
     pub(crate) fn announce(&self, slot: &Slot, what: Happening) {
         self.announce_with_key(slot, None, what);
     }

@@ -321,6 +321,13 @@ impl SlotCell {
         self.hot.door.load().active.clone()
     }
 
+    /// A counted way to the instance of this number while it serves, whether the slot takes work or not: for those who look
+    /// after it and want it to be there until they are done.
+    pub(crate) fn enter_if_serving(&self, instance: u64) -> Option<Arc<Entrance>> {
+        let published = self.published()?;
+        (published.running.number == instance).then(|| published.enter(0))
+    }
+
     pub(crate) fn activity(&self) -> ActivityState {
         self.hot.door.load().activity.state.clone()
     }

@@ -9,28 +9,25 @@
 //! work on slots that this one rests on: with `a <- b <- c` and `a <- c`, an exchange of `a` restarts `b` and then `c`,
 //! once. It waits outside the slot's turn and along edges that have no ring, so nobody waits for each other.
 
+mod restart;
+mod tell;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use oneiric_core::{BoxFuture, Provider, Slot};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::Notify;
 
+use self::restart::{Lately, Places};
 use crate::activity::Activity;
-use crate::cell::SlotCell;
-use crate::decision::{Because, Decision, DecisionKind};
-use crate::error::{Failure, LifecycleError, Stage};
 use crate::graph::Known;
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
-use crate::observe::Happening;
-use crate::report::{Outcome, SwapReport};
 use crate::running::{Published, Running};
 use crate::slot_policy::OnDependencyChange;
 use crate::step;
-use crate::transition::Transition;
-use crate::wiring::Wiring;
 
 /// Is told when a slot that its instance needs was exchanged.
 pub trait FollowDependency: Send + Sync {
@@ -67,6 +64,8 @@ pub(crate) struct Followers {
     moved: Notify,
     /// For those who resume a slot from outside the runtime.
     runtime: OnceLock<Handle>,
+    lately: Lately,
+    places: Places,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +91,8 @@ impl Followers {
 
 impl Lifecycle {
     /// Returns when every slot has answered to the exchanges of what it needs that there were so far: was told, or has
-    /// a new instance, or could not have one. Those that are paused or draining are not waited for. Cancel-safe.
+    /// a new instance, or could not have one. Those that are paused, draining, on trial, or were restarted too often are not
+    /// waited for. Cancel-safe.
     pub async fn dependents_settled(&self) {
         let followers = &self.inner().followers;
         loop {
@@ -199,15 +199,19 @@ impl Inner {
         }
     }
 
-    /// Whether there is something to restart it for, and nobody said that it is to be left alone.
+    /// Whether there is something to restart it for, and it is not to be left alone: it takes work, is on no trial, and
+    /// was not restarted too often.
     fn is_to_restart(&self, slot: &Slot) -> bool {
         let Some(cell) = self.existing_cell(slot) else {
             return false;
         };
         let takes_work = cell.activity().activity == Activity::Running;
+        if !takes_work || cell.bake().is_some() || self.followers.lately.is_left_alone(&cell) {
+            return false;
+        }
         let is_behind =
             |published: Arc<Published>| !self.unanswered(&published.running).0.is_empty();
-        takes_work && cell.published().is_some_and(is_behind)
+        cell.published().is_some_and(is_behind)
     }
 }
 
@@ -235,17 +239,13 @@ async fn follow(inner: Arc<Inner>, slot: Slot) {
 async fn answer(inner: &Arc<Inner>, slot: &Slot) {
     match inner.policy_of(slot).on_dependency_change {
         OnDependencyChange::Nothing => {}
-        OnDependencyChange::Tell => tell_all(inner, slot).await,
+        OnDependencyChange::Tell => tell::tell_all(inner, slot).await,
         OnDependencyChange::Restart => {
             if !inner.is_to_restart(slot) {
                 return;
             }
             inner.wait_for_those_below(slot).await;
-            let Some(cell) = inner.existing_cell(slot) else {
-                return;
-            };
-            // That it failed is recorded where it did; that the process ends is no failure.
-            let _ended = Wiring::of(inner).in_turn(cell, restart).await;
+            restart::restart(inner, slot).await;
         }
     }
 }
@@ -262,110 +262,5 @@ impl Inner {
             }
             moved.await;
         }
-    }
-}
-
-/// Another instance of the same candidate, in the slot's turn; nothing, if by now there is nothing to answer to.
-async fn restart(
-    inner: Arc<Inner>,
-    cell: Arc<SlotCell>,
-    _turn: OwnedMutexGuard<()>,
-) -> Result<(), LifecycleError> {
-    let slot = &cell.slot;
-    let policy = inner.policy_of(slot).on_dependency_change;
-    if policy != OnDependencyChange::Restart || cell.is_stopped() || !inner.is_to_restart(slot) {
-        return Ok(());
-    }
-    let Some(published) = cell.published() else {
-        return Ok(());
-    };
-    let running = Arc::clone(&published.running);
-    drop(published);
-    let (changes, knowledge) = inner.unanswered(&running);
-    // Whether it succeeds or not: what cannot be built now is not tried again until something else changes.
-    inner.graph.answered(slot, running.number, &knowledge);
-    let candidate = running.candidate.clone();
-    let (provider, instance) = (candidate.provider().clone(), running.number);
-    // One decision, however many were exchanged: the first by name gave cause.
-    let decision = changes.into_iter().next().map(|change| {
-        let because = Because::Dependency { slot: change.slot };
-        Decision::new(DecisionKind::RestartDependent, because)
-            .about(&provider, Some(instance))
-            .to(&provider)
-    });
-    let keep = crate::bake::Keep::AsPolicy;
-    let rebuild = Transition::rebuild(Arc::clone(&inner), Arc::clone(&cell), running, keep);
-    let report = rebuild.decided(decision.clone()).run().await;
-    let failure = match &report {
-        Ok(SwapReport {
-            outcome: Outcome::RolledBack { failure },
-            ..
-        }) => Some(failure.clone()),
-        Ok(_) => None,
-        Err(error) => error.failure().cloned(),
-    };
-    if let (Some(decision), Some(failure)) = (decision, failure) {
-        inner.decide(&cell, decision.failed(Some(failure)));
-    }
-    report.map(drop)
-}
-
-async fn tell_all(inner: &Arc<Inner>, slot: &Slot) {
-    let Some(cell) = inner.existing_cell(slot) else {
-        return;
-    };
-    if cell.activity().activity != Activity::Running || cell.is_stopped() {
-        return;
-    }
-    let Some(published) = cell.published() else {
-        return;
-    };
-    let running = Arc::clone(&published.running);
-    drop(published);
-    let (changes, knowledge) = inner.unanswered(&running);
-    inner.graph.answered(slot, running.number, &knowledge);
-    let Some(role) = &running.follow else {
-        return;
-    };
-    for change in changes {
-        let role = Arc::clone(role);
-        if let Err(failure) = tell(inner, &running, role, change).await {
-            let failure = inner.redact.failure(failure);
-            let at = inner.clock.now();
-            cell.ledger().fail(&running.candidate, failure.clone(), at);
-            inner.announce(slot, Happening::Warned { failure });
-        }
-    }
-}
-
-async fn tell(
-    inner: &Arc<Inner>,
-    running: &Arc<Running>,
-    role: Arc<dyn FollowDependency>,
-    change: DependencyChange,
-) -> Result<(), Failure> {
-    let limit = inner.limits().hook;
-    let turn = Arc::clone(&running.follow_turn).lock_owned();
-    let Ok(turn) = tokio::time::timeout(limit, turn).await else {
-        return Err(Failure::new(
-            Stage::DependencyChange,
-            "lifecycle.timed_out",
-            format_args!("of {}: it is still at work on an earlier one", change.slot),
-        ));
-    };
-    let slot = change.slot.clone();
-    let call = move || async move {
-        let answer = role.dependency_changed(change).await;
-        drop(turn);
-        answer
-    };
-    match inner.steps.hook(limit, call).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(message)) => Err(Failure::new(
-            Stage::DependencyChange,
-            "lifecycle.dependency_change_failed",
-            format_args!("of {slot}: {message}"),
-        )),
-        Err(error) => Err(Failure::step(Stage::DependencyChange, limit, error)),
     }
 }

@@ -24,7 +24,7 @@ use crate::error::{Failure, Stage};
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Happening;
-use crate::running::Running;
+use crate::running::{Entrance, Running};
 
 /// Stops and goes on with what an instance does by itself.
 ///
@@ -114,6 +114,14 @@ impl Lifecycle {
     }
 }
 
+/// What an instance is told next.
+struct Next {
+    /// To pause; else to go on.
+    pause: bool,
+    /// Held until it has answered, so that it is not retired meanwhile.
+    entrance: Arc<Entrance>,
+}
+
 impl Inner {
     /// Has what serves `cell` told what holds for it, if it wants to know and does not yet. To be called
     /// after every change of what that is, with nothing locked.
@@ -140,48 +148,61 @@ impl Inner {
         runtime.spawn(async move { inner.attend(&cell, &running, first).await });
     }
 
-    async fn attend(&self, cell: &SlotCell, running: &Running, first: bool) {
+    async fn attend(self: &Arc<Self>, cell: &Arc<SlotCell>, running: &Running, first: Next) {
         let Some(pausing) = &running.pausing else {
             return;
         };
         let mut next = Some(first);
-        while let Some(pause) = next {
+        while let Some(Next { pause, entrance }) = next {
             let told = self.say(pausing, pause).await;
+            drop(entrance);
             pausing.told.send_modify(|told| told.paused = pause);
             let (provider, instance) = (running.candidate.provider().clone(), running.number);
-            let what = match told {
-                Ok(()) if pause => Happening::InstancePaused { provider, instance },
-                Ok(()) => Happening::InstanceResumed { provider, instance },
-                Err(failure) => {
-                    let failure = self.redact.failure(failure);
-                    let (of, at) = (&running.candidate, self.clock.now());
-                    cell.ledger().fail(of, failure.clone(), at);
-                    Happening::Warned { failure }
+            match told {
+                Ok(()) if pause => {
+                    self.announce_in(cell, Happening::InstancePaused { provider, instance });
                 }
-            };
-            self.announce_in(cell, what);
+                Ok(()) => {
+                    self.announce_in(cell, Happening::InstanceResumed { provider, instance });
+                }
+                Err(failure) => self.warn_of(cell, running, failure),
+            }
             next = self.next_to_tell(cell, running, pausing);
         }
     }
 
     /// What an instance is told next: to pause or to go on. `None` when it knows what holds; its slot
     /// is opened then if it may be.
-    fn next_to_tell(&self, cell: &SlotCell, running: &Running, pausing: &Pausing) -> Option<bool> {
+    fn next_to_tell(
+        self: &Arc<Self>,
+        cell: &Arc<SlotCell>,
+        running: &Running,
+        pausing: &Pausing,
+    ) -> Option<Next> {
         let rules = self.rules();
-        let serves = cell.published().map(|one| one.running.number) == Some(running.number);
+        // Entered with the rules locked, as it is exchanged: whoever is told serves, and is there until it has answered.
+        let entrance = cell.enter_if_serving(running.number);
+        let serves = entrance.is_some();
         let holds = rules.effective(&cell.slot, Some(running.candidate.provider()));
         let pause = !holds.state.is_running();
-        if serves && pausing.told.borrow().paused != pause {
-            return Some(pause);
+        let knows = pausing.told.borrow().paused == pause;
+        // Not dropped here if it is not wanted: it may be the last, and that is told to others.
+        if !knows && let Some(entrance) = entrance {
+            return Some(Next { pause, entrance });
         }
         let before = cell.activity();
-        if serves && !pause && !before.is_running() {
+        let opens = serves && !pause && !before.is_running();
+        if opens {
             cell.set_activity(holds);
         }
         pausing.told.send_modify(|told| told.attended = false);
         drop(rules);
         if serves {
             self.announce_if_changed(cell, &before);
+        }
+        if opens {
+            // What was exchanged meanwhile has waited for this.
+            self.follow_dependencies(vec![cell.slot.clone()]);
         }
         None
     }

@@ -23,6 +23,7 @@ use oneiric_resilience::{Jitter, ThreadJitter};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::intensity::Restarts;
 use self::places::Places;
 use self::watch::Watch;
 use crate::inner::Inner;

@@ -91,12 +91,6 @@ impl Transition {
         }
     }
 
-    /// The same, because of a decision, which is told when the new instance serves.
-    pub(crate) fn decided(mut self, decision: Option<Decision>) -> Self {
-        self.decision = decision;
-        self
-    }
-
     /// One that nobody asked for. `told` is called right after the publish.
     pub(crate) fn by_itself(
         inner: Arc<Inner>,

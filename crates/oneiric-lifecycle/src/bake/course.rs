@@ -136,6 +136,9 @@ impl Transition {
         let status = Box::new(status);
         self.cell.ledger().last_bake = Some(status.clone());
         self.announce(Happening::BakeEnded { bake: status });
+        // What was exchanged meanwhile has waited for this.
+        let slot = self.cell.slot.clone();
+        self.inner.follow_dependencies(vec![slot]);
     }
 
     pub(super) fn with_bake(

@@ -12,10 +12,35 @@ use crate::slot_policy::FailurePolicy;
 /// The longest wait that a backoff takes.
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// The restarts of one slot, as far as they count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Restarts(VecDeque<Instant>);
+
+impl Restarts {
+    /// One is tried now.
+    pub(crate) fn one_more(&mut self, now: Instant) {
+        self.0.push_back(now);
+    }
+
+    /// Until when there may be no other, where there were as many as may be.
+    pub(crate) fn is_spent_until(
+        &mut self,
+        policy: &FailurePolicy,
+        now: Instant,
+    ) -> Option<Instant> {
+        let ends = |at: &Instant| at.checked_add(policy.within).unwrap_or(now + DAY);
+        while self.0.front().is_some_and(|at| ends(at) <= now) {
+            self.0.pop_front();
+        }
+        let first = self.0.len().checked_sub(policy.restarts.get() as usize)?;
+        self.0.get(first).map(ends)
+    }
+}
+
 /// The tries of one slot.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Intensity {
-    restarts: VecDeque<Instant>,
+    restarts: Restarts,
     delays: Option<Delays>,
     not_before: Option<Instant>,
     /// When something was tried last.
@@ -33,8 +58,7 @@ impl Intensity {
 
     /// Whether as many restarts were tried as may be.
     pub(super) fn is_spent(&mut self, policy: &FailurePolicy, now: Instant) -> bool {
-        self.forget_old(policy, now);
-        self.restarts.len() >= policy.restarts.get() as usize
+        self.restarts.is_spent_until(policy, now).is_some()
     }
 
     /// A restart is tried now; the next has to wait.
@@ -44,7 +68,7 @@ impl Intensity {
         now: Instant,
         jitter: &mut (impl Jitter + ?Sized),
     ) {
-        self.restarts.push_back(now);
+        self.restarts.one_more(now);
         self.wait(policy, now, jitter);
     }
 
@@ -72,13 +96,6 @@ impl Intensity {
     /// Before when nothing is tried; `None`: at once.
     pub(super) const fn not_before(&self) -> Option<Instant> {
         self.not_before
-    }
-
-    fn forget_old(&mut self, policy: &FailurePolicy, now: Instant) {
-        let is_old = |at: &Instant| now.saturating_duration_since(*at) >= policy.within;
-        while self.restarts.front().is_some_and(is_old) {
-            self.restarts.pop_front();
-        }
     }
 }
 
@@ -120,6 +137,26 @@ mod tests {
         intensity.restart(&policy(), now + Duration::from_secs(30), &mut jitter);
         assert!(intensity.is_spent(&policy(), now + Duration::from_secs(59)));
         assert!(!intensity.is_spent(&policy(), now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn it_is_known_when_there_may_be_another() {
+        let (mut restarts, begun) = (Restarts::default(), Instant::now());
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let few = FailurePolicy {
+            restarts: NonZeroU32::MIN,
+            ..policy()
+        };
+        restarts.one_more(begun);
+        assert_eq!(restarts.is_spent_until(&policy(), begun), None);
+        assert_eq!(restarts.is_spent_until(&few, begun), Some(after(60)));
+        restarts.one_more(after(30));
+        assert_eq!(
+            restarts.is_spent_until(&policy(), after(30)),
+            Some(after(60))
+        );
+        assert_eq!(restarts.is_spent_until(&few, after(30)), Some(after(90)));
+        assert_eq!(restarts.is_spent_until(&policy(), after(60)), None);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::inner::Inner;
 use crate::judge::Judged;
 use crate::ledger::Ledger;
 use crate::report::{Outcome, SwapReport};
+use crate::slot_turns;
 use crate::transition::{Manner, Transition, same_component};
-use crate::wiring::Wiring;
 
 /// What became of a step.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Watch {
             kind: decision.kind,
             candidate: candidate.clone(),
         };
-        let (wiring, cell) = (Wiring::of(&self.inner), Arc::clone(&self.cell));
+        let cell = Arc::clone(&self.cell);
         let span = tracing::error_span!(
             "step",
             slot = %cell.slot,
@@ -74,9 +74,8 @@ impl Watch {
             origin = candidate.origin().as_str(),
             decision = decision.kind.name(),
         );
-        let step = wiring.in_turn(cell, move |inner, cell, slot_turn| {
+        let step = slot_turns::in_both(&self.inner, cell, turn, move |inner, cell| {
             async move {
-                let _turns = (turn, slot_turn);
                 if stop.is_cancelled() || !grounds.hold(&inner, &cell) {
                     return Ok(None);
                 }

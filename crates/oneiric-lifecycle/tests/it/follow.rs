@@ -21,13 +21,18 @@ const CLOCK: &str = "service/clock";
 
 type Events = Arc<Mutex<Vec<SwapEvent>>>;
 
+/// As often as anybody likes; what becomes of too often is in `follow_restarts`.
+fn follows(policy: &str) -> serde_json::Value {
+    json!({"on_dependency_change": policy, "restarts": 1_000})
+}
+
 /// A laboratory in which everybody follows by `policy`, and what happens in it.
 fn lab(policy: &str, candidates: &[(&str, &str, i64, &[&str])]) -> (Lab, Events) {
     let events = Events::default();
     let seen = Arc::clone(&events);
     let lab = Lab::with(candidates, |builder| {
         builder
-            .slot_policies(policies(&[("*", json!({"on_dependency_change": policy}))]))
+            .slot_policies(policies(&[("*", follows(policy))]))
             .observer(move |event: &SwapEvent| seen.lock().unwrap().push(event.clone()))
     });
     (lab, events)

@@ -21,6 +21,8 @@ mod deactivation;
 mod dependencies;
 mod drain_progress;
 mod follow;
+mod follow_restarts;
+mod follow_retired;
 mod handover;
 mod handover_bad;
 mod keyed;

@@ -37,7 +37,7 @@ async fn schedule(seed: u64) {
         .map(|(name, ..)| {
             (
                 *name,
-                json!({"on_dependency_change": one_of(&mut chance, &words)}),
+                json!({"on_dependency_change": one_of(&mut chance, &words), "restarts": 1_000}),
             )
         })
         .collect();
