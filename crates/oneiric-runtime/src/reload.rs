@@ -317,7 +317,28 @@ impl Runtime {
             if held.hold(&step.slot, selected, self.inner.clock.now()) {
                 self.say_held(step);
             }
+            self.await_trials(step);
         }
+    }
+
+    /// Has what waits for trials looked at again when they are over.
+    fn await_trials(&self, step: &Step) {
+        let held = &self.inner.reload.held;
+        if step.held != Some(plan::ON_TRIAL) || !held.awaits_trials(&step.slot) {
+            return;
+        }
+        let (lifecycle, held) = (self.lifecycle().clone(), Arc::clone(held));
+        let slot = step.slot.clone();
+        tokio::spawn(async move {
+            for holder in lifecycle.holders(&slot) {
+                if let Some(baking) = lifecycle.baking(&holder) {
+                    baking.ended().await;
+                }
+                // One that is over may still be at taking its instance down.
+                lifecycle.settled(&holder).await;
+            }
+            held.trials_are_over(&slot);
+        });
     }
 
     /// Does what waited for slots that take work again.
@@ -336,14 +357,18 @@ impl Runtime {
                 self.release(slot);
             }
         }
-        for step in steps.iter().filter(|step| step.held.is_none()) {
+        for step in &steps {
+            if step.held.is_some() {
+                self.await_trials(step);
+                continue;
+            }
             match self.do_step(step).await {
                 Ok(did) => {
                     if let Did::Kept(baking) = did {
                         baking.release();
                     }
                     let (slot, why) = (step.slot.as_str(), step.doc().why.join(", "));
-                    tracing::info!(slot, why, "did what waited for the slot to be resumed");
+                    tracing::info!(slot, why, "did what waited");
                     held.release(&step.slot);
                     self.say_applied(step);
                 }
@@ -405,6 +430,7 @@ impl Runtime {
         let operator = snapshot
             .selection(slot)
             .is_some_and(|selection| selection.layer == SelectionLayer::Operator);
+        let holders = self.lifecycle().holders(slot);
         Now {
             // Asked of the rules and not of the status, which a slot without candidates has none of.
             closed: Some(
@@ -417,10 +443,23 @@ impl Runtime {
             active: status
                 .and_then(|status| status.active)
                 .map(|active| (active.provider, active.origin)),
-            holders: self.lifecycle().holders(slot),
+            on_trial: holders
+                .iter()
+                .filter(|holder| self.needs_it_for_a_trial(holder, slot))
+                .cloned()
+                .collect(),
+            holders,
             operator,
             waits: self.stands_for(slot),
         }
+    }
+
+    /// Whether `holder` needs `slot` only for the instance that is kept warm until its trial is over.
+    fn needs_it_for_a_trial(&self, holder: &Slot, slot: &Slot) -> bool {
+        let needs = self.lifecycle().serving(holder).is_some_and(|serving| {
+            serving.requires().contains(slot) || serving.optional_requires().contains(slot)
+        });
+        !needs && self.lifecycle().baking(holder).is_some()
     }
 
     /// What a slot stands for whose change waits.

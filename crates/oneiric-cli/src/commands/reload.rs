@@ -89,6 +89,9 @@ fn line(step: &SlotChange) -> String {
     let why = step.why.join(", ");
     match &step.held {
         None => format!("{what} ({why})"),
+        Some(word) if word == "baking" => {
+            format!("{what} ({why}), when the trial of what needs it is over")
+        }
         Some(activity) => format!("{what} ({why}), when it is resumed: it is {activity}"),
     }
 }

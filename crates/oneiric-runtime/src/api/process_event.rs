@@ -90,7 +90,7 @@ pub enum ProcessEvent {
         action: String,
         /// What about the settings asks for it: `selection`, `candidate`, `settings`, `withdrawn`, `new`.
         why: Vec<String>,
-        /// `paused` or `draining`.
+        /// `paused` or `draining`, or `baking` where it waits for the end of a trial.
         activity: String,
     },
     /// What waited was done.

@@ -144,7 +144,7 @@ pub struct SlotChange {
     /// Who is to serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Provider>,
-    /// That it waits until the slot is resumed: `paused` or `draining`.
+    /// That it waits until the slot is resumed (`paused`, `draining`), or until a trial is over (`baking`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
 }

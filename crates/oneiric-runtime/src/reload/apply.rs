@@ -77,7 +77,7 @@ impl Runtime {
         let mut done = Done::default();
         for step in steps.iter().filter(|step| step.held.is_none()) {
             if step.act == Act::Retire {
-                self.let_go_of_holders(steps).await;
+                self.let_go_of_holders(steps, &done).await;
             }
             let did = match self.must_be_possible(step, steps) {
                 Ok(()) => self.do_step(step).await,
@@ -105,12 +105,13 @@ impl Runtime {
         ReloadOutcome::Applied
     }
 
-    /// What is retired comes last: what else there is stands by then, and an instance that is only kept warm keeps nothing.
-    async fn let_go_of_holders(&self, steps: &[Step]) {
+    /// What is retired comes last: what else there is stands by then, and what this reload itself only keeps warm keeps
+    /// nothing. Trials that somebody else began are not ended for it: what waits for them is no step to be done now.
+    async fn let_go_of_holders(&self, steps: &[Step], done: &Done) {
         let goes = |step: &&Step| step.act == Act::Retire && step.held.is_none();
         for step in steps.iter().filter(goes) {
             for holder in self.lifecycle().holders(&step.slot) {
-                if let Some(baking) = self.lifecycle().baking(&holder) {
+                for (_, baking) in done.kept.iter().filter(|(slot, _)| *slot == holder) {
                     baking.let_go();
                     baking.ended().await;
                 }

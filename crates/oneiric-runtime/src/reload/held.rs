@@ -1,5 +1,5 @@
 //! Changes that wait: a slot that takes no work is exchanged by hand only, so what settings ask of it is done when it is
-//! resumed, however many reloads there are until then.
+//! resumed, however many reloads there are until then. And a slot that goes waits for a trial whose warm instance needs it.
 //!
 //! Kept is not what is to be done but what the slot stands for. What is to be done follows from that and the settings in
 //! force at the moment of resuming: a change that was taken back meanwhile is none.
@@ -10,7 +10,7 @@
 //! as it was.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -28,6 +28,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     slots: Mutex<BTreeMap<Slot, Waiting>>,
+    /// Those for which somebody waits until trials are over.
+    trials: Mutex<BTreeSet<Slot>>,
     resumed: Notify,
 }
 
@@ -48,7 +50,22 @@ impl Held {
         }
     }
 
-    /// Some slot may have been resumed since this was last awaited. Cancel-safe.
+    /// Whether nobody waits yet until the trials are over that `slot` is kept for. Who is told so is to.
+    pub(super) fn awaits_trials(&self, slot: &Slot) -> bool {
+        self.trials().insert(slot.clone())
+    }
+
+    /// They are.
+    pub(super) fn trials_are_over(&self, slot: &Slot) {
+        self.trials().remove(slot);
+        self.resumed.notify_one();
+    }
+
+    fn trials(&self) -> MutexGuard<'_, BTreeSet<Slot>> {
+        self.trials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Some slot may have been resumed, or some trial be over, since this was last awaited. Cancel-safe.
     pub(super) async fn resumed(&self) {
         self.resumed.notified().await;
     }

@@ -20,8 +20,10 @@ pub(super) struct Now {
     pub(super) active: Option<(Provider, Origin)>,
     /// `paused` or `draining` when it takes no work.
     pub(super) closed: Option<&'static str>,
-    /// The slots whose instance needs this one.
+    /// The slots of which an instance needs this one.
     pub(super) holders: Vec<Slot>,
+    /// Those of them that need it only for what is kept warm until a trial is over.
+    pub(super) on_trial: Vec<Slot>,
     /// Whether an operator has selected somebody.
     pub(super) operator: bool,
     /// What the slot stands for, where that is not what the settings in force say.
@@ -64,6 +66,9 @@ pub(super) enum Act {
     Retire,
 }
 
+/// Why a slot waits that is needed by nothing but what is kept warm until a trial is over.
+pub(super) const ON_TRIAL: &str = "baking";
+
 /// Why a slot needs something done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
@@ -87,6 +92,16 @@ impl Why {
 }
 
 impl Step {
+    /// Whether it surely puts another instance, or none, in the place of what serves.
+    fn exchanges(&self) -> bool {
+        self.held.is_none()
+            && match self.act {
+                Act::ToWinner { rebuild } => rebuild || self.from != self.to,
+                Act::Rebuild | Act::Retire => true,
+                Act::Reconfigure | Act::Activate => false,
+            }
+    }
+
     pub(super) fn doc(&self) -> SlotChange {
         SlotChange {
             slot: self.slot.clone(),
@@ -127,17 +142,17 @@ pub(super) fn steps(
     in_order(steps, after, now)
 }
 
-/// A slot that would be retired waits with those that need it: their instance is there until they are resumed.
+/// A slot that would be retired waits with those that need it: their instance is there until they are resumed, or until
+/// the trial is over for which it is kept.
 fn hold_what_is_held_on_to(steps: &mut BTreeMap<Slot, Step>, now: &BTreeMap<Slot, Now>) {
     loop {
         let found = steps.values().find_map(|step| {
             if step.act != Act::Retire || step.held.is_some() {
                 return None;
             }
-            let holders = now.get(&step.slot)?.holders.iter();
-            let held = holders
-                .filter_map(|holder| steps.get(holder)?.held)
-                .next()?;
+            let now = now.get(&step.slot)?;
+            let held = now.holders.iter().find_map(|holder| steps.get(holder)?.held);
+            let held = held.or_else(|| waits_for_trials(now, steps))?;
             Some((step.slot.clone(), held))
         });
         let Some((slot, held)) = found else {
@@ -147,6 +162,15 @@ fn hold_what_is_held_on_to(steps: &mut BTreeMap<Slot, Step>, now: &BTreeMap<Slot
             step.held = Some(held);
         }
     }
+}
+
+/// Whether it is only trials that what is retired waits for, and they go on.
+fn waits_for_trials(now: &Now, steps: &BTreeMap<Slot, Step>) -> Option<&'static str> {
+    let stays = |holder: &&Slot| !steps.get(holder).is_some_and(Step::exchanges);
+    let mut stay = now.holders.iter().filter(stays).peekable();
+    stay.peek()?;
+    stay.all(|holder| now.on_trial.contains(holder))
+        .then_some(ON_TRIAL)
 }
 
 /// What a slot needs, if anything.

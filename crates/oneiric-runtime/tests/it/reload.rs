@@ -1,7 +1,9 @@
 //! Reloads: what is put in force, what is refused, and what is undone (docs/spec/reload.md).
 
+use std::time::Duration;
+
 use oneiric_core::{Coded, Provider};
-use oneiric_lifecycle::{Activity, ActivityRule, Difference};
+use oneiric_lifecycle::{Activity, ActivityRule, BakeEnd, Difference, SwapRequest};
 use oneiric_runtime::{
     ReloadEvent, RuntimeBuilder, Settings, Watched,
     api::{CallRequest, ReloadDoc, ReloadOutcome, SlotAction, SwapRequestDoc},
@@ -604,6 +606,67 @@ requires = ['service/a']
     let doc = reload(&scene, settings("optional_requires = ['service/b']")).await;
     assert!(matches!(doc.outcome, ReloadOutcome::Applied), "{doc:?}");
     assert_ne!(instances(), before);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_only_the_warm_one_of_a_trial_needs_goes_when_the_trial_is_over() {
+    let text = |clock: bool| {
+        let clock = match clock {
+            true => {
+                "[[candidates]]\nslot = 'service/clock'\nprovider = 'one'\nfactory = 'oneiric.test:actor'\n"
+            }
+            false => "",
+        };
+        format!(
+            "{clock}
+[[candidates]]
+slot = 'adapter/a'
+provider = 'old'
+priority = 2
+factory = 'oneiric.test:actor'
+optional_requires = ['service/clock']
+[[candidates]]
+slot = 'adapter/a'
+provider = 'new'
+factory = 'oneiric.test:actor'
+[providers]
+'service/clock' = {{ one = {{ name = 'clock' }} }}
+'adapter/a' = {{ old = {{ name = 'old' }}, new = {{ name = 'new' }} }}
+"
+        )
+    };
+    let scene = Scene::start(&text(true)).await;
+    let lifecycle = scene.runtime.lifecycle();
+    let (a, clock) = (slot("adapter/a"), slot("service/clock"));
+    assert_eq!(lifecycle.holders(&clock), [a.clone()]);
+    let trial = SwapRequest::to_provider(a.clone(), "new".parse().unwrap());
+    let trial = trial.bake(Duration::from_secs(3_600));
+    let report = lifecycle.begin_swap(trial).await.unwrap();
+    let baking = report.baking().unwrap().clone();
+
+    let mut settings = Settings::parse(&text(false), "oneiric.toml").unwrap();
+    settings.state_dir = scene.runtime.settings().state_dir.clone();
+    let doc = reload(&scene, settings).await;
+    assert!(matches!(doc.outcome, ReloadOutcome::Applied), "{doc:?}");
+    assert_eq!(doc.slots[0].held.as_deref(), Some("baking"), "{doc:?}");
+    assert!(lifecycle.baking(&a).is_some(), "the trial goes on");
+    assert!(lifecycle.serving(&clock).is_some());
+    baking.let_go();
+    let ended = soon(baking.ended()).await.bake.unwrap().ended;
+    assert_eq!(ended, Some(BakeEnd::Passed));
+    soon(async {
+        while lifecycle.serving(&clock).is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    soon(async {
+        while !scene.runtime.settings_state().held.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     scene.stop().await;
 }
 
