@@ -2,29 +2,29 @@
 //! the way. `docs/spec/reload.md` has the rules. The model is the reload of vector's topology: a failed change is
 //! undone by applying the same difference the other way round.
 
+mod answer;
 mod apply;
 mod current;
 mod diff;
+mod foresee;
 mod held;
 mod keeper;
+mod look;
 mod observe;
 mod plan;
 mod say;
 mod state;
+mod waiting;
 #[cfg(feature = "watch")]
 mod watch;
 
 use std::{
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use oneiric_core::{
-    Coded, ErrorKind, Origin, Registry, RegistryConfig, SelectionLayer, Slot, Snapshot,
-};
-use oneiric_lifecycle::{Activity, ActivityScope};
+use oneiric_core::Coded;
 use tokio::{
     sync::{Notify, OwnedMutexGuard},
     time::Instant,
@@ -32,14 +32,15 @@ use tokio::{
 
 pub use self::observe::{ReloadEvent, ReloadObserver};
 use self::{
-    apply::{Did, Serving},
+    answer::document,
+    apply::Serving,
     keeper::Files,
-    plan::{Now, StandsFor, Step},
+    plan::Step,
     state::{ReloadState, UNREADABLE},
 };
 pub(crate) use self::{current::Current, held::Held, keeper::Keeper};
 use crate::{
-    api::{ErrorFields, KeyChange, ReloadDoc, ReloadOutcome, SettingsStateDoc, kind, schema},
+    api::{KeyChange, ReloadDoc, ReloadOutcome, SettingsStateDoc},
     error::RuntimeError,
     runtime::Runtime,
     settings::{Settings, SettingsError, Sources},
@@ -47,13 +48,6 @@ use crate::{
 
 /// Who asked, where files changed or are tried again.
 const FILE: &str = "file";
-/// The code of settings that change what only a new process can take.
-const REFUSED: &str = "runtime.reload_refused";
-/// The code of settings that failed on the way and of which nothing is in force.
-const RESTORED: &str = "runtime.reload_restored";
-/// The code of settings that failed on the way there and on the way back.
-const BROKEN: &str = "runtime.reload_broken";
-
 /// A difference and what is to be done about it.
 struct Plan {
     keys: Vec<KeyChange>,
@@ -301,86 +295,6 @@ impl Runtime {
         Ok(document(outcome, plan, begun))
     }
 
-    /// Notes what waits from now on, and what waits no longer.
-    fn hold_and_release(&self, old: &Settings, steps: &[Step]) {
-        let held = &self.inner.reload.held;
-        let waits = |slot: &Slot| {
-            steps
-                .iter()
-                .any(|step| step.held.is_some() && step.slot == *slot)
-        };
-        for slot in held.all().into_keys().filter(|slot| !waits(slot)) {
-            self.release(&slot);
-        }
-        for step in steps.iter().filter(|step| step.held.is_some()) {
-            let selected = plan::chosen(old, &step.slot);
-            if held.hold(&step.slot, selected, self.inner.clock.now()) {
-                self.say_held(step);
-            }
-            self.await_trials(step);
-        }
-    }
-
-    /// Has what waits for trials looked at again when they are over.
-    fn await_trials(&self, step: &Step) {
-        let held = &self.inner.reload.held;
-        if step.held != Some(plan::ON_TRIAL) || !held.awaits_trials(&step.slot) {
-            return;
-        }
-        let (lifecycle, held) = (self.lifecycle().clone(), Arc::clone(held));
-        let slot = step.slot.clone();
-        tokio::spawn(async move {
-            for holder in lifecycle.holders(&slot) {
-                if let Some(baking) = lifecycle.baking(&holder) {
-                    baking.ended().await;
-                }
-                // One that is over may still be at taking its instance down.
-                lifecycle.settled(&holder).await;
-            }
-            held.trials_are_over(&slot);
-        });
-    }
-
-    /// Does what waited for slots that take work again.
-    async fn apply_held(&self) {
-        let _mine = Arc::clone(&self.inner.reload.turn).lock_owned().await;
-        let held = &self.inner.reload.held;
-        let (mut turns, mut slots) = (Vec::new(), BTreeMap::new());
-        for slot in held.all().into_keys() {
-            turns.push(self.inner.revisions.turn(&slot).lock_owned().await);
-            slots.insert(slot.clone(), self.now(&slot));
-        }
-        let (settings, after) = (self.settings(), self.registry().snapshot());
-        let steps = plan::steps(&settings, &settings, &after, &slots);
-        for slot in slots.keys() {
-            if !steps.iter().any(|step| step.slot == *slot) {
-                self.release(slot);
-            }
-        }
-        for step in &steps {
-            if step.held.is_some() {
-                self.await_trials(step);
-                continue;
-            }
-            match self.do_step(step).await {
-                Ok(did) => {
-                    if let Did::Kept(baking) = did {
-                        baking.release();
-                    }
-                    let (slot, why) = (step.slot.as_str(), step.doc().why.join(", "));
-                    tracing::info!(slot, why, "did what waited");
-                    held.release(&step.slot);
-                    self.say_applied(step);
-                }
-                // Why is in the log already: each swap that fails says so.
-                Err(failure) => {
-                    self.say_failed(step, &failure);
-                    held.failed(&step.slot, failure);
-                }
-            }
-        }
-    }
-
     /// Refuses settings that a runtime could not be built with.
     fn check(&self, settings: &mut Settings) -> Result<(), RuntimeError> {
         let keepers: Vec<&str> = self.inner.secrets.providers().collect();
@@ -392,85 +306,6 @@ impl Runtime {
         };
         log.check(&settings.log).map_err(|message| {
             RuntimeError::Settings(SettingsError::of_key(settings, "log.filter", message))
-        })
-    }
-
-    fn plan_to(&self, old: &Settings, new: &Settings, slots: &BTreeMap<Slot, Now>) -> Plan {
-        let keys = diff::keys(old, new);
-        let after = preview(self.registry(), new);
-        let steps = plan::steps(old, new, &after, slots);
-        let changes = !keys.is_empty() || !steps.is_empty() || !diff::slots(old, new).is_empty();
-        Plan {
-            keys,
-            changes,
-            steps,
-        }
-    }
-
-    /// Every slot that there is or will be.
-    fn slots_of(&self, new: &Settings) -> BTreeMap<Slot, Now> {
-        let mut slots: BTreeMap<Slot, Now> = self
-            .lifecycle()
-            .statuses()
-            .into_iter()
-            .map(|status| (status.slot.clone(), self.now(&status.slot)))
-            .collect();
-        for declared in &new.candidates {
-            let slot = declared.candidate.slot();
-            if !slots.contains_key(slot) {
-                slots.insert(slot.clone(), self.now(slot));
-            }
-        }
-        slots
-    }
-
-    fn now(&self, slot: &Slot) -> Now {
-        let status = self.lifecycle().status(slot);
-        let snapshot = self.registry().snapshot();
-        let operator = snapshot
-            .selection(slot)
-            .is_some_and(|selection| selection.layer == SelectionLayer::Operator);
-        let holders = self.lifecycle().holders(slot);
-        Now {
-            // Asked of the rules and not of the status, which a slot without candidates has none of.
-            closed: Some(
-                self.lifecycle()
-                    .activity_of(&ActivityScope::Slot(slot.clone()))
-                    .activity,
-            )
-            .filter(|activity| *activity != Activity::Running)
-            .map(Activity::name),
-            active: status
-                .and_then(|status| status.active)
-                .map(|active| (active.provider, active.origin)),
-            on_trial: holders
-                .iter()
-                .filter(|holder| self.needs_it_for_a_trial(holder, slot))
-                .cloned()
-                .collect(),
-            holders,
-            operator,
-            waits: self.stands_for(slot),
-        }
-    }
-
-    /// Whether `holder` needs `slot` only for the instance that is kept warm until its trial is over.
-    fn needs_it_for_a_trial(&self, holder: &Slot, slot: &Slot) -> bool {
-        let needs = self.lifecycle().serving(holder).is_some_and(|serving| {
-            serving.requires().contains(slot) || serving.optional_requires().contains(slot)
-        });
-        !needs && self.lifecycle().baking(holder).is_some()
-    }
-
-    /// What a slot stands for whose change waits.
-    fn stands_for(&self, slot: &Slot) -> Option<StandsFor> {
-        let waiting = self.inner.reload.held.waiting(slot)?;
-        let serving = self.lifecycle().serving(slot);
-        let instance = self.serving(slot).map(|(_, instance)| instance);
-        Some(StandsFor {
-            selected: waiting.selected,
-            configured: instance.and_then(|instance| self.inner.secrets.handed(instance)),
-            candidate: serving.map(|serving| serving.candidate().clone()),
         })
     }
 
@@ -532,100 +367,6 @@ impl Runtime {
     }
 }
 
-/// The registry as it would be with other settings. Made from scratch: nobody sees it.
-fn preview(registry: &Registry, new: &Settings) -> Arc<Snapshot> {
-    let config = RegistryConfig::default()
-        .with_default_priority(new.default_priority)
-        .with_ties(new.ties);
-    let scratch = Registry::with_config(config);
-    let now = registry.snapshot();
-    let declared = new
-        .candidates
-        .iter()
-        .map(|declared| declared.candidate.clone());
-    // Checked when the settings were read: one origin, no name twice.
-    drop(scratch.replace_origin(&Origin::settings(), declared));
-    let mut others: Vec<_> = now
-        .active()
-        .chain(now.shadowed())
-        .filter(|held| *held.origin() != Origin::settings())
-        .cloned()
-        .collect();
-    others.sort_by_key(oneiric_core::Registered::sequence);
-    for held in others {
-        scratch.register(held.candidate().clone()).keep();
-    }
-    scratch.set_selections(SelectionLayer::Settings, new.selections.iter().cloned());
-    for slot in now.slots() {
-        if let Some(selection) = now.selection(slot)
-            && selection.layer == SelectionLayer::Operator
-        {
-            scratch.select(SelectionLayer::Operator, slot, Some(selection.provider));
-        }
-    }
-    scratch.snapshot()
-}
-
 fn refuses(keys: &[KeyChange]) -> bool {
     keys.iter().any(|key| !key.reloadable)
-}
-
-fn document(outcome: ReloadOutcome, plan: Plan, begun: Instant) -> ReloadDoc {
-    let error = error(&outcome, &plan.keys);
-    ReloadDoc {
-        schema: schema::RELOAD.into(),
-        error,
-        outcome,
-        keys: plan.keys,
-        slots: plan.steps.iter().map(Step::doc).collect(),
-        took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-    }
-}
-
-/// What an outcome says to those who look for an error.
-fn error(outcome: &ReloadOutcome, keys: &[KeyChange]) -> Option<ErrorFields> {
-    let at = |failed: &crate::api::ReloadFailure| match &failed.slot {
-        Some(slot) => format!("{slot}: {} ({})", failed.message, failed.code),
-        None => format!("{} ({})", failed.message, failed.code),
-    };
-    let (code, kind, message, hint) = match outcome {
-        ReloadOutcome::Unchanged | ReloadOutcome::Planned | ReloadOutcome::Applied => return None,
-        ReloadOutcome::Refused => {
-            let fixed: Vec<String> = keys
-                .iter()
-                .filter(|key| !key.reloadable)
-                .map(ToString::to_string)
-                .collect();
-            let message = format!(
-                "a running process cannot take another {}; nothing was changed",
-                fixed.join("; ")
-            );
-            let hint = "restart the process to put it in force, or take the change back";
-            (REFUSED, ErrorKind::Config, message, hint)
-        }
-        ReloadOutcome::Restored { failed } => {
-            let message = format!("everything is as it was before, because {}", at(failed));
-            let hint = "correct what failed; the settings before are in force until then";
-            (RESTORED, ErrorKind::RolledBack, message, hint)
-        }
-        ReloadOutcome::Broken { failed, left } => {
-            let left: Vec<String> = left.iter().map(at).collect();
-            let message = format!(
-                "{}; going back failed as well: {}",
-                at(failed),
-                left.join("; ")
-            );
-            let hint = "`oneiric status` shows what serves; correct what failed and reload, or swap those slots";
-            (BROKEN, ErrorKind::Unavailable, message, hint)
-        }
-    };
-    Some(ErrorFields {
-        code: code.into(),
-        kind: kind::name(kind).into(),
-        message,
-        request_id: String::new(),
-        hint: Some(hint.into()),
-        retry_after_ms: None,
-        detail: None,
-    })
 }

@@ -6,9 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use oneiric_core::{
-    Coded, Dependencies, FactoryPolicy, Origin, Provider, Query, Registered, SelectionLayer, Slot,
-};
+use oneiric_core::{Coded, FactoryPolicy, Origin, Provider, Registered, SelectionLayer, Slot};
 use oneiric_lifecycle::{
     Baking, Failure, LifecycleError, Outcome, Reconfigured, SwapReport, SwapRequest,
 };
@@ -163,80 +161,6 @@ impl Runtime {
         Ok(())
     }
 
-    /// What can be known to fail is not begun: an instance of something that needs a slot without candidates (it may
-    /// still serve, and wait to be retired), and retiring anything as long as one of those that go is needed by others.
-    fn must_be_possible(&self, step: &Step, steps: &[Step]) -> Result<(), ReloadFailure> {
-        let slot = &step.slot;
-        if step.act == Act::Retire {
-            let goes = |slot: &Slot| {
-                let goes = |step: &Step| step.act == Act::Retire && step.slot == *slot;
-                steps.iter().any(goes)
-            };
-            for going in steps.iter().filter(|step| step.act == Act::Retire) {
-                let holders = self.lifecycle().holders(&going.slot).into_iter();
-                let holders: Vec<Slot> = holders.filter(|holder| !goes(holder)).collect();
-                if !holders.is_empty() && going.held.is_none() {
-                    let slot = going.slot.clone();
-                    let error = LifecycleError::InUse { slot, holders };
-                    return Err(of(&going.slot, &error));
-                }
-            }
-            return Ok(());
-        }
-        let snapshot = self.registry().snapshot();
-        let winner = snapshot.winner(slot);
-        let builds = winner.filter(|winner| step.to.as_ref() == Some(winner.provider()));
-        let needs = builds.map(|winner| winner.requires()).unwrap_or_default();
-        match needs.iter().find(|need| !snapshot.contains(need)) {
-            None => Ok(()),
-            Some(need) => {
-                let message = format!("requires {need}, for which there is no candidate");
-                Err(failure(Some(slot), "lifecycle.dependency_failed", &message))
-            }
-        }
-    }
-
-    /// Requirements that would go round in a ring once the steps are done are known before any is begun.
-    fn must_close_no_ring(&self, steps: &[Step]) -> Result<(), ReloadFailure> {
-        let builds = |step: &&Step| {
-            step.held.is_none() && !matches!(step.act, Act::Retire | Act::Reconfigure)
-        };
-        let built: BTreeMap<&Slot, Option<&Provider>> = steps
-            .iter()
-            .filter(builds)
-            .map(|step| (&step.slot, step.to.as_ref()))
-            .collect();
-        if built.is_empty() {
-            return Ok(());
-        }
-        let snapshot = self.registry().snapshot();
-        let mut graph = Dependencies::new();
-        for slot in snapshot.slots() {
-            let candidate = match built.get(slot) {
-                Some(Some(provider)) => {
-                    let query = Query::new(slot.clone()).provider((*provider).clone());
-                    snapshot.resolve(&query).ok()
-                }
-                Some(None) => snapshot.winner(slot).cloned(),
-                None => {
-                    let serving = self.lifecycle().serving(slot);
-                    serving.or_else(|| snapshot.winner(slot).cloned())
-                }
-            };
-            if let Some(candidate) = candidate {
-                graph.add(&candidate);
-            }
-        }
-        for ring in graph.cycles().0 {
-            if let Some(slot) = ring.iter().find(|slot| built.contains_key(slot)) {
-                let path: Vec<&str> = ring.iter().map(Slot::as_str).collect();
-                let message = format!("requires itself: {}", path.join(" -> "));
-                return Err(failure(Some(slot), "lifecycle.dependency_cycle", &message));
-            }
-        }
-        Ok(())
-    }
-
     /// Does what a slot needs.
     pub(super) async fn do_step(&self, step: &Step) -> Result<Did, ReloadFailure> {
         let slot = &step.slot;
@@ -386,7 +310,7 @@ fn served(slot: &Slot, result: Result<SwapReport, LifecycleError>) -> Result<Did
     }
 }
 
-fn of(slot: &Slot, error: &LifecycleError) -> ReloadFailure {
+pub(super) fn of(slot: &Slot, error: &LifecycleError) -> ReloadFailure {
     match error.failure() {
         Some(failed) => stage(slot, failed),
         None => failure(Some(slot), error.code(), error),
@@ -397,7 +321,11 @@ fn stage(slot: &Slot, failed: &Failure) -> ReloadFailure {
     failure(Some(slot), failed.code, failed)
 }
 
-fn failure(slot: Option<&Slot>, code: &str, message: &(impl ToString + ?Sized)) -> ReloadFailure {
+pub(super) fn failure(
+    slot: Option<&Slot>,
+    code: &str,
+    message: &(impl ToString + ?Sized),
+) -> ReloadFailure {
     ReloadFailure {
         slot: slot.cloned(),
         code: code.to_owned(),

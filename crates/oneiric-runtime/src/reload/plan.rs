@@ -151,7 +151,10 @@ fn hold_what_is_held_on_to(steps: &mut BTreeMap<Slot, Step>, now: &BTreeMap<Slot
                 return None;
             }
             let now = now.get(&step.slot)?;
-            let held = now.holders.iter().find_map(|holder| steps.get(holder)?.held);
+            let held = now
+                .holders
+                .iter()
+                .find_map(|holder| steps.get(holder)?.held);
             let held = held.or_else(|| waits_for_trials(now, steps))?;
             Some((step.slot.clone(), held))
         });

@@ -639,7 +639,7 @@ factory = 'oneiric.test:actor'
     let scene = Scene::start(&text(true)).await;
     let lifecycle = scene.runtime.lifecycle();
     let (a, clock) = (slot("adapter/a"), slot("service/clock"));
-    assert_eq!(lifecycle.holders(&clock), [a.clone()]);
+    assert_eq!(lifecycle.holders(&clock), std::slice::from_ref(&a));
     let trial = SwapRequest::to_provider(a.clone(), "new".parse().unwrap());
     let trial = trial.bake(Duration::from_secs(3_600));
     let report = lifecycle.begin_swap(trial).await.unwrap();
