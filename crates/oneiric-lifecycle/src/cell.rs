@@ -34,6 +34,7 @@ use crate::bake::Bake;
 use crate::epoch::{Epoch, Stamp};
 use crate::facet::FacetType;
 use crate::gate::Handing;
+use crate::leaving::Leaving;
 use crate::ledger::Ledger;
 use crate::running::{Calls, Entrance, Published, Running};
 use crate::waiting::Waiting;
@@ -51,8 +52,10 @@ pub(crate) struct SlotCell {
     hot: Hot,
     /// Serialises everything that changes the epoch.
     gate: Mutex<()>,
-    /// Transitions of a slot run one after the other, in the order they were asked for.
+    /// Transitions of a slot run one after the other, in the order they were asked for: each until another instance
+    /// serves, or none will.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) leaving: Leaving,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) calls: Arc<Calls>,
     held: Mutex<Vec<(FacetType, usize)>>,
@@ -150,6 +153,7 @@ impl SlotCell {
             },
             gate: Mutex::default(),
             turn: Arc::default(),
+            leaving: Leaving::default(),
             ledger: Mutex::new(Ledger::default()),
             calls: Arc::default(),
             held: Mutex::default(),

@@ -33,10 +33,13 @@ pub struct Deactivated {
 }
 
 impl Lifecycle {
-    /// Returns when whatever was being done to `slot` when this was asked for is over. Cancel-safe.
+    /// Returns when whatever was being done to `slot` when this was asked for is over, and the instances that were
+    /// exchanged are retired, but for one that is kept warm. Cancel-safe.
     pub async fn settled(&self, slot: &Slot) {
         if let Some(cell) = self.inner().existing_cell(slot) {
             drop(cell.turn.lock().await);
+            let warm = usize::from(cell.bake().is_some());
+            cell.leaving.at_most(warm).await;
         }
     }
 

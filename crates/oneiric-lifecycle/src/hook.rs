@@ -16,7 +16,8 @@ pub struct SwapContext {
 
 /// Is called before the new instance is published and after the old one is retired.
 ///
-/// Each call has `Limits::hook`, may block, and runs on the blocking pool.
+/// Each call has `Limits::hook`, may block, and runs on the blocking pool. While the old instance of a swap goes, another
+/// swap of the slot may begin: `before` is called for one of them at a time, `after` may come in another order.
 pub trait SwapHook: Send + Sync {
     /// The new instance is built and healthy and not yet published.
     ///

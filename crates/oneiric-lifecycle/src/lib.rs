@@ -85,6 +85,7 @@ mod invoke;
 mod judge;
 mod keyed;
 mod lease;
+mod leaving;
 mod ledger;
 mod lifecycle;
 mod limits;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// How long calls on an instance that was judged unhealthy, or cannot be used, may still take once another one serves.
+pub(crate) const DRAIN_UNHEALTHY: Duration = Duration::from_secs(2);
+
 /// Time limits of a slot's steps. `Default` gives the values named at each field.
 ///
 /// In settings each is a number of milliseconds under its name with `_ms`.

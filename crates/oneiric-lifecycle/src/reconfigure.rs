@@ -94,7 +94,7 @@ impl Lifecycle {
             .ok_or_else(|| inner.unresolved(slot))?;
         cell.renew();
         let work = move |inner, cell, turn| run(inner, cell, keep, only, turn);
-        Wiring::of(inner).in_turn(cell, work).await
+        Wiring::of(inner).in_turn_to_swap(cell, work).await
     }
 }
 
@@ -103,7 +103,7 @@ async fn run(
     cell: Arc<SlotCell>,
     keep: Keep,
     only: Option<u64>,
-    _turn: OwnedMutexGuard<()>,
+    turn: OwnedMutexGuard<()>,
 ) -> Result<Reconfigured, LifecycleError> {
     if cell.is_stopped() {
         return Err(LifecycleError::Stopped {
@@ -133,7 +133,7 @@ async fn run(
         return Ok(Reconfigured::OnTrial);
     }
     let report = Transition::rebuild(inner, cell, running, keep)
-        .run()
+        .run(turn)
         .await?;
     Ok(Reconfigured::Swapped(report))
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use oneiric_core::{BoxFuture, Slot};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::cell::SlotCell;
 use crate::error::LifecycleError;
@@ -29,21 +30,21 @@ impl SlotTurns for NoTurns {
     }
 }
 
+/// The turn of whoever embeds the lifecycle, and the slot's own.
+pub(crate) type Turns = (Box<dyn Any + Send>, OwnedMutexGuard<()>);
+
 /// Does `work` that nobody asked for, in the slot's own turn as well, when that comes. A task of its own then: whoever goes
 /// away leaves nothing half-done behind.
 pub(crate) async fn in_both<T, Fut>(
     inner: &Arc<Inner>,
     cell: Arc<SlotCell>,
     turn: Box<dyn Any + Send>,
-    work: impl FnOnce(Arc<Inner>, Arc<SlotCell>) -> Fut + Send + 'static,
+    work: impl FnOnce(Arc<Inner>, Arc<SlotCell>, Turns) -> Fut + Send + 'static,
 ) -> Result<T, LifecycleError>
 where
     T: Send + 'static,
     Fut: Future<Output = Result<T, LifecycleError>> + Send + 'static,
 {
-    let in_turn = |inner, cell, slot_turn| async move {
-        let _turns = (turn, slot_turn);
-        work(inner, cell).await
-    };
+    let in_turn = |inner, cell, slot_turn| work(inner, cell, (turn, slot_turn));
     Wiring::of(inner).in_turn(cell, in_turn).await
 }

@@ -66,21 +66,21 @@ pub(crate) enum Manner {
 }
 
 impl Transition {
-    /// Another instance of what serves already.
-    pub(crate) fn rebuild(
+    /// From `before`, which serves, to an instance of `candidate`: as the slot's policy says, because somebody asked.
+    fn new(
         inner: Arc<Inner>,
         cell: Arc<SlotCell>,
-        running: Arc<Running>,
-        keep: Keep,
+        candidate: Registered,
+        before: Option<Arc<Running>>,
     ) -> Self {
         Self {
             inner,
             cell,
-            candidate: running.candidate.clone(),
-            before: Some(running),
+            candidate,
+            before,
             warm: None,
             force: false,
-            keep,
+            keep: Keep::AsPolicy,
             record: None,
             record_back: None,
             when_published: None,
@@ -88,6 +88,20 @@ impl Transition {
             handover: Arc::default(),
             decision: None,
             manner: Manner::Plain,
+        }
+    }
+
+    /// Another instance of what serves already.
+    pub(crate) fn rebuild(
+        inner: Arc<Inner>,
+        cell: Arc<SlotCell>,
+        running: Arc<Running>,
+        keep: Keep,
+    ) -> Self {
+        let candidate = running.candidate.clone();
+        Self {
+            keep,
+            ..Self::new(inner, cell, candidate, Some(running))
         }
     }
 
@@ -101,25 +115,18 @@ impl Transition {
         told: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let before = cell.published();
+        let before = before.map(|published| Arc::clone(&published.running));
+        let keep = match decision.kind {
+            // Nobody goes back to what is known to be bad.
+            DecisionKind::Restart | DecisionKind::FailOver => Keep::For(Duration::ZERO),
+            _ => Keep::AsPolicy,
+        };
         Self {
-            inner,
-            candidate,
-            before: before.map(|published| Arc::clone(&published.running)),
-            warm: None,
-            keep: match decision.kind {
-                // Nobody goes back to what is known to be bad.
-                DecisionKind::Restart | DecisionKind::FailOver => Keep::For(Duration::ZERO),
-                _ => Keep::AsPolicy,
-            },
-            cell,
-            force: false,
-            record: None,
-            record_back: None,
-            when_published: Some(Arc::new(told)),
-            begun: Instant::now(),
-            handover: Arc::default(),
-            decision: Some(decision),
+            keep,
             manner,
+            when_published: Some(Arc::new(told)),
+            decision: Some(decision),
+            ..Self::new(inner, cell, candidate, before)
         }
     }
 
@@ -135,27 +142,16 @@ impl Transition {
             return false;
         }
         let trial = Self {
-            before: None,
-            warm: None,
-            keep: Keep::AsPolicy,
-            inner,
-            cell,
-            candidate,
-            force: false,
-            record: None,
-            record_back: None,
-            when_published: None,
-            begun: Instant::now(),
-            handover: Arc::default(),
-            decision: None,
             manner: Manner::Trial,
+            ..Self::new(inner, cell, candidate, None)
         };
         let tried = step::catch_panic(trial.try_out()).await;
         tried.is_ok_and(|tried| tried.is_ok())
     }
 
-    /// All steps, one after the other.
-    pub(crate) async fn run(self) -> Result<SwapReport, LifecycleError> {
+    /// All steps, one after the other. `turn` is let go of when the new instance serves, or it is clear that none will:
+    /// that the old one has to finish its work keeps nobody from the slot.
+    pub(crate) async fn run(self, turn: impl Send) -> Result<SwapReport, LifecycleError> {
         self.begin();
         let prepared = match self.prepared().await {
             Ok(prepared) => self.handed_over(prepared).await,
@@ -172,7 +168,10 @@ impl Transition {
         match published {
             Ok(published) => Ok(match self.trial(&published) {
                 Some(trial) => self.bake(published, trial),
-                None => self.conclude(published).await,
+                None => {
+                    drop(turn);
+                    self.conclude(published).await
+                }
             }),
             Err(refused) => {
                 self.discard(&refused.running).await;

@@ -107,10 +107,26 @@ impl Wiring {
         ask: Ask,
     ) -> Result<SwapReport, LifecycleError> {
         let span = ask.span(&cell.slot);
-        self.in_turn(cell, |inner, cell, turn| {
+        self.in_turn_to_swap(cell, |inner, cell, turn| {
             transition::run(inner, cell, ask, turn).instrument(span)
         })
         .await
+    }
+
+    /// Does `work` on a slot when everything that was asked for before is done, and not too many exchanged instances
+    /// are left: what somebody asked for, and not what the slot needs.
+    pub(crate) async fn in_turn_to_swap<T, Fut>(
+        &self,
+        cell: Arc<SlotCell>,
+        work: impl FnOnce(Arc<Inner>, Arc<SlotCell>, OwnedMutexGuard<()>) -> Fut,
+    ) -> Result<T, LifecycleError>
+    where
+        T: Send + 'static,
+        Fut: Future<Output = Result<T, LifecycleError>> + Send + 'static,
+    {
+        self.running(&cell)?;
+        let turn = cell.turn_to_swap().await;
+        self.with_turn(cell, turn, work).await
     }
 
     /// Does `work` on a slot when everything that was asked for before is done.

@@ -85,7 +85,7 @@ impl Transition {
 
     async fn course(&self, bake: &Arc<Bake>, published: InService, held: bool) -> SwapReport {
         let verdict = bake.verdict(&self.inner, &self.cell, held).await;
-        let _turn = match verdict {
+        let turn = match verdict {
             Verdict::Pass | Verdict::Back(_) => Some(self.cell.turn.lock().await),
             Verdict::Superseded | Verdict::Taken => None,
         };
@@ -96,6 +96,7 @@ impl Transition {
         match verdict {
             Verdict::Pass => {
                 self.over(bake, BakeEnd::Passed);
+                drop(turn);
                 let report = self.conclude(published).await;
                 self.with_bake(report, bake, BakeEnd::Passed)
             }
@@ -104,11 +105,13 @@ impl Transition {
                 match self.go_back(bake, &because).await {
                     Ok(()) => {
                         self.over(bake, BakeEnd::SwungBack);
+                        drop(turn);
                         self.swung_back(bake, &because).await
                     }
                     Err(failure) => {
                         self.stay(bake, because, failure.clone());
                         self.over(bake, BakeEnd::Passed);
+                        drop(turn);
                         let mut report = self.conclude(published).await;
                         report.warnings.push(failure);
                         self.with_bake(report, bake, BakeEnd::Passed)

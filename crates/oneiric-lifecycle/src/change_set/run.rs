@@ -208,7 +208,7 @@ fn publish(inner: &Arc<Inner>, members: &mut [Member]) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The old instances finish their work and go, beside each other; each slot's turn ends with its own.
+/// The old instances finish their work and go, beside each other; the turns of their slots are over.
 async fn conclude(members: &mut [Member]) {
     let mut ending = JoinSet::new();
     for (place, member) in members.iter_mut().enumerate() {
@@ -219,12 +219,13 @@ async fn conclude(members: &mut [Member]) {
         };
         let (transition, turn) = (Arc::clone(&member.transition), member.turn.take());
         ending.spawn(async move {
-            // A trial holds no turn, and each slot's is its own.
             let report = match transition.trial(&in_service) {
                 Some(trial) => Transition::clone(&transition).bake(in_service, trial),
-                None => transition.conclude(in_service).await,
+                None => {
+                    drop(turn);
+                    transition.conclude(in_service).await
+                }
             };
-            drop(turn);
             (place, report)
         });
     }

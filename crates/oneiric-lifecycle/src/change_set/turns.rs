@@ -6,7 +6,7 @@
 //! can close over a set.
 //!
 //! Sets that have to wait do so one after the other: several at once could take turns from under each other for ever, in
-//! step. What is left of that price: a queue that never becomes empty at two slots of a set holds it up for as long as
+//! step. A slot of which too many exchanged instances have not gone yet counts as one whose turn is not free. What is left of that price: a queue that never becomes empty at two slots of a set holds it up for as long as
 //! that lasts.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) async fn take(waiting: &Mutex<()>, cells: &[Arc<SlotCell>]) -> Vec<Ow
         let Some(cell) = cells.get(missed) else {
             return Vec::new();
         };
-        let turn = Arc::clone(&cell.turn).lock_owned().await;
+        let turn = cell.turn_to_swap().await;
         match those_free(cells, Some((missed, turn))) {
             Ok(turns) => return turns,
             Err(next) => missed = next,
@@ -45,7 +45,10 @@ fn those_free(
     for (place, cell) in cells.iter().enumerate() {
         let turn = match held.take_if(|(of, _)| *of == place) {
             Some((_, turn)) => Some(turn),
-            None => Arc::clone(&cell.turn).try_lock_owned().ok(),
+            None => {
+                let free = Arc::clone(&cell.turn).try_lock_owned().ok();
+                free.filter(|_| cell.leaving.has_place())
+            }
         };
         match turn {
             Some(turn) => turns.push(turn),

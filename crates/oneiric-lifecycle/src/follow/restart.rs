@@ -17,7 +17,7 @@ use crate::inner::Inner;
 use crate::report::{Outcome, SwapReport};
 use crate::running::Running;
 use crate::slot_policy::{FailurePolicy, OnDependencyChange};
-use crate::slot_turns;
+use crate::slot_turns::{self, Turns};
 use crate::supervise::Restarts;
 use crate::transition::{Manner, Transition};
 
@@ -128,7 +128,7 @@ pub(super) async fn restart(inner: &Arc<Inner>, slot: &Slot) {
     let Some((place, turn)) = turns else {
         return;
     };
-    let restart = |inner, cell| in_turn(inner, cell, place);
+    let restart = |inner, cell, turns| in_turn(inner, cell, turns, place);
     // That it failed is recorded where it did; that the process ends is no failure.
     let _ended = slot_turns::in_both(inner, cell, turn, restart).await;
 }
@@ -136,6 +136,7 @@ pub(super) async fn restart(inner: &Arc<Inner>, slot: &Slot) {
 async fn in_turn(
     inner: Arc<Inner>,
     cell: Arc<SlotCell>,
+    turns: Turns,
     place: OwnedSemaphorePermit,
 ) -> Result<(), LifecycleError> {
     let slot = &cell.slot;
@@ -176,7 +177,7 @@ async fn in_turn(
     let told = move || drop(place.lock().unwrap_or_else(PoisonError::into_inner).take());
     let (of, to) = (Arc::clone(&inner), Arc::clone(&cell));
     let restart = Transition::by_itself(of, to, candidate, decision.clone(), Manner::Plain, told);
-    let report = restart.run().await;
+    let report = restart.run(turns).await;
     let failure = match &report {
         Ok(SwapReport {
             outcome: Outcome::RolledBack { failure },

@@ -22,8 +22,7 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
     let mut failures = Vec::new();
     cell.ledger().step(Move::Stop, inner.clock.now());
     cell.stop();
-    // A transition under way ends by itself: it finds the slot stopped and takes back what it built. Its longest
-    // steps from here on are those of the old instance.
+    // A transition under way ends by itself: it finds the slot stopped and takes back what it built.
     let limits = inner.limits();
     let turn = inner
         .ending
@@ -41,8 +40,27 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
             "an instance that was tried out was still there when its time was up",
         ));
     }
-    // Of earlier swaps: instances that were retired under their leases, and those whose work is waited for by a swap
-    // that has not ended. The latter are retired here, because nobody waits for that swap any more.
+    // What is kept warm goes like what serves, and not with its trial.
+    let bake = cell.take_bake();
+    if let Some(bake) = &bake {
+        bake.order(Order::Taken);
+    }
+    // Nothing begins in a stopped slot: whoever waits for the turn only finds that out.
+    let no_transition_left = turn.map(drop).is_some();
+    if !no_transition_left {
+        failures.push(Failure::new(
+            Stage::Publish,
+            "lifecycle.timed_out",
+            "a transition was still under way when its time was up",
+        ));
+    }
+    // Exchanged instances finish their work and go by themselves.
+    let gone = inner
+        .ending
+        .give(limits.drain + limits.retire, cell.leaving.at_most(0))
+        .await;
+    // Of earlier swaps: instances that were retired under their leases, and those whose work is still waited for. The
+    // latter are retired here, because nobody waits any more.
     let left_behind = cell.ledger().left_behind();
     for (provider, instance, held) in left_behind {
         let held = inner.redact.held(held);
@@ -50,17 +68,19 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
     }
     let active = cell.published().map(|published| published.running.number);
     let mut finishing = cell.ledger().finishing();
-    let warm = cell.bake().map(|bake| bake.warm.number);
+    let warm = bake.as_ref().map(|bake| bake.warm.number);
     finishing.retain(|running| ![active, warm].contains(&Some(running.number)));
+    // Those that have finished their work are being retired.
+    let retiring = gone.is_none() && cell.leaving.now() > finishing.len();
     for running in &finishing {
         failures.extend(inner.abandon(cell, running));
         failures.extend(retire(inner, running).await);
     }
-    if turn.is_none() && finishing.is_empty() {
+    if retiring {
         failures.push(Failure::new(
-            Stage::Publish,
+            Stage::Retire,
             "lifecycle.timed_out",
-            "a transition was still under way when its time was up",
+            "an instance that was exchanged was not retired when its time was up",
         ));
     }
     // A factory that was told to stop and blocks its thread will still hand over an instance.
@@ -74,9 +94,7 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
             ));
         }
     }
-    // What is kept warm goes like what serves.
-    if let Some(bake) = cell.take_bake() {
-        bake.order(Order::Taken);
+    if let Some(bake) = bake {
         failures.extend(finish(inner, cell, &bake.warm).await);
     }
     let published = inner.take_out_of_service(cell).published;

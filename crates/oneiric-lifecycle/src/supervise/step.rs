@@ -74,13 +74,13 @@ impl Watch {
             origin = candidate.origin().as_str(),
             decision = decision.kind.name(),
         );
-        let step = slot_turns::in_both(&self.inner, cell, turn, move |inner, cell| {
+        let step = slot_turns::in_both(&self.inner, cell, turn, move |inner, cell, turns| {
             async move {
                 if stop.is_cancelled() || !grounds.hold(&inner, &cell) {
                     return Ok(None);
                 }
                 Transition::by_itself(inner, cell, candidate, decision, manner, told)
-                    .run()
+                    .run(turns)
                     .await
                     .map(Some)
             }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use oneiric_core::{Query, Registered, Slot};
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::Instant;
 use tracing::{Span, field};
 
-use super::{Manner, Transition};
+use super::Transition;
 use crate::bake::Bake;
 use crate::cell::SlotCell;
 use crate::error::LifecycleError;
@@ -43,12 +42,12 @@ impl Ask {
 }
 
 /// Runs a transition to its end. `turn` says that those of the same slot that were asked for before
-/// are done, and lets the next one begin.
+/// have exchanged what they were to, and lets the next one begin.
 pub(crate) async fn run(
     inner: Arc<Inner>,
     cell: Arc<SlotCell>,
     ask: Ask,
-    _turn: OwnedMutexGuard<()>,
+    turn: OwnedMutexGuard<()>,
 ) -> Result<SwapReport, LifecycleError> {
     if cell.is_stopped() {
         return Err(LifecycleError::Stopped {
@@ -73,7 +72,7 @@ pub(crate) async fn run(
             let span = Span::current();
             span.record("provider", transition.candidate.provider().as_str());
             span.record("origin", transition.candidate.origin().as_str());
-            transition.run().await
+            transition.run(turn).await
         }
     }
 }
@@ -115,20 +114,13 @@ pub(crate) fn plan(
     };
     let warm = cell.bake().filter(|bake| !request.rebuild && is_warm(bake));
     Ok(Planned::Exchange(Transition {
-        inner,
-        cell,
-        candidate,
-        before,
         warm,
         force: request.force,
         keep: request.keep,
         record: request.record,
         record_back: request.record_back,
         when_published: request.when_published,
-        begun: Instant::now(),
-        handover: Arc::default(),
-        decision: None,
-        manner: Manner::Plain,
+        ..Transition::new(inner, cell, candidate, before)
     }))
 }
 

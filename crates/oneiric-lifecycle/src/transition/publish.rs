@@ -11,6 +11,7 @@ use crate::bake::Order;
 use crate::cell::{Rejected, Was};
 use crate::error::{Failure, Stage};
 use crate::judge::Judge;
+use crate::leaving::Leaves;
 use crate::observe::Happening;
 use crate::preparation::{Asked, Prepared, facet_missing};
 use crate::report::Outcome;
@@ -25,6 +26,8 @@ pub(crate) struct InService {
     pub(crate) outcome: Outcome,
     /// What served before, and does not any more.
     pub(crate) old: Option<Arc<Running>>,
+    /// Kept until one of the two is gone.
+    _leaves: Option<Leaves>,
 }
 
 /// A new instance that was not put in service after all.
@@ -89,6 +92,7 @@ impl Transition {
         let old = was
             .published
             .map(|published| Arc::clone(&published.running));
+        let leaves = old.as_ref().map(|_| self.cell.leaves());
         if let Some(claim) = claim {
             claim.settle(instance);
         }
@@ -163,6 +167,7 @@ impl Transition {
             running,
             outcome,
             old,
+            _leaves: leaves,
         }
     }
 }

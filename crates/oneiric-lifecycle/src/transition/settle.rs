@@ -1,22 +1,19 @@
 //! How a transition ends: the old instance finishes its work and goes, or the slot is as it was before.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{InService, Manner, Transition};
 use crate::decision::DecisionKind;
 use crate::error::{Failure, LifecycleError, Stage};
+use crate::limits::DRAIN_UNHEALTHY;
 use crate::observe::Happening;
 use crate::preparation::{Prepared, hook_result};
 use crate::report::{Outcome, SwapReport};
 use crate::running::Running;
 use crate::state::Move;
 
-/// How long calls on an instance that was judged unhealthy, or cannot be used, may still take once another one serves.
-const DRAIN_UNHEALTHY: Duration = Duration::from_secs(2);
-
 impl Transition {
-    /// The old instance finishes its work and goes; then the slot's transition is over.
+    /// The old instance finishes its work and goes, in nobody's turn: by now the slot may be in another transition.
     pub(crate) async fn conclude(&self, published: InService) -> SwapReport {
         let mut warnings = Vec::new();
         if let Some(old) = &published.old {

@@ -26,6 +26,7 @@ mod follow_retired;
 mod handover;
 mod handover_bad;
 mod keyed;
+mod leaving;
 mod load;
 mod pausing;
 mod reconfigure;

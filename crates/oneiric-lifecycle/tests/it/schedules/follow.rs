@@ -83,11 +83,11 @@ async fn schedule(seed: u64) {
         drop(lab.lifecycle.set_activity(ActivityRule::resume(slot(name))));
     }
     // Somebody who stopped waiting for an optional requirement left its activation to itself; that one may have begun
-    // another, and so on down.
+    // another, and so on down; and so may a dependent that is restarted.
     for (name, ..) in SLOTS.iter().cycle().take(SLOTS.len() * SLOTS.len()) {
         soon(lab.lifecycle.settled(&slot(name))).await;
+        soon(lab.lifecycle.dependents_settled()).await;
     }
-    soon(lab.lifecycle.dependents_settled()).await;
     for ((name, requires, _), (_, policy)) in SLOTS.iter().zip(&entries) {
         for need in *requires {
             if policy["on_dependency_change"] == "restart" {
