@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::ArcSwap;
 use oneiric_core::{FactoryPolicy, Provider, Registry, Slot, WallClock};
 
-use crate::clock::SystemWallClock;
+use crate::clock::{Clock, SystemWallClock};
 use crate::facet::FacetProxy;
 use crate::factory::FactoryTable;
 use crate::follow::Followers;
@@ -138,7 +138,7 @@ impl LifecycleBuilder {
         self
     }
 
-    /// The clock for times in status and events; by default the machine's.
+    /// The clock for times in status and events; by default the machine's. If it panics, the machine's is asked.
     #[must_use]
     pub fn wall_clock(mut self, clock: Arc<dyn WallClock>) -> Self {
         self.clock = clock;
@@ -173,7 +173,7 @@ impl LifecycleBuilder {
             hooks: self.hooks,
             steps: crate::step::Steps::default(),
             announcer: Announcer::new(self.observers, EVENTS_KEPT),
-            clock: self.clock,
+            clock: Clock::new(self.clock),
             redact: self.redact,
             slots: dashmap::DashMap::new(),
             rules: std::sync::Mutex::default(),

@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use oneiric_core::{Provider, Slot};
@@ -37,6 +38,7 @@ use crate::gate::Handing;
 use crate::leaving::Leaving;
 use crate::ledger::Ledger;
 use crate::running::{Calls, Entrance, Published, Running};
+use crate::state::Move;
 use crate::waiting::Waiting;
 
 /// How many slots a thread remembers. More hot slots than that on one thread still work; those that
@@ -480,6 +482,11 @@ impl SlotCell {
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // Each change to the ledger is complete in itself; a panic elsewhere leaves it usable.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the slot's state. What time it is was asked before, for nothing is locked then.
+    pub(crate) fn step(&self, step: Move, at: SystemTime) {
+        self.ledger().step(step, at);
     }
 
     /// Changes what leases see; the caller holds the gate.

@@ -123,8 +123,9 @@ pub(crate) async fn run(
 
 /// Nothing serves any more, and what served finishes its work.
 fn book(inner: &Inner, cell: &SlotCell) {
+    let at = inner.clock.now();
     let mut ledger = cell.ledger();
-    ledger.step(Move::Deactivate, inner.clock.now());
+    ledger.step(Move::Deactivate, at);
     ledger.health = None;
     ledger.forced = None;
     ledger.judge = Judge::default();

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
-use oneiric_core::{FactoryPolicy, Query, Registered, Registry, Slot, WallClock};
+use oneiric_core::{FactoryPolicy, Query, Registered, Registry, Slot};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Rules;
 use crate::cell::SlotCell;
+use crate::clock::Clock;
 use crate::error::LifecycleError;
 use crate::facet::FacetProxy;
 use crate::factory::FactoryTable;
@@ -44,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) hooks: Vec<Arc<dyn SwapHook>>,
     pub(crate) steps: Steps,
     pub(crate) announcer: Announcer,
-    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) clock: Clock,
     pub(crate) redact: Redact,
     pub(crate) slots: DashMap<Slot, Arc<SlotCell>>,
     pub(crate) rules: Mutex<Rules>,

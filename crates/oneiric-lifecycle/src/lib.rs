@@ -79,6 +79,7 @@ mod handover;
 mod health;
 mod history;
 mod hook;
+mod in_service;
 mod inner;
 mod instance;
 mod invoke;

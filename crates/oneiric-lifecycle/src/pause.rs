@@ -96,6 +96,24 @@ impl Pausing {
     }
 }
 
+/// Whoever looks after an instance. Gone before they are done, they leave it to the next one.
+struct Attends(Option<Arc<Running>>);
+
+impl Attends {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Attends {
+    fn drop(&mut self) {
+        let running = self.0.as_ref();
+        if let Some(pausing) = running.and_then(|running| running.pausing.as_ref()) {
+            pausing.told.send_modify(|told| told.attended = false);
+        }
+    }
+}
+
 impl Lifecycle {
     /// Waits until no instance in `scope` is being told that it is paused or resumed. A slot whose
     /// instance has the role [`Pause`] opens only then.
@@ -137,15 +155,23 @@ impl Inner {
         if !pausing.attend() {
             return;
         }
+        let attends = Attends(Some(Arc::clone(&running)));
         let Some(first) = self.next_to_tell(cell, &running, pausing) else {
+            attends.done();
             return;
         };
-        let Some(runtime) = pausing.runtime.clone() else {
-            pausing.told.send_modify(|told| told.attended = false);
+        // The one that it was built in may be gone, and what is spawned there with it.
+        let runtime = Handle::try_current()
+            .ok()
+            .or_else(|| pausing.runtime.clone());
+        let Some(runtime) = runtime else {
             return;
         };
         let (inner, cell) = (Arc::clone(self), Arc::clone(cell));
-        runtime.spawn(async move { inner.attend(&cell, &running, first).await });
+        runtime.spawn(async move {
+            inner.attend(&cell, &running, first).await;
+            attends.done();
+        });
     }
 
     async fn attend(self: &Arc<Self>, cell: &Arc<SlotCell>, running: &Running, first: Next) {

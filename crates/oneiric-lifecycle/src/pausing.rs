@@ -1,23 +1,22 @@
 //! Pausing, draining and resuming: rules are set here, and every slot they concern is told at once.
 //!
-//! The rules are locked while the slots are told and while an instance is put in service. So a rule
-//! finds every slot and whoever serves it, and an instance goes into service under the rules that
-//! hold at that moment.
+//! The rules are locked while the slots are told and while an instance is put in service (see `in_service.rs`). So a
+//! rule finds every slot and whoever serves it, and an instance goes into service under the rules that hold at that
+//! moment.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use oneiric_core::{Provider, Slot};
 
-use crate::activity::{Activity, ActivityRule, ActivityScope, ActivityState, Effective, Rules};
-use crate::cell::{Rejected, SlotCell, Was};
+use crate::activity::{Activity, ActivityRule, ActivityScope, ActivityState, Effective};
+use crate::cell::{SlotCell, Was};
 use crate::drain_watch::DrainWatch;
 use crate::error::LifecycleError;
+use crate::in_service::activity_of;
 use crate::inner::Inner;
 use crate::lifecycle::Lifecycle;
 use crate::observe::Happening;
-use crate::pause::Pausing;
-use crate::running::{Published, Running};
 
 impl Lifecycle {
     /// Pauses, drains or resumes a slot, a provider in it or a domain, at once for every lease asked
@@ -131,7 +130,9 @@ pub enum DrainEnd {
 
 impl Inner {
     fn set_rule(self: &Arc<Self>, mut rule: ActivityRule) -> Option<ActivityRule> {
-        rule.since.get_or_insert_with(|| self.clock.now());
+        // Asked here, for nothing is locked yet.
+        let now = self.clock.now();
+        rule.since.get_or_insert(now);
         let watch = (rule.activity == Activity::Draining)
             .then(|| DrainWatch::new(rule.scope.clone(), Arc::downgrade(self)));
         let mut rules = self.rules();
@@ -145,10 +146,7 @@ impl Inner {
             // Counts as a lease.
             drop(published);
             match &watch {
-                Some(watch) => {
-                    let at = self.clock.now();
-                    were.extend(drain_cell(cell, activity, &rule.scope, watch, at));
-                }
+                Some(watch) => were.extend(drain_cell(cell, activity, &rule.scope, watch, now)),
                 None => cell.set_activity(activity),
             }
         }
@@ -175,96 +173,6 @@ impl Inner {
         for slot in self.slots_in(scope) {
             let scope = scope.clone();
             self.announce(&slot, Happening::Drained { scope });
-        }
-    }
-
-    /// Puts an instance in service under the rules that hold for it.
-    pub(crate) fn put_in_service(
-        self: &Arc<Self>,
-        cell: &Arc<SlotCell>,
-        next: Arc<Published>,
-    ) -> Result<Was, Rejected> {
-        let rules = self.rules();
-        let activity = activity_of(&rules, &cell.slot, Some(&next.running));
-        let result = cell.publish(next, activity);
-        if let Ok(Was {
-            published: Some(old),
-            ..
-        }) = &result
-        {
-            // Before the rules are let go, so that whoever drains the slot next finds it.
-            cell.ledger().closed(old, self.clock.now());
-        }
-        drop(rules);
-        self.tell(cell);
-        result
-    }
-
-    /// As [`Inner::put_in_service`] for several slots, none of them twice: all are exchanged, or none is. Gives what
-    /// each pointed at; or which does not take its instance, and why.
-    pub(crate) fn put_all_in_service(
-        self: &Arc<Self>,
-        next: Vec<(&Arc<SlotCell>, Arc<Published>)>,
-    ) -> Result<Vec<Was>, (usize, Rejected)> {
-        let rules = self.rules();
-        let mut doorways = Vec::with_capacity(next.len());
-        for (place, (cell, published)) in next.iter().enumerate() {
-            let doorway = cell.doorway();
-            if let Err(rejected) = doorway.admits(&published.running) {
-                return Err((place, rejected));
-            }
-            doorways.push(doorway);
-        }
-        let mut exchanged = Vec::with_capacity(next.len());
-        for ((cell, published), doorway) in next.into_iter().zip(doorways) {
-            let activity = activity_of(&rules, &cell.slot, Some(&published.running));
-            exchanged.push((cell, doorway.exchange(published, activity)));
-        }
-        for (cell, was) in &exchanged {
-            if let Some(old) = &was.published {
-                cell.ledger().closed(old, self.clock.now());
-            }
-        }
-        drop(rules);
-        for (cell, _) in &exchanged {
-            self.tell(cell);
-        }
-        Ok(exchanged.into_iter().map(|(_, was)| was).collect())
-    }
-
-    /// Takes what serves out of service; rules for its provider do not hold any more then.
-    pub(crate) fn take_out_of_service(&self, cell: &SlotCell) -> Was {
-        let rules = self.rules();
-        let activity = rules.effective(&cell.slot, None);
-        let was = cell.unpublish(activity);
-        if let Some(old) = &was.published {
-            cell.ledger().closed(old, self.clock.now());
-        }
-        drop(rules);
-        was
-    }
-
-    /// Tells when a swap changed whether the slot takes work, because another provider's rules apply.
-    pub(crate) fn announce_if_changed(&self, cell: &SlotCell, before: &ActivityState) {
-        // A slot's activity is told of once, and not for each of its keys.
-        if cell.key.is_some() {
-            return;
-        }
-        let now = cell.activity();
-        let Some(scope) = now.scope.clone().or_else(|| before.scope.clone()) else {
-            return;
-        };
-        if now.activity != before.activity {
-            self.announce(
-                &cell.slot,
-                Happening::ActivityChanged {
-                    scope,
-                    activity: now.activity,
-                    note: now.note,
-                    who: now.who,
-                    until: now.until,
-                },
-            );
         }
     }
 
@@ -374,18 +282,6 @@ pub(crate) fn in_flight(cell: &SlotCell, scope: &ActivityScope) -> u64 {
         + closing
             .map(|closing| closing.tally.in_flight())
             .sum::<u64>()
-}
-
-/// What holds for `slot` while `running` serves it, for now: an instance that was paused is told that it
-/// is not before its slot opens.
-fn activity_of(rules: &Rules, slot: &Slot, running: Option<&Running>) -> Effective {
-    let provider = running.map(|running| running.candidate.provider());
-    let holds = rules.effective(slot, provider);
-    let pausing = running.and_then(|running| running.pausing.as_ref());
-    if holds.state.is_running() && pausing.is_some_and(Pausing::is_closed) {
-        return Effective::resuming(slot);
-    }
-    holds
 }
 
 fn serving(cell: &SlotCell) -> Option<Provider> {

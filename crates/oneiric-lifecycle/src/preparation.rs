@@ -10,7 +10,7 @@ use crate::graph::Claim;
 use crate::handing_over::WentOver;
 use crate::running::Running;
 use crate::status::HealthReport;
-use crate::step::StepError;
+use crate::step::{self, StepError};
 use crate::transition::{Manner, Transition};
 
 /// A new instance that may be published.
@@ -47,14 +47,9 @@ impl Transition {
                 (Arc::new(built), Some(claim))
             }
         };
-        let checked = match self.check_facets(&running) {
-            Ok(()) => self.probe(&running).await,
-            Err(failure) => Err(failure),
-        };
-        let checked = match checked {
-            Ok(asked) => self.before_swap().await.map(|()| asked),
-            Err(failure) => Err(failure),
-        };
+        // From here on there is something to take down, even if what we rely on panics.
+        let checked = step::catch_panic(self.checked(&running)).await;
+        let checked = checked.unwrap_or_else(|message| Err(panicked(&message)));
         match checked {
             Ok(asked) => Ok(Prepared {
                 running,
@@ -67,6 +62,13 @@ impl Transition {
                 Err(failure)
             }
         }
+    }
+
+    async fn checked(&self, running: &Arc<Running>) -> Result<Asked, Failure> {
+        self.check_facets(running)?;
+        let asked = self.probe(running).await?;
+        self.before_swap().await?;
+        Ok(asked)
     }
 
     /// Takes down what is not put in service, unless it was kept warm and is a bake's.
@@ -101,10 +103,12 @@ impl Transition {
             .construct(&self.cell, candidate, factory, None)
             .await?;
         let running = Arc::new(built);
-        let checked = match self.check_facets(&running) {
-            Ok(()) => self.probe(&running).await.map(drop),
-            Err(failure) => Err(failure),
+        let checked = async {
+            self.check_facets(&running)?;
+            self.probe(&running).await.map(drop)
         };
+        let checked = step::catch_panic(checked).await;
+        let checked = checked.unwrap_or_else(|message| Err(panicked(&message)));
         self.discard(&running).await;
         checked
     }
@@ -145,6 +149,15 @@ impl Transition {
         }
         Ok(())
     }
+}
+
+/// Something that a transition relies on panicked.
+pub(crate) fn panicked(message: &str) -> Failure {
+    Failure::new(
+        Stage::Build,
+        "lifecycle.panicked",
+        format_args!("panicked: {message}"),
+    )
 }
 
 /// An instance lacks facets that somebody relies on.

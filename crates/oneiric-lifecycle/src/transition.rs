@@ -26,7 +26,7 @@ use crate::handover::HandoverReport;
 use crate::hook::SwapContext;
 use crate::inner::Inner;
 use crate::observe::Happening;
-use crate::preparation::Prepared;
+use crate::preparation::{Prepared, panicked};
 use crate::report::{Record, SlotReport, SwapReport};
 use crate::running::Running;
 use crate::state::Move;
@@ -182,7 +182,7 @@ impl Transition {
 
     /// The slot is in a transition from here on, until [`Transition::publish`] or [`Transition::give_up`].
     pub(crate) fn begin(&self) {
-        self.cell.ledger().step(Move::Begin, self.inner.clock.now());
+        self.cell.step(Move::Begin, self.inner.clock.now());
         if self.manner == Manner::Plain {
             self.announce(Happening::Building {
                 provider: self.candidate.provider().clone(),
@@ -196,13 +196,7 @@ impl Transition {
         // (where settings come from, proxies); the slot's state must not get stuck because of those.
         step::catch_panic(self.prepare())
             .await
-            .unwrap_or_else(|message| {
-                Err(Failure::new(
-                    Stage::Build,
-                    "lifecycle.panicked",
-                    format_args!("panicked: {message}"),
-                ))
-            })
+            .unwrap_or_else(|message| Err(panicked(&message)))
             .map_err(|failure| self.inner.redact.failure(failure))
     }
 

@@ -122,19 +122,26 @@ impl Transition {
         }
     }
 
-    /// The new instance goes, and the old one gets the settings that it was not told while it was warm.
-    pub(super) async fn swung_back(&self, bake: &Bake, because: &Because) -> SwapReport {
+    /// The new instance goes, in nobody's turn, and the old one gets the settings that it was not told while it was
+    /// warm.
+    pub(super) async fn swung_back(
+        &self,
+        bake: &Bake,
+        because: &Because,
+        turn: impl Send,
+    ) -> SwapReport {
         let failure = failed(because, self.candidate.provider());
         let failure = self.inner.redact.failure(failure);
         let mut report = self.report(Outcome::SwungBack { failure });
         let goes = self.drain_and_retire(&bake.trial, &mut report.warnings);
-        tokio::join!(goes, self.catch_up(bake));
+        tokio::join!(goes, self.catch_up(bake, turn));
         self.with_bake(report, bake, BakeEnd::SwungBack)
     }
 
     /// Boxed because an exchange may lead to a bake.
-    fn catch_up<'a>(&'a self, bake: &'a Bake) -> BoxFuture<'a, ()> {
+    fn catch_up<'a>(&'a self, bake: &'a Bake, turn: impl Send + 'a) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            let turn = turn;
             let (inner, cell) = (&self.inner, &self.cell);
             if !bake.has_old_settings() || reconfigure::takes(inner, cell, &bake.warm).await {
                 return;
@@ -143,7 +150,7 @@ impl Transition {
             let keep = Keep::For(Duration::ZERO);
             let exchange = Self::rebuild(inner, cell, Arc::clone(&bake.warm), keep);
             // Said where it happens: what cannot be exchanged serves on.
-            drop(exchange.run().await);
+            drop(exchange.run(turn).await);
         })
     }
 

@@ -105,8 +105,7 @@ impl Transition {
                 match self.go_back(bake, &because).await {
                     Ok(()) => {
                         self.over(bake, BakeEnd::SwungBack);
-                        drop(turn);
-                        self.swung_back(bake, &because).await
+                        self.swung_back(bake, &because, turn).await
                     }
                     Err(failure) => {
                         self.stay(bake, because, failure.clone());

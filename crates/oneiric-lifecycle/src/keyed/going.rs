@@ -45,7 +45,7 @@ impl Going {
             let running = Arc::clone(&published.running);
             // What the cell pointed at counts as a lease.
             drop(published);
-            cell.ledger().step(Move::Deactivate, inner.clock.now());
+            cell.step(Move::Deactivate, inner.clock.now());
             finish(inner, cell, &running).await;
         }
         // A factory that was given up may still hand over an instance, for as long as it could have taken.

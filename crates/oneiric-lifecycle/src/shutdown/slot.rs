@@ -20,7 +20,7 @@ pub(super) struct Stopped {
 /// Takes one slot down, each step within its own limit and all of them within the time of the shutdown.
 pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
     let mut failures = Vec::new();
-    cell.ledger().step(Move::Stop, inner.clock.now());
+    cell.step(Move::Stop, inner.clock.now());
     cell.stop();
     // A transition under way ends by itself: it finds the slot stopped and takes back what it built.
     let limits = inner.limits();
@@ -46,8 +46,7 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
         bake.order(Order::Taken);
     }
     // Nothing begins in a stopped slot: whoever waits for the turn only finds that out.
-    let no_transition_left = turn.map(drop).is_some();
-    if !no_transition_left {
+    if turn.map(drop).is_none() {
         failures.push(Failure::new(
             Stage::Publish,
             "lifecycle.timed_out",
@@ -105,7 +104,7 @@ pub(super) async fn stop(inner: &Inner, cell: &Arc<SlotCell>) -> Stopped {
         drop(published);
         failures.extend(finish(inner, cell, &running).await);
     }
-    cell.ledger().step(Move::Stopped, inner.clock.now());
+    cell.step(Move::Stopped, inner.clock.now());
     Stopped { retired, failures }
 }
 

@@ -126,6 +126,7 @@ impl Watch {
         let running = running.map(|published| Arc::clone(&published.running));
         let activity = self.cell.activity().activity;
         let baking = self.cell.bake().is_some();
+        let now = self.inner.clock.now();
         let ledger = self.cell.ledger();
         // A judgement of another instance says nothing about this one.
         let judge = running
@@ -151,10 +152,7 @@ impl Watch {
                     instance: None,
                     because: Because::Activation {
                         failure: failure.clone(),
-                        at: ledger
-                            .last_error
-                            .as_ref()
-                            .map_or_else(|| self.inner.clock.now(), |last| last.at),
+                        at: ledger.last_error.as_ref().map_or(now, |last| last.at),
                     },
                 }),
                 _ => None,

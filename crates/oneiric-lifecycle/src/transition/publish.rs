@@ -110,7 +110,8 @@ impl Transition {
             tracing::error!(slot = %self.cell.slot, "whoever waits for the publish panicked");
         }
         let decision = self.decision.clone();
-        let decision = decision.map(|decision| decision.stamped(self.inner.clock.now()));
+        let now = self.inner.clock.now();
+        let decision = decision.map(|decision| decision.stamped(now));
         let same = old
             .as_ref()
             .is_some_and(|old| old.candidate.provider() == self.candidate.provider());
@@ -131,7 +132,7 @@ impl Transition {
         {
             ledger.judge.hear(answer, &health, Instant::now(), *at);
         }
-        ledger.step(Move::Publish, self.inner.clock.now());
+        ledger.step(Move::Publish, now);
         ledger.attempts += 1;
         ledger.last_failure = None;
         ledger.last_error = None;

@@ -21,6 +21,7 @@ impl Transition {
         }
         self.after_swap(&mut warnings).await;
         let took = self.begun.elapsed();
+        let at = self.inner.clock.now();
         let mut ledger = self.cell.ledger();
         ledger.took(took);
         if let Some(last) = warnings.last() {
@@ -29,7 +30,7 @@ impl Transition {
                 (Stage::Drain | Stage::Retire, Some(before)) => &before.candidate,
                 _ => &self.candidate,
             };
-            ledger.fail(about, last.clone(), self.inner.clock.now());
+            ledger.fail(about, last.clone(), at);
         }
         drop(ledger);
         SwapReport {

@@ -17,6 +17,7 @@ mod cancel_points;
 mod cancellation;
 mod change_set_handover;
 mod change_sets;
+mod clocks;
 mod deactivation;
 mod dependencies;
 mod drain_progress;
