@@ -12,6 +12,7 @@ use oneiric_tests::settings::CACHES;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 const CALLERS: usize = 8;
 const SWAPS: usize = 200;
@@ -28,6 +29,8 @@ pub(crate) struct Calls {
     pub(crate) made: u64,
     /// Code and message of each that failed.
     pub(crate) failed: Vec<String>,
+    /// When the last of them was begun.
+    pub(crate) last_failed: Option<Instant>,
 }
 
 impl Load {
@@ -51,6 +54,7 @@ impl Load {
             let calls = caller.await.unwrap();
             all.made += calls.made;
             all.failed.extend(calls.failed);
+            all.last_failed = all.last_failed.max(calls.last_failed);
         }
         all
     }
@@ -95,7 +99,9 @@ async fn call_without_pause(socket: &Path, caller: usize, stop: &AtomicBool) -> 
             operation: operation.to_owned(),
             input,
         };
+        let begun = Instant::now();
         if let Err(error) = client.call(&request).await {
+            calls.last_failed = Some(begun);
             calls.failed.push(format!("{} {error}", error.code()));
         }
         calls.made += 1;

@@ -4,11 +4,12 @@
 use oneiric_tests::Process;
 use oneiric_tests::redis::RedisServer;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 use crate::load::Load;
 use crate::watch::Watching;
 
-/// Redis ranks best. It says that it is unavailable for the time being when it is gone; here that counts at once.
+/// Redis ranks best. What is not said here is as it is by default, above all what counts as a failure, and after how many.
 fn settings(server: &RedisServer) -> String {
     format!(
         "[[candidates]]\nslot = \"adapter/cache\"\nprovider = \"redis\"\n\
@@ -16,7 +17,7 @@ fn settings(server: &RedisServer) -> String {
          [[candidates]]\nslot = \"adapter/cache\"\nprovider = \"memory\"\n\
          factory = \"oneiric.builtins:memory_cache\"\npriority = 10\n\n\
          [providers.\"adapter/cache\".redis]\nurl = \"{}\"\n\n\
-         [slots.\"adapter/cache\"]\nhealth_interval_ms = 300\nhealth_grace_ms = 0\n\
+         [slots.\"adapter/cache\"]\nhealth_interval_ms = 300\n\
          on_failure = \"fail_over\"\nfail_back = true\nfail_back_after_ms = 1000\n",
         server.url()
     )
@@ -42,12 +43,12 @@ fn a_server_that_is_killed_under_load_is_failed_over_from_and_back_to() {
     before.all_succeeded();
 
     let (during, after) = tokio.block_on(async {
-        let load = Load::begin(&socket);
+        let during = Load::begin(&socket);
         server.kill();
         next("published redis -> memory");
-        let during = load.end().await;
-        // Whoever calls after the switch notices nothing.
-        let load = Load::begin(&socket);
+        // Whoever calls after the switch notices nothing, on an old connection or a new one.
+        let switched = Instant::now();
+        let after = Load::begin(&socket);
         let decided = next("decided serving memory");
         assert!(decided.contains("redis failed 3 probes at "), "{decided}");
         assert!(decided.ends_with(", next in rank"), "{decided}");
@@ -57,12 +58,23 @@ fn a_server_that_is_killed_under_load_is_failed_over_from_and_back_to() {
             said.contains("serving memory: redis failed 3 probes at "),
             "{said}"
         );
-        (during, load.end().await)
+        let during = during.end().await;
+        let last_failed = during.last_failed.expect("somebody noticed");
+        assert!(
+            last_failed < switched,
+            "a call began after the switch and failed"
+        );
+        (during, after.end().await)
     });
     after.all_succeeded();
-    assert!(!during.failed.is_empty(), "nobody noticed");
+    // At the least the one that was under way or came next, on whose account it was asked; far fewer than would have
+    // failed in the time from one regular probe to the next.
     let failed = during.failed.len();
-    assert!(failed < 1_000, "{failed} of {} calls failed", during.made);
+    assert!(
+        (1..500).contains(&failed),
+        "{failed} of {} calls failed",
+        during.made
+    );
     let other = during.failed.iter().find(|said| {
         !said.starts_with("lifecycle.call_unavailable ") && !said.starts_with("lifecycle.retired ")
     });

@@ -90,17 +90,19 @@ impl Trouble {
         }
     }
 
-    /// As an answer to a probe: what cannot serve is never better than unavailable.
+    /// As an answer to a probe: what cannot serve is never better than unavailable. One that is there and only takes its
+    /// time, or has no place now, will be back; of one that is not there nobody can say so.
     pub(super) fn health(&self, at: &impl fmt::Display) -> Health {
         let message = format!("{at}: {self}");
-        match self {
-            Self::Unreachable(_) | Self::Lost | Self::Silent(_) => {
-                Health::temporarily_unavailable(message)
-            }
-            Self::Refused(code) if matches!(code.as_str(), "LOADING" | FULL) => {
-                Health::temporarily_unavailable(message)
-            }
-            _ => Health::critical(message),
+        let is_there = match self {
+            Self::Silent(_) => true,
+            Self::Refused(code) => matches!(code.as_str(), "LOADING" | FULL),
+            _ => false,
+        };
+        if is_there {
+            Health::temporarily_unavailable(message)
+        } else {
+            Health::critical(message)
         }
     }
 }

@@ -10,6 +10,7 @@ mod activity;
 mod audience;
 mod cancel_points;
 mod client;
+mod dependents;
 #[cfg(feature = "tls")]
 mod flood;
 mod held;
