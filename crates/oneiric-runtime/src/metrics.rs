@@ -188,6 +188,8 @@ impl Metrics {
         self.gauge(Metric::SlotUnhealthy, vec![slot()], flag(bad));
         let draining = u64::try_from(status.draining.len()).unwrap_or(u64::MAX);
         self.gauge(Metric::SlotDraining, vec![slot()], approximate(draining));
+        let keyed = status.keyed.as_ref().map_or(0, |keyed| keyed.instances);
+        self.gauge(Metric::SlotKeyed, vec![slot()], approximate(keyed));
         let took = status.swap_duration.as_ref();
         for (quantile, took) in [
             ("0.5", took.map(|took| took.p50)),

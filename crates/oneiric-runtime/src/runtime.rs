@@ -231,6 +231,7 @@ impl Runtime {
         for unfinished in &report.unfinished {
             tracing::error!(
                 slot = %unfinished.slot,
+                key = unfinished.key,
                 stage = unfinished.failure.stage.name(),
                 code = unfinished.failure.code,
                 reason = unfinished.failure.message,

@@ -12,6 +12,8 @@ const DRAIN_ABANDONED: &str = "lifecycle.drain_abandoned";
 pub(crate) fn log(event: &SwapEvent) {
     let slot = event.slot.to_string();
     let slot = slot.as_str();
+    // Left out where it is about what serves the slot.
+    let key = event.key.as_deref();
     match &event.what {
         Happening::RolledBack {
             active,
@@ -19,6 +21,7 @@ pub(crate) fn log(event: &SwapEvent) {
             failure,
         } => tracing::warn!(
             slot,
+            key,
             from = active.as_str(),
             to = provider.as_str(),
             stage = failure.stage.name(),
@@ -28,6 +31,7 @@ pub(crate) fn log(event: &SwapEvent) {
         ),
         Happening::ActivationFailed { provider, failure } => tracing::warn!(
             slot,
+            key,
             provider = provider.as_str(),
             stage = failure.stage.name(),
             code = failure.code,
@@ -40,6 +44,7 @@ pub(crate) fn log(event: &SwapEvent) {
             held,
         } => tracing::warn!(
             slot,
+            key,
             provider = provider.as_str(),
             instance,
             in_flight = held.in_flight,
@@ -49,6 +54,7 @@ pub(crate) fn log(event: &SwapEvent) {
         ),
         Happening::Warned { failure } if failure.stage == Stage::Reconfigure => tracing::warn!(
             slot,
+            key,
             code = failure.code,
             reason = failure.message,
             "new settings not taken; building another instance"
@@ -56,6 +62,8 @@ pub(crate) fn log(event: &SwapEvent) {
         Happening::Warned { failure } if matches!(failure.stage, Stage::Pause | Stage::Resume) => {
             tracing::warn!(
                 slot,
+                key,
+                key,
                 stage = failure.stage.name(),
                 code = failure.code,
                 reason = failure.message,
@@ -64,6 +72,7 @@ pub(crate) fn log(event: &SwapEvent) {
         }
         Happening::Warned { failure } if failure.code != DRAIN_ABANDONED => tracing::warn!(
             slot,
+            key,
             stage = failure.stage.name(),
             code = failure.code,
             reason = failure.message,

@@ -286,7 +286,9 @@ impl Said<'_> {
     /// What did not end, a line each.
     fn unfinished(&self, unfinished: &[Unfinished]) {
         for one in unfinished {
-            self.line(&format!("  {}: {}", one.slot, one.failure));
+            let key = one.key.as_ref().map(|key| format!(" (key {key})"));
+            let key = key.unwrap_or_default();
+            self.line(&format!("  {}{key}: {}", one.slot, one.failure));
         }
     }
 

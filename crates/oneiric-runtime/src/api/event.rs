@@ -23,7 +23,8 @@ pub struct EventDoc {
     pub slot: Option<Slot>,
     /// When.
     pub at_unix_ms: u64,
-    /// What else belongs to it, as `provider`, `from`, `to`, `failure`.
+    /// What else belongs to it, as `provider`, `from`, `to`, `failure`; `key` where it is about one of the slot's
+    /// instances by key.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
 }

@@ -52,6 +52,9 @@ pub struct SlotStatus {
     /// How long the last swaps took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap_duration: Option<Percentiles>,
+    /// Its instances by key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyed: Option<Keyed>,
     /// Slots whose instance needs this one.
     #[serde(default)]
     pub holders: Vec<Slot>,
@@ -67,6 +70,23 @@ pub struct SlotStatus {
     /// The last decisions that nobody asked for, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trail: Vec<Decision>,
+}
+
+/// The instances by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Keyed {
+    /// How many there are.
+    pub instances: u64,
+    /// How many there may be.
+    pub limit: u64,
+    /// Leases that are out on them.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// The keys used last, the latest first; not all, and each shortened and without what is secret.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// The instance that serves.

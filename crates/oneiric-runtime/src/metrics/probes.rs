@@ -35,6 +35,10 @@ type Decided = (DecisionKind, &'static str);
 impl Probes {
     /// Is an observer of the lifecycle.
     pub(crate) fn observe(&self, event: &SwapEvent) {
+        // Of what serves the slot; there may be very many by key.
+        if event.key.is_some() {
+            return;
+        }
         match &event.what {
             Happening::Probed { health, .. } => {
                 let mut counts = self.counts();

@@ -20,6 +20,7 @@ pub(crate) enum Metric {
     ProbesTotal,
     ProbeDuration,
     SlotDraining,
+    SlotKeyed,
     SwapsTotal,
     SwapDuration,
     InstancesRetiredTotal,
@@ -67,7 +68,7 @@ pub(super) struct About {
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 37] = [
+    pub(super) const ALL: [Self; 38] = [
         Self::SelectionsUnknown,
         Self::SlotActive,
         Self::SlotDiffers,
@@ -79,6 +80,7 @@ impl Metric {
         Self::ProbesTotal,
         Self::ProbeDuration,
         Self::SlotDraining,
+        Self::SlotKeyed,
         Self::SwapsTotal,
         Self::SwapDuration,
         Self::InstancesRetiredTotal,
@@ -186,6 +188,13 @@ impl Metric {
                 Unit::Count,
                 &["slot"],
                 "Instances that were replaced and finish the work they had.",
+            ),
+            Self::SlotKeyed => (
+                "oneiric_slot_keyed_instances",
+                Gauge,
+                Unit::Count,
+                &["slot"],
+                "Instances by key, those that are being built or retired among them.",
             ),
             Self::SwapsTotal => (
                 "oneiric_swaps_total",

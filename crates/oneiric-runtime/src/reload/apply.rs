@@ -11,7 +11,10 @@ use oneiric_lifecycle::{
     Baking, Failure, LifecycleError, Outcome, Reconfigured, SwapReport, SwapRequest,
 };
 
-use super::plan::{Act, Step};
+use super::{
+    diff,
+    plan::{Act, Step},
+};
 use crate::{
     api::{ReloadFailure, ReloadOutcome},
     runtime::Runtime,
@@ -109,6 +112,8 @@ impl Runtime {
         let goes = |step: &&Step| step.act == Act::Retire && step.held.is_none();
         for step in steps.iter().filter(goes) {
             for holder in self.lifecycle().holders(&step.slot) {
+                // Those by key that are of the past would go by themselves, but only soon.
+                self.lifecycle().retire_outdated(&holder).await;
                 for (_, baking) in done.kept.iter().filter(|(slot, _)| *slot == holder) {
                     baking.let_go();
                     baking.ended().await;
@@ -142,7 +147,12 @@ impl Runtime {
             .candidates
             .iter()
             .map(|declared| declared.candidate.clone());
+        let before = self.settings();
         self.inner.settings.store(Arc::clone(settings));
+        // What serves follows slot after slot; instances by key when they are next asked for.
+        for slot in diff::configured_otherwise(&before, settings) {
+            self.lifecycle().settings_changed(&slot);
+        }
         self.lifecycle().set_policy(policy);
         self.lifecycle().set_limits(settings.limits.clone());
         self.lifecycle()
@@ -261,18 +271,15 @@ impl Runtime {
             (None, None) => Ok(()),
             (None, Some(_)) => match self.lifecycle().deactivate(slot).await {
                 Ok(_) => Ok(()),
+                // By what came up for a caller meanwhile and was not built for these settings: an instance by key.
+                Err(LifecycleError::InUse { .. }) => self.settings_of_before(slot).await,
                 Err(error) => Err(of(slot, &error)),
             },
             (Some((_, instance)), Some((_, same))) if *instance == same => {
                 if !told {
                     return Ok(());
                 }
-                let did = self.reconfigured(slot).await?;
-                if let Did::Kept(baking) = did {
-                    baking.release();
-                    baking.ended().await;
-                }
-                Ok(())
+                self.settings_of_before(slot).await
             }
             (Some((provider, _)), _) => {
                 let back = SwapRequest::to_provider(slot.clone(), provider.clone());
@@ -280,6 +287,15 @@ impl Runtime {
                 served(slot, self.lifecycle().swap(back).await).map(drop)
             }
         }
+    }
+
+    /// What serves goes on doing so, with the settings that are in force again.
+    async fn settings_of_before(&self, slot: &Slot) -> Result<(), ReloadFailure> {
+        if let Did::Kept(baking) = self.reconfigured(slot).await? {
+            baking.release();
+            baking.ended().await;
+        }
+        Ok(())
     }
 
     /// Provider and number of the instance that serves.

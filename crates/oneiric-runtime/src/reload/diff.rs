@@ -215,7 +215,7 @@ fn optional(value: Option<impl Display>) -> String {
 
 /// The slots about which the two say different things.
 pub(super) fn slots(old: &Settings, new: &Settings) -> BTreeSet<Slot> {
-    let mut slots = BTreeSet::new();
+    let mut slots = configured_otherwise(old, new);
     for (one, other) in [(old, new), (new, old)] {
         let others = by_name(other);
         for (name, candidate) in by_name(one) {
@@ -229,13 +229,16 @@ pub(super) fn slots(old: &Settings, new: &Settings) -> BTreeSet<Slot> {
                 slots.insert(slot.clone());
             }
         }
-        for (slot, provider) in one.providers.keys() {
-            if one.configured(slot, provider) != other.configured(slot, provider) {
-                slots.insert(slot.clone());
-            }
-        }
     }
     slots
+}
+
+/// The slots of which some provider has other settings.
+pub(super) fn configured_otherwise(old: &Settings, new: &Settings) -> BTreeSet<Slot> {
+    let all = old.providers.keys().chain(new.providers.keys());
+    all.filter(|(slot, provider)| old.configured(slot, provider) != new.configured(slot, provider))
+        .map(|(slot, _)| slot.clone())
+        .collect()
 }
 
 /// Not one by one: a file can list thousands.

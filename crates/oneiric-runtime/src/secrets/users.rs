@@ -209,6 +209,18 @@ impl Users {
         books.journal.iter().skip(skip).cloned().collect()
     }
 
+    /// The slots with instances by key that have something that is not the newest, or are being built with it. Each such
+    /// instance is named once: nobody tells it, it is exchanged for another when its key is next asked for.
+    pub(super) fn keys_with_old(&self, store: &Store) -> BTreeSet<Slot> {
+        let mut books = self.books();
+        let is_old = |book: &Book| {
+            let mut handed = book.has.iter().chain(&book.tried);
+            book.has_key && handed.any(|handed| handed.is_old(store))
+        };
+        let old = books.of.extract_if(.., |_, book| is_old(book));
+        old.map(|(_, book)| book.slot).collect()
+    }
+
     /// Whether somebody is being built, or told, with something that is not the newest.
     pub(super) fn is_tried_with_old(&self, store: &Store) -> bool {
         let books = self.books();

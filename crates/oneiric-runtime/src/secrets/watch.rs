@@ -76,6 +76,7 @@ impl Secrets {
     /// Gives every instance that serves with an old value the newest. Cancel-safe: what was begun goes on.
     async fn tell(&self, lifecycle: &Lifecycle, turns: &Turns, telling: Telling) {
         let _turn = self.telling.lock().await;
+        self.renew_keys(lifecycle);
         let these = self.to_tell(lifecycle, telling);
         self.tell_these(lifecycle, turns, telling, these).await;
     }
@@ -126,6 +127,13 @@ impl Secrets {
         }
     }
 
+    /// Has instances by key that were handed an old value exchanged when they are next asked for.
+    fn renew_keys(&self, lifecycle: &Lifecycle) {
+        for slot in self.users.keys_with_old(&self.store) {
+            lifecycle.settings_changed(&slot);
+        }
+    }
+
     /// Tells whoever serves with an old value, and whoever is about to. Each once.
     async fn tell_everybody(&self, lifecycle: &Lifecycle, turns: &Turns) -> Vec<Told> {
         let mut events = lifecycle.events();
@@ -134,6 +142,7 @@ impl Secrets {
         loop {
             // First this: whoever is not about to serve with an old value by now either does so, or never will.
             let more_may_come = self.users.is_tried_with_old(&self.store);
+            self.renew_keys(lifecycle);
             let mut outdated = self.to_tell(lifecycle, Telling::Asked);
             outdated.retain(|one| all.iter().all(|told| told.slot != one.slot));
             all.extend(
@@ -330,7 +339,6 @@ impl Secrets {
                 .is_some()
         };
         match &event.what {
-            _ if event.key.is_some() => false,
             Happening::ActivityChanged { .. } => true,
             Happening::Published { to, instance, .. } => is_outdated(to, *instance),
             Happening::BakeEnded { bake } => is_outdated(&bake.provider, bake.instance),

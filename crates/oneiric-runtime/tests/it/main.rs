@@ -15,6 +15,7 @@ mod dependents;
 mod flood;
 mod held;
 mod hostile;
+mod keyed;
 mod limits;
 mod logs;
 mod once;

@@ -157,6 +157,20 @@ fn work(slot: &SlotStatus, facts: &mut Facts) {
             format!("{provider} (instance {instance}), {in_flight} in flight{oldest}"),
         );
     }
+    if let Some(keyed) = &slot.keyed {
+        let (instances, limit, in_flight) = (keyed.instances, keyed.limit, keyed.in_flight);
+        facts.add(
+            "by key",
+            format!("{instances} of {limit} instances, {in_flight} in flight"),
+        );
+        let shown = keyed.keys.len() as u64;
+        let more = match instances.saturating_sub(shown) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let keys = keyed.keys.join(", ");
+        facts.maybe("keys", (shown > 0).then(|| format!("{keys}{more}")));
+    }
     let counts = [
         (swaps.activated, "activated"),
         (swaps.swapped, "swapped"),
@@ -199,6 +213,8 @@ mod tests {
             "note": "repairs", "who": "ann", "until_unix_ms": 660_000});
         slot["swap_duration"] =
             json!({"count": 3, "p50_us": 900, "p90_us": 900, "p99_us": 2_000, "max_us": 2_000});
+        slot["keyed"] =
+            json!({"instances": 23, "limit": 64, "in_flight": 2, "keys": ["one", "two"]});
         slot["holders"] = json!(["service/x", "service/y"]);
         slot["judgement"] = json!({"judged": "unhealthy", "bad": 4, "good": 0});
         slot["trail"] = json!([{"kind": "fail_over", "at_unix_ms": 58_000, "from": "redis", "to": "memory",
@@ -218,6 +234,8 @@ adapter/cache
   wins        memory
   selected    memory, revision 4, by uid:1, 5 s ago: faster
   calls       7 succeeded, 0 failed, 0 in flight
+  by key      23 of 64 instances, 2 in flight
+  keys        one, two and 21 more
   swaps       1 activated, 2 swapped, 0 forced, 1 rolled back, 0 failed, 2 retired
   took        p50 900 us, p99 2 ms, max 2 ms of the last 3
   needed by   service/x, service/y
