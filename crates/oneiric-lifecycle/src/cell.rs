@@ -434,6 +434,7 @@ impl SlotCell {
 
     pub(crate) fn set_bake(&self, bake: Arc<Bake>) {
         *self.bake_slot() = Some(bake);
+        self.leaving.look_again();
     }
 
     /// Ends the trial of what serves; whoever gets it says what becomes of its warm instance.

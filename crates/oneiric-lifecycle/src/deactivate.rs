@@ -38,8 +38,7 @@ impl Lifecycle {
     pub async fn settled(&self, slot: &Slot) {
         if let Some(cell) = self.inner().existing_cell(slot) {
             drop(cell.turn.lock().await);
-            let warm = usize::from(cell.bake().is_some());
-            cell.leaving.at_most(warm).await;
+            cell.left().await;
         }
     }
 

@@ -45,9 +45,18 @@ impl Leaving {
 
     /// Returns when there are no more than so many. Cancel-safe.
     pub(crate) async fn at_most(&self, most: usize) {
+        self.are(|now| now <= most).await;
+    }
+
+    async fn are(&self, fine: impl Fn(usize) -> bool) {
         let mut now = self.now.subscribe();
         // Fails only when the sender is gone, and it is here.
-        drop(now.wait_for(|now| *now <= most).await);
+        drop(now.wait_for(|now| fine(*now)).await);
+    }
+
+    /// Has those who wait look again: one that is leaving is kept warm now.
+    pub(crate) fn look_again(&self) {
+        self.now.send_modify(|_| {});
     }
 }
 
@@ -56,6 +65,12 @@ impl SlotCell {
     pub(crate) fn leaves(self: &Arc<Self>) -> Leaves {
         self.leaving.now.send_modify(|now| *now += 1);
         Leaves(Arc::clone(self))
+    }
+
+    /// Returns when no exchanged instance is left but for one that is kept warm. Cancel-safe.
+    pub(crate) async fn left(&self) {
+        let are = |now| now <= usize::from(self.bake().is_some());
+        self.leaving.are(are).await;
     }
 
     /// The slot's turn, for whoever may be kept waiting: when it comes and there is a place for one more that leaves.

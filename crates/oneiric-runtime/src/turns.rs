@@ -27,6 +27,28 @@ impl Turns {
     }
 }
 
+/// Turns that are let go of in the middle of the work that they were taken for: when other instances serve. At the end
+/// of the work at the latest, for whoever does it keeps one of these.
+pub(crate) struct UntilPublished<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> UntilPublished<T> {
+    pub(crate) fn new(turns: T) -> Self {
+        Self(Arc::new(Mutex::new(Some(turns))))
+    }
+
+    /// Whoever waited is next.
+    pub(crate) fn let_go(&self) {
+        let turns = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(turns);
+    }
+}
+
+impl<T> Clone for UntilPublished<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl SlotTurns for Turns {
     fn acquire<'a>(&'a self, slot: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>> {
         let turn = self.of(slot);

@@ -118,6 +118,8 @@ impl Runtime {
                     baking.let_go();
                     baking.ended().await;
                 }
+                // So that what it had before has finished its work as well.
+                self.lifecycle().settled(&holder).await;
             }
         }
     }

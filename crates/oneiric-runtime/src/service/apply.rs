@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use oneiric_core::{SelectionLayer, Slot};
-use oneiric_lifecycle::{ChangeOutcome, ChangeReport, ChangeSet, SlotChange, SlotOutcome};
+use oneiric_lifecycle::{ChangeOutcome, ChangeReport, ChangeSet, SlotChange};
 use tracing::Instrument;
 
 use super::{change_plan::Wanted, note::Note};
@@ -14,7 +14,9 @@ use crate::{
         UndoRequestDoc, schema,
     },
     error::RuntimeError,
+    revisions::PlanTurn,
     runtime::Runtime,
+    turns::UntilPublished,
 };
 
 impl Runtime {
@@ -49,8 +51,8 @@ impl Runtime {
         let mine = self.inner.revisions.my_turns(&slots).await;
         let (runtime, who) = (self.clone(), who.to_owned());
         let apply = async move {
-            let _mine = mine;
-            runtime.apply_now(plan, &wanted, who, reason).await
+            let mine = UntilPublished::new(mine);
+            runtime.apply_now(plan, &wanted, who, reason, &mine).await
         };
         let apply = tokio::spawn(apply.in_current_span());
         apply.await.unwrap_or_else(|error| {
@@ -86,6 +88,7 @@ impl Runtime {
         wanted: &Wanted,
         who: String,
         reason: Option<String>,
+        mine: &UntilPublished<PlanTurn>,
     ) -> Result<ApplyDoc<SlotChange>, RuntimeError> {
         let plan = self.must_fit(&plan, wanted)?;
         let selects = plan
@@ -108,11 +111,19 @@ impl Runtime {
             set = set.record(note.hook()).record_back(note.hook_back());
         }
         let set = set.when_published({
-            let (registry, wanted) = (self.registry().clone(), wanted.clone());
+            let (runtime, wanted, mine) = (self.clone(), wanted.clone(), mine.clone());
+            let before: Vec<_> = wanted.keys().map(|slot| self.instance(slot)).collect();
             move || {
-                for (slot, provider) in &wanted {
-                    registry.select(SelectionLayer::Operator, slot, provider.clone());
+                for ((slot, provider), before) in wanted.iter().zip(&before) {
+                    let layer = SelectionLayer::Operator;
+                    runtime.registry().select(layer, slot, provider.clone());
+                    if runtime.instance(slot) != *before {
+                        // Built with the settings in force: what a reload left for later is done.
+                        runtime.inner.reload.held.release(slot);
+                    }
                 }
+                // Old instances have their work to finish, and nobody has to wait for that.
+                mine.let_go();
             }
         });
         self.inner.secrets.doubt_failures();
@@ -131,18 +142,17 @@ impl Runtime {
         self.inner.history.offered().await;
         let report = result.map_err(RuntimeError::Lifecycle)?;
         let lines = lines?;
-        for line in &lines {
-            let (slot, provider) = (&line.slot, line.provider.clone());
-            self.registry()
-                .select(SelectionLayer::Operator, slot, provider);
+        if report.outcome == ChangeOutcome::Unchanged {
+            // Of what was published, the turns are over.
+            for line in &lines {
+                let (slot, provider) = (&line.slot, line.provider.clone());
+                self.registry()
+                    .select(SelectionLayer::Operator, slot, provider);
+            }
         }
         for change in &report.slots {
             if let Some(note) = &note {
                 note.follow(change.baking());
-            }
-            if change.outcome == SlotOutcome::Swapped {
-                // Built with the settings in force: what a reload left for later is done.
-                self.inner.reload.held.release(&change.slot);
             }
         }
         let took_us = u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX);
@@ -152,6 +162,11 @@ impl Runtime {
             outcome => outcome,
         };
         Ok(answer(outcome, report.slots, lines, took_us))
+    }
+
+    /// The number of the instance that serves.
+    fn instance(&self, slot: &Slot) -> Option<u64> {
+        Some(self.lifecycle().status(slot)?.active?.instance)
     }
 
     fn must_be_last(&self, base: u64) -> Result<(), RuntimeError> {

@@ -15,8 +15,9 @@ use super::{note::Note, unix_ms};
 use crate::{
     api::{RevisionDoc, SwapDoc, SwapRequestDoc, schema},
     error::RuntimeError,
-    revisions::Entry,
+    revisions::{Entry, Turn},
     runtime::Runtime,
+    turns::UntilPublished,
 };
 
 /// A swap as it was asked for.
@@ -60,8 +61,8 @@ impl Runtime {
         let mine = self.inner.revisions.my_turn(&request.slot).await;
         let (runtime, who) = (self.clone(), who.to_owned());
         let swap = async move {
-            let _mine = mine;
-            runtime.swap_now(request, who).await
+            let mine = UntilPublished::new(mine);
+            runtime.swap_now(request, who, &mine).await
         };
         let swap = tokio::spawn(swap.in_current_span());
         swap.await.unwrap_or_else(|error| {
@@ -75,21 +76,18 @@ impl Runtime {
         &self,
         request: SwapRequestDoc,
         who: String,
+        mine: &UntilPublished<Turn>,
     ) -> Result<SwapDoc<SwapReport>, RuntimeError> {
         let slot = request.slot.clone();
         self.inner.secrets.doubt_failures();
         let swapped = if request.clear {
-            self.swap_and_clear(request, who).await
+            self.swap_and_clear(request, who, mine).await
         } else {
-            self.swap_and_select(request, who).await
+            self.swap_and_select(request, who, mine).await
         };
         // What is answered is on the disk, if the disk takes it.
         self.inner.history.offered().await;
         let (report, revision) = swapped?;
-        if matches!(report.outcome, Outcome::Swapped | Outcome::Forced { .. }) {
-            // Built with the settings in force, for whoever an operator wants: what a reload left for later is done.
-            self.inner.reload.held.release(&slot);
-        }
         Ok(SwapDoc {
             schema: schema::SWAP.into(),
             slot,
@@ -104,6 +102,7 @@ impl Runtime {
         &self,
         request: SwapRequestDoc,
         who: String,
+        mine: &UntilPublished<Turn>,
     ) -> Result<(SwapReport, Option<RevisionDoc>), RuntimeError> {
         let SwapRequestDoc {
             slot,
@@ -114,31 +113,25 @@ impl Runtime {
             ..
         } = request;
         let Some(provider) = provider else {
+            let told = self.serves(&slot, mine, None);
             let swap = asked(SwapRequest::to_winner(slot), force, bake_ms);
-            let report = self.lifecycle().begin_swap(swap).await;
-            return Ok((report.map_err(RuntimeError::Lifecycle)?, None));
+            let report = self.lifecycle().begin_swap(swap.when_published(told));
+            return Ok((report.await.map_err(RuntimeError::Lifecycle)?, None));
         };
         let swap = SwapRequest::to_provider(slot.clone(), provider.clone());
         let swap = asked(swap, force, bake_ms);
         let selected = self.inner.revisions.of(&slot);
         if selected.as_ref().and_then(|one| one.provider.as_ref()) == Some(&provider) {
-            let report = self.lifecycle().begin_swap(swap).await;
-            let report = report.map_err(RuntimeError::Lifecycle)?;
+            let told = self.serves(&slot, mine, None);
+            let report = self.lifecycle().begin_swap(swap.when_published(told));
+            let report = report.await.map_err(RuntimeError::Lifecycle)?;
             let revision = selected.filter(|_| report.serves());
             return Ok((report, revision));
         }
         let entry = self.entry(slot.clone(), Some(provider.clone()), who, reason);
         let note = Note::new(self, vec![entry]);
-        // In force in the moment of publishing. Draining the old instance can take long, and all that time `status`
-        // would say that nobody asked for what serves.
         let swap = swap.record(note.hook()).record_back(note.hook_back());
-        let swap = swap.when_published({
-            let (registry, slot, provider) =
-                (self.registry().clone(), slot.clone(), provider.clone());
-            move || {
-                registry.select(SelectionLayer::Operator, &slot, Some(provider.clone()));
-            }
-        });
+        let swap = swap.when_published(self.serves(&slot, mine, Some(provider.clone())));
         let result = self.lifecycle().begin_swap(swap).await;
         let serves = result.as_ref().is_ok_and(SwapReport::serves);
         if !serves {
@@ -148,10 +141,12 @@ impl Runtime {
         if !serves {
             return Ok((report, None));
         }
-        // What serves already was not published; it still has to be selected.
         let revision = note.written().await?.pop();
-        self.registry()
-            .select(SelectionLayer::Operator, &slot, Some(provider));
+        if report.outcome == Outcome::Unchanged {
+            // What serves already was not published; it still has to be selected. Of what was, the turn is over.
+            self.registry()
+                .select(SelectionLayer::Operator, &slot, Some(provider));
+        }
         note.follow(report.baking());
         Ok((report, revision))
     }
@@ -162,6 +157,7 @@ impl Runtime {
         &self,
         request: SwapRequestDoc,
         who: String,
+        mine: &UntilPublished<Turn>,
     ) -> Result<(SwapReport, Option<RevisionDoc>), RuntimeError> {
         let SwapRequestDoc {
             slot,
@@ -171,10 +167,11 @@ impl Runtime {
             ..
         } = request;
         let swap = asked(SwapRequest::to_winner(slot.clone()), force, bake_ms);
+        let told = self.serves(&slot, mine, None);
         let selected = self.inner.revisions.of(&slot);
         let Some(selected) = selected.and_then(|revision| revision.provider) else {
-            let report = self.lifecycle().begin_swap(swap).await;
-            return Ok((report.map_err(RuntimeError::Lifecycle)?, None));
+            let report = self.lifecycle().begin_swap(swap.when_published(told));
+            return Ok((report.await.map_err(RuntimeError::Lifecycle)?, None));
         };
         let select = |provider| {
             self.registry()
@@ -183,6 +180,7 @@ impl Runtime {
         select(None);
         let note = Note::new(self, vec![self.entry(slot.clone(), None, who, reason)]);
         let swap = swap.record(note.hook()).record_back(note.hook_back());
+        let swap = swap.when_published(told);
         let result = self.lifecycle().begin_swap(swap).await;
         if !result.as_ref().is_ok_and(SwapReport::serves) {
             select(Some(selected));
@@ -199,6 +197,26 @@ impl Runtime {
                 select(Some(selected));
                 Err(error)
             }
+        }
+    }
+
+    /// What is done in the moment in which a new instance serves `slot`. Draining the old one can take long, and all
+    /// that time `status` would say that nobody asked for what serves, and nobody could exchange it.
+    fn serves(
+        &self,
+        slot: &Slot,
+        mine: &UntilPublished<Turn>,
+        selected: Option<Provider>,
+    ) -> impl Fn() + Send + Sync + 'static {
+        let (runtime, slot, mine) = (self.clone(), slot.clone(), mine.clone());
+        move || {
+            if let Some(provider) = selected.clone() {
+                let layer = SelectionLayer::Operator;
+                runtime.registry().select(layer, &slot, Some(provider));
+            }
+            // Built with the settings in force, for whoever an operator wants: what a reload left for later is done.
+            runtime.inner.reload.held.release(&slot);
+            mine.let_go();
         }
     }
 
