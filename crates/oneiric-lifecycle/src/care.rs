@@ -34,9 +34,10 @@ impl Inner {
         let turn = Arc::clone(&running.probe_turn).lock_owned();
         let health = match tokio::time::timeout(limit, turn).await {
             Ok(turn) => {
+                let (on_its_thread, _waits) = running.hung.watch();
                 let question = move || async move {
                     let health = probe.probe().await;
-                    drop(turn);
+                    drop((turn, on_its_thread));
                     health
                 };
                 // Whoever goes away while it answers leaves no thread behind that waits for it.
@@ -289,7 +290,12 @@ impl Inner {
         let result = match role {
             None => Ok(()),
             Some(role) => {
-                let clean_up = move || async move { role.retire().await };
+                let (on_its_thread, _waits) = running.hung.watch();
+                let clean_up = move || async move {
+                    let retired = role.retire().await;
+                    drop(on_its_thread);
+                    retired
+                };
                 let given_up = CancellationToken::new();
                 let (kind, cut) = (StepKind::Retire, given_up.clone());
                 let mut retiring = pin!(self.steps.run(kind, limit, cut, clean_up, |_| async {}));

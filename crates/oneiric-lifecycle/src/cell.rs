@@ -39,6 +39,7 @@ use crate::leaving::Leaving;
 use crate::ledger::Ledger;
 use crate::running::{Calls, Entrance, Published, Running};
 use crate::state::Move;
+use crate::step::Hung;
 use crate::waiting::Waiting;
 
 /// How many slots a thread remembers. More hot slots than that on one thread still work; those that
@@ -66,6 +67,8 @@ pub(crate) struct SlotCell {
     /// Those who need something to serve here before they go on.
     pub(crate) waiting: Waiting,
     builds: Mutex<BTreeMap<Provider, BuildTurn>>,
+    /// What each provider left behind.
+    hung: Mutex<BTreeMap<Provider, Arc<Hung>>>,
     /// What serves is on trial.
     bake: Mutex<Option<Arc<Bake>>>,
     /// Told when an instance came into service, or none will any more.
@@ -162,6 +165,7 @@ impl SlotCell {
             stopping: CancellationToken::new(),
             waiting: Waiting::default(),
             builds: Mutex::default(),
+            hung: Mutex::default(),
             bake: Mutex::default(),
             arrived: Notify::new(),
             news: Notify::new(),
@@ -415,6 +419,13 @@ impl SlotCell {
         let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
         builds.retain(|_, turn| Arc::strong_count(turn) > 1);
         Arc::clone(builds.entry(provider.clone()).or_default())
+    }
+
+    /// Steps of instances of `provider` that go on past their time.
+    pub(crate) fn hung(&self, provider: &Provider) -> Arc<Hung> {
+        let mut hung = self.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        hung.retain(|_, one| Arc::strong_count(one) > 1);
+        Arc::clone(hung.entry(provider.clone()).or_default())
     }
 
     /// The providers whose factory is at work, with what it gives back when it ends.

@@ -12,7 +12,7 @@ use crate::inner::Inner;
 use crate::instance::Instance;
 use crate::provider_settings::{self, Numbered, Receiver};
 use crate::running::Running;
-use crate::step::{StepError, StepKind};
+use crate::step::{HUNG_AT_MOST, StepError, StepKind};
 use crate::wiring::Wiring;
 
 impl Inner {
@@ -78,6 +78,16 @@ impl Inner {
                 }
             }
         };
+        let hung = cell.hung(candidate.provider()).count();
+        if hung >= HUNG_AT_MOST {
+            return Err(Failure::new(
+                Stage::Build,
+                "lifecycle.hung",
+                format_args!(
+                    "{hung} probes and retirements of earlier instances have not ended, long after their time"
+                ),
+            ));
+        }
         let turn = cell.build_turn(candidate.provider()).lock_owned();
         let Ok(turn) = tokio::time::timeout(limit, turn).await else {
             return Err(Failure::new(
@@ -140,7 +150,8 @@ impl Admission {
             Err(error) => return Product::Refused(error),
         };
         let calls = Arc::clone(&self.cell.calls);
-        let mut running = Running::new(self.number, self.candidate, instance, calls);
+        let hung = self.cell.hung(self.candidate.provider());
+        let mut running = Running::new(self.number, self.candidate, instance, calls, hung);
         running.key = self.key;
         match running.attach(&self.inner.proxies) {
             Ok(()) => Product::Built(running),

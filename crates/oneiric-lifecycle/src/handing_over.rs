@@ -280,10 +280,10 @@ impl Transition {
         };
         let limit = self.inner.limits().hook;
         let stopping = self.cell.stopping.child_token();
-        let asked = self
-            .inner
-            .steps
-            .run(StepKind::Hook, limit, stopping, question, |_| async {});
+        let asked =
+            self.inner
+                .steps
+                .run(StepKind::HandOver, limit, stopping, question, |_| async {});
         let asked = asked.await;
         let asked = asked.map_err(|error| Failure::step(Stage::HandOver, limit, error))?;
         let format = asked.map_err(|writes| {
@@ -450,7 +450,7 @@ impl Transition {
         Fut: Future<Output = T> + Send,
     {
         let stopping = self.cell.stopping.child_token();
-        let (kind, left) = (StepKind::Hook, budget.left());
+        let (kind, left) = (StepKind::HandOver, budget.left());
         let step = self
             .inner
             .steps

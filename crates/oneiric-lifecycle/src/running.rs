@@ -32,7 +32,7 @@ use crate::provider_settings::Numbered;
 use crate::reconfigure::Reconfigure;
 use crate::retirement::Retirement;
 use crate::status::CallCounts;
-use crate::step;
+use crate::step::{self, Hung};
 use crate::work::{Notes, Work};
 
 /// How many entrances an instance has: twice the processors, so that threads seldom share one; a
@@ -63,6 +63,8 @@ pub(crate) struct Running {
     /// Held by the probe that runs, until it really ends: one that blocks its thread for ever costs
     /// one thread and not one for each time somebody asks.
     pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
+    /// Of its provider in this slot: what goes on past its time.
+    pub(crate) hung: Arc<Hung>,
     /// Held in the same way by what takes new settings: however long one goes on, it is told of one
     /// after the other.
     pub(crate) reconfigure_turn: Arc<tokio::sync::Mutex<()>>,
@@ -85,6 +87,7 @@ impl Running {
         candidate: Registered,
         instance: Instance,
         calls: Arc<Calls>,
+        hung: Arc<Hung>,
     ) -> Self {
         let Instance {
             invoke,
@@ -111,6 +114,7 @@ impl Running {
             facets,
             probe,
             probe_turn: Arc::default(),
+            hung,
             reconfigure_turn: Arc::default(),
             follow_turn: Arc::default(),
             revoked: CancellationToken::new(),

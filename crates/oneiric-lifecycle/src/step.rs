@@ -8,6 +8,7 @@
 //! there was no thread says nothing about whoever was to be asked. One that has to wait too long never begins, which
 //! is an error of its own. What kinds of steps there are and how many of each at once says [`lanes`].
 
+mod hung;
 mod lanes;
 
 use std::future::Future;
@@ -22,6 +23,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+pub(crate) use self::hung::{HUNG_AT_MOST, Hung};
+use self::lanes::KeptPlace;
 pub(crate) use self::lanes::Steps;
 pub use self::lanes::{STEPS_AT_ONCE, StepKind, StepLoad};
 
@@ -83,12 +86,14 @@ impl Steps {
         let unbegun = Unbegun(Arc::new(Mutex::new(Some(step))));
         let mut gives_up = GivesUp {
             abandon: Some(abandon.clone()),
+            place: None,
             unbegun: (kind != StepKind::Retire).then(|| unbegun.clone()),
         };
         let (began, mut begins) = oneshot::channel();
         let place = self.place(kind);
+        gives_up.place = Some(place.kept());
         let mut work = Box::pin(async move {
-            let place = place.await;
+            let place = place.taken().await;
             let on_its_thread = move || {
                 // Nobody wants it any more.
                 let step = unbegun.take()?;
@@ -184,6 +189,7 @@ impl<S> Clone for Unbegun<S> {
 /// Gives the step up when it is dropped: without the one who waits for a step, nobody would ever end one that hangs.
 struct GivesUp<S> {
     abandon: Option<CancellationToken>,
+    place: Option<KeptPlace>,
     /// Of one that is not to begin any more then.
     unbegun: Option<Unbegun<S>>,
 }
@@ -201,7 +207,11 @@ impl<S> Drop for GivesUp<S> {
     fn drop(&mut self) {
         if let Some(abandon) = &self.abandon {
             abandon.cancel();
-            self.withdraw();
+            if !self.withdraw()
+                && let Some(place) = &self.place
+            {
+                place.give_back();
+            }
         }
     }
 }

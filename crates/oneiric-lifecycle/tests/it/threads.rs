@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oneiric_core::Coded as _;
-use oneiric_lifecycle::{Judged, Outcome, Stage, StepLoad, SwapRequest};
+use oneiric_lifecycle::{Judged, Outcome, Stage, StepKind, StepLoad, SwapRequest};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -217,5 +217,84 @@ fn p14_however_many_factories_hang_instances_are_probed_and_exchanged_ones_retir
         }
         let idle = |load: StepLoad| (load.at_work, load.waiting) == (0, 0);
         until(|| lab.lifecycle.steps().into_iter().all(idle)).await;
+    });
+}
+
+#[test]
+fn p14_a_provider_whose_probes_block_for_ever_takes_no_thread_of_others() {
+    runtime(300).block_on(async {
+        let lab = Lab::new(&[
+            (CACHE, "a", 1, &[]),
+            (CACHE, "blocks", 0, &[]),
+            ("adapter/other", "c", 1, &[]),
+        ]);
+        let (probe, open) = Act::thread_gate();
+        let script = Script {
+            probe,
+            ..Script::default()
+        };
+        lab.book.script("blocks", script);
+        assert_eq!(lab.who(CACHE).await, "a");
+        assert_eq!(lab.who("adapter/other").await, "c");
+        let probes = |load: &StepLoad| (load.kind == StepKind::Probe).then_some(load.at_work);
+        let at_work = || lab.lifecycle.steps().iter().find_map(probes).unwrap();
+        let to_blocks = || SwapRequest::to_provider(slot(CACHE), provider("blocks"));
+        let code = |outcome| match outcome {
+            Outcome::RolledBack { failure } => failure.code,
+            outcome => panic!("{outcome:?} without an answer"),
+        };
+        for one in 1..=4 {
+            let given_up = async {
+                until(|| at_work() == one).await;
+                pass(6).await;
+            };
+            let (report, ()) = tokio::join!(lab.lifecycle.swap(to_blocks()), given_up);
+            assert_eq!(code(report.unwrap().outcome), "lifecycle.probe_error");
+        }
+        for _ in 0..4 {
+            let report = lab.lifecycle.swap(to_blocks()).await.unwrap();
+            assert_eq!(code(report.outcome), "lifecycle.hung");
+        }
+        assert_eq!(at_work(), 4);
+        let health = lab.lifecycle.probe(&slot("adapter/other")).await.unwrap();
+        assert_eq!(health.health.unwrap().name(), "ok");
+        assert_eq!(lab.who(CACHE).await, "a");
+        // It may be tried again when they have ended.
+        drop(open);
+        until(|| at_work() == 0).await;
+        assert!(lab.lifecycle.swap(to_blocks()).await.unwrap().serves());
+    });
+}
+
+#[test]
+fn p14_however_many_probes_block_the_next_slot_is_asked() {
+    runtime(300).block_on(async {
+        let slots: Vec<String> = (0..64).map(|one| format!("adapter/x{one}")).collect();
+        let mut candidates: Vec<(&str, &str, i64, &[&str])> = vec![(CACHE, "a", 1, &[])];
+        candidates.extend(
+            slots
+                .iter()
+                .map(|slot| (slot.as_str(), "blocks", 1, &[][..])),
+        );
+        let lab = Lab::new(&candidates);
+        let (probe, open) = Act::thread_gate();
+        let script = Script {
+            probe,
+            ..Script::default()
+        };
+        lab.book.script("blocks", script);
+        assert_eq!(lab.who(CACHE).await, "a");
+        let mut activations = JoinSet::new();
+        for name in slots {
+            let lifecycle = lab.lifecycle.clone();
+            activations.spawn(async move { lifecycle.activate(&slot(&name)).await });
+        }
+        let probes = |load: &StepLoad| (load.kind == StepKind::Probe).then_some(load.at_work);
+        until(|| lab.lifecycle.steps().iter().find_map(probes) == Some(64)).await;
+        let (ended, ()) = tokio::join!(activations.join_all(), pass(6));
+        assert!(ended.iter().all(Result::is_err));
+        let health = lab.lifecycle.probe(&slot(CACHE)).await.unwrap();
+        assert_eq!(health.health.unwrap().name(), "ok");
+        drop(open);
     });
 }

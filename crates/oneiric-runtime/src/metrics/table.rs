@@ -278,7 +278,7 @@ impl Metric {
                 Gauge,
                 Unit::Count,
                 &["kind"],
-                "Steps of other people's code that have a thread, by kind: build, probe, retire, hook. One that was given up counts for as long as it blocks its thread.",
+                "Steps of other people's code that have a thread, by kind: build, probe, retire, hook, hand_over. One that was given up counts for as long as it blocks its thread.",
             ),
             Self::StepsWaiting => (
                 "oneiric_steps_waiting",
