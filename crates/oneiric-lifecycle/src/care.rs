@@ -34,10 +34,11 @@ impl Inner {
         let turn = Arc::clone(&running.probe_turn).lock_owned();
         let health = match tokio::time::timeout(limit, turn).await {
             Ok(turn) => {
-                let (on_its_thread, _waits) = running.hung.watch();
+                let (of_provider, _waits) = running.hung.watch();
+                let (of_instance, _asks) = running.hung_probe.watch();
                 let question = move || async move {
                     let health = probe.probe().await;
-                    drop((turn, on_its_thread));
+                    drop((turn, of_provider, of_instance));
                     health
                 };
                 // Whoever goes away while it answers leaves no thread behind that waits for it.
@@ -57,7 +58,11 @@ impl Inner {
                     }
                 })
             }
-            Err(_elapsed) => Health::probe_error("an earlier probe has not answered yet"),
+            Err(_elapsed) if running.hung_probe.count() > 0 => {
+                Health::probe_error("an earlier probe has not answered yet")
+            }
+            // It may not even have begun, and has time left if it has.
+            Err(_elapsed) => Health::not_asked("somebody else asks, and has no answer yet"),
         };
         let health = self.redact.health(health);
         let provider = running.candidate.provider().clone();

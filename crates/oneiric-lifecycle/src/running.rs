@@ -65,6 +65,8 @@ pub(crate) struct Running {
     pub(crate) probe_turn: Arc<tokio::sync::Mutex<()>>,
     /// Of its provider in this slot: what goes on past its time.
     pub(crate) hung: Arc<Hung>,
+    /// Whether the probe that runs does.
+    pub(crate) hung_probe: Arc<Hung>,
     /// Held in the same way by what takes new settings: however long one goes on, it is told of one
     /// after the other.
     pub(crate) reconfigure_turn: Arc<tokio::sync::Mutex<()>>,
@@ -115,6 +117,7 @@ impl Running {
             probe,
             probe_turn: Arc::default(),
             hung,
+            hung_probe: Arc::default(),
             reconfigure_turn: Arc::default(),
             follow_turn: Arc::default(),
             revoked: CancellationToken::new(),

@@ -88,6 +88,23 @@ fn whoever_was_not_asked_gave_no_answer_and_can_be_asked_again_at_once() {
 }
 
 #[test]
+fn whoever_waits_behind_one_that_was_not_asked_was_not_asked_either() {
+    runtime(1).block_on(async {
+        let lab = Lab::pair();
+        assert_eq!(lab.who(CACHE).await, "a");
+        let held = taken(1).await;
+        let cache = slot(CACHE);
+        let ask = || lab.lifecycle.probe(&cache);
+        let (first, second, third, ()) = tokio::join!(ask(), ask(), ask(), pass(21));
+        for asked in [first, second, third] {
+            assert_eq!(asked.unwrap().health.unwrap().name(), "not_asked");
+        }
+        assert_eq!(lab.lifecycle.status(&cache).unwrap().judgement.bad, 0);
+        drop(held);
+    });
+}
+
+#[test]
 fn what_never_began_in_time_never_begins() {
     runtime(1).block_on(async {
         let lab = Lab::pair();
