@@ -1,6 +1,9 @@
 //! From a request to its answer, whatever happens in between: every request gets an id, a time limit, and a body that
 //! says what went wrong; a handler that panics is an internal error of that request and nothing else.
 
+mod once;
+mod respond;
+
 use std::{
     convert::Infallible,
     fmt,
@@ -18,13 +21,15 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response,
     body::{Body, Incoming},
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderMap, HeaderValue},
 };
 use oneiric_core::ErrorKind;
 use tracing::{Instrument, Level, Span, field};
 
+use self::once::idempotency_key;
+pub(super) use self::respond::unreadable;
 use super::{
     asked::{self, Asked},
     budget::Share,
@@ -33,17 +38,15 @@ use super::{
     guard::Guarded,
     places::{Place, Places},
     problem::{Answer, Content, Problem},
-    replay::{Claim, Key, Outcome, Replays},
+    replay::Replays,
     request_log::Line,
     seldom::Seldom,
     shares::{FEW_PLACES, Shares},
-    table::{self, Access, Handler, Row, Verb},
+    table::{self, Access, Handler, Row},
 };
-use crate::{conceal::Audience, runtime::Runtime, settings::Role};
+use crate::{runtime::Runtime, settings::Role};
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest id or key that a client may choose.
 const MAX_NAME: usize = 64;
 /// What all connections share.
@@ -244,60 +247,6 @@ impl Admin {
         }
     }
 
-    /// Does what carries a key once, however often it is asked for. It goes on when whoever asked is gone or was told
-    /// that it is late; only a call ends then, for a component may never answer.
-    async fn once(
-        self: &Arc<Self>,
-        row: &'static Row,
-        key: String,
-        asked: Asked,
-        share: Option<Arc<Share>>,
-    ) -> Result<(Answer, bool), Problem> {
-        let key = Key {
-            who: asked.who.clone(),
-            path: row.path,
-            key,
-        };
-        loop {
-            let (mut outcome, replayed) = match self.replays.claim(key.clone(), asked.sent()) {
-                Claim::Before(outcome) => (outcome, true),
-                Claim::Mismatch => return Err(mismatch()),
-                Claim::New(ticket) => {
-                    let outcome = ticket.outcome();
-                    let (admin, asked, share) = (Arc::clone(self), asked.clone(), share.clone());
-                    let limit = self.runtime.settings().request_limit();
-                    let is_call = matches!(row.handle, Handler::Call(_));
-                    let work = async move {
-                        let run = catch_panic(admin.run(row, asked));
-                        let ran = if is_call {
-                            tokio::time::timeout(limit, run).await
-                        } else {
-                            Ok(run.await)
-                        };
-                        let result = match ran {
-                            Ok(Ok(result)) => result,
-                            Ok(Err(panic)) => Err(admin.panicked(&panic)),
-                            Err(_) => Err(late(&Method::POST, limit)),
-                        };
-                        ticket.done(Outcome::of(result));
-                        drop(share);
-                    };
-                    tokio::spawn(work.in_current_span());
-                    (outcome, false)
-                }
-            };
-            let told = outcome.wait_for(Option::is_some).await;
-            let told = told.ok().and_then(|told| told.clone());
-            if let Some(outcome) = told {
-                let told = outcome.told().map_err(|problem| Problem {
-                    replayed,
-                    ..problem
-                });
-                return Ok((told?, replayed));
-            }
-        }
-    }
-
     /// What is in use, by name.
     #[cfg(feature = "metrics")]
     pub(super) fn in_use(&self) -> Vec<(&'static str, usize)> {
@@ -321,76 +270,6 @@ impl Admin {
         self.runtime.inner.metrics.refused(reason);
         #[cfg(not(feature = "metrics"))]
         let _ = reason;
-    }
-
-    fn respond(
-        &self,
-        id: &str,
-        result: Result<Done, Problem>,
-        place: &Arc<Place>,
-        audience: Audience,
-    ) -> Response<Told> {
-        let (mut allow, mut authenticate, mut again, mut retry_after) = (None, false, false, None);
-        let mut close = false;
-        let done = result.or_else(|problem| {
-            allow = problem.allow;
-            authenticate = problem.authenticate;
-            again = problem.replayed;
-            close = problem.close;
-            retry_after = problem.retry_after(self.runtime.inner.clock.now());
-            let document = problem.document(id, &self.runtime, audience);
-            let answer = Answer::json(document.0, &document.1)?;
-            Ok(Done::whole(answer))
-        });
-        // A document of texts always has a JSON form; if that should ever change, the status still says it.
-        let done = done.unwrap_or_else(|_: Problem| {
-            Done::whole(Answer::whole(500, "text/plain", Bytes::new()))
-        });
-        let Done {
-            answer,
-            share,
-            replayed,
-        } = done;
-        // What has a share ends its connection; so does what found no place any more when it was done.
-        let close = close || share.is_some() || !place.retake();
-        let body = answer.body.written(&self.runtime, audience);
-        let body = Told::new(body, Arc::clone(place), share);
-        let mut response = Response::new(body);
-        *response.status_mut() =
-            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(answer.content_type),
-        );
-        // What a slot says now is not what it says in a moment; and no content is ever a page.
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        if let Some(methods) = allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(methods.names()));
-        }
-        if let Some(wait) = retry_after {
-            // Whole seconds, rounded up: what is asked for too early is refused again.
-            let seconds = u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if authenticate {
-            let scheme = HeaderValue::from_static("Bearer realm=\"oneiric\"");
-            headers.insert(header::WWW_AUTHENTICATE, scheme);
-        }
-        if replayed || again {
-            headers.insert(REPLAYED, HeaderValue::from_static("true"));
-        }
-        if close {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Ok(id) = HeaderValue::from_str(id) {
-            headers.insert(REQUEST_ID, id);
-        }
-        response
     }
 
     /// A handler panicked, perhaps over something that a component said.
@@ -443,53 +322,10 @@ fn name(value: &HeaderValue) -> Option<&str> {
     is_one.then_some(text)
 }
 
-/// The key under which a change is done once.
-fn idempotency_key(row: &Row, headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next().filter(|_| row.verb == Verb::Post) else {
-        return Ok(None);
-    };
-    match name(key).filter(|_| keys.next().is_none()) {
-        Some(key) => Ok(Some(key.to_owned())),
-        None => Err(Problem::invalid(format!(
-            "`Idempotency-Key` is one of 1 to {MAX_NAME} letters, digits, `-`, `_` and `.`"
-        ))),
-    }
-}
-
-fn mismatch() -> Problem {
-    let message = "something else was asked under this `Idempotency-Key`";
-    let code = "runtime.idempotency_mismatch";
-    Problem::new(422, code, ErrorKind::Usage, message)
-}
-
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").finish_non_exhaustive()
     }
-}
-
-/// The whole answer, head and body, to what is no request.
-pub(super) fn unreadable(id: &str, status: u16) -> Vec<u8> {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    let (code, message) = if status == StatusCode::BAD_REQUEST {
-        (
-            "runtime.request_unreadable",
-            "this is no valid HTTP/1 request",
-        )
-    } else {
-        let message = "the head of the request is longer than 64 KiB, or announces too long a body";
-        ("runtime.header_too_large", message)
-    };
-    let problem = Problem::new(status.as_u16(), code, ErrorKind::Usage, message);
-    // A document of texts always has a JSON form.
-    let body = serde_json::to_string(&problem.plain(id)).unwrap_or_default();
-    let length = body.len() + 1;
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-         {REQUEST_ID}: {id}\r\nconnection: close\r\n\r\n{body}\n"
-    )
-    .into_bytes()
 }
 
 /// Runs a future; a panic in it is an error with the panic's message.
