@@ -7,7 +7,10 @@ use oneiric_core::{SelectionLayer, Slot};
 use oneiric_lifecycle::{ChangeOutcome, ChangeReport, ChangeSet, SlotChange};
 use tracing::Instrument;
 
-use super::{change_plan::Wanted, note::Note};
+use super::{
+    change_plan::{Wanted, must_be_few},
+    note::Note,
+};
 use crate::{
     api::{
         ApplyDoc, ApplyRequestDoc, ChangePlanDoc, PlanRequestDoc, RevisionDoc, UndoDoc,
@@ -38,14 +41,15 @@ impl Runtime {
     ) -> Result<ApplyDoc<SlotChange>, RuntimeError> {
         let ApplyRequestDoc { plan, reason } = request;
         let wanted = wanted(&plan)?;
-        if wanted.is_empty() {
-            return Ok(answer(ChangeOutcome::Unchanged, Vec::new(), Vec::new(), 0));
-        }
         for slot in wanted.keys() {
             self.must_know(slot)?;
         }
         // Before the turns are waited for as well: there is no sense in waiting for what is refused.
         self.must_fit(&plan, &wanted)?;
+        // Taking back what is last already comes to that.
+        if wanted.is_empty() {
+            return Ok(answer(ChangeOutcome::Unchanged, Vec::new(), Vec::new(), 0));
+        }
         let slots: BTreeSet<Slot> = wanted.keys().cloned().collect();
         // Awaited here and not in the task: who leaves while they wait wants it no more.
         let mine = self.inner.revisions.my_turns(&slots).await;
@@ -103,13 +107,12 @@ impl Runtime {
                 entry
             })
             .collect();
-        let mut set = plan.slots.iter().fold(ChangeSet::new(), |set, one| {
+        let set = plan.slots.iter().fold(ChangeSet::new(), |set, one| {
             set.to_provider(one.slot.clone(), one.to.clone())
         });
-        let note = (!entries.is_empty()).then(|| Note::new(self, entries));
-        if let Some(note) = &note {
-            set = set.record(note.hook()).record_back(note.hook_back());
-        }
+        // Also where nothing is to be written: the plan must still fit when the pointers move.
+        let note = Note::new(self, entries).on(plan.base);
+        let set = set.record(note.hook()).record_back(note.hook_back());
         let set = set.when_published({
             let (runtime, wanted, mine) = (self.clone(), wanted.clone(), mine.clone());
             let before: Vec<_> = wanted.keys().map(|slot| self.instance(slot)).collect();
@@ -129,18 +132,19 @@ impl Runtime {
         self.inner.secrets.doubt_failures();
         let result = self.lifecycle().apply(set).await;
         let serves = result.as_ref().is_ok_and(ChangeReport::serves);
-        let lines = match &note {
-            Some(note) if !serves => {
-                note.take_back().await;
-                Ok(Vec::new())
-            }
+        let lines = if serves {
             // What serves already was not published; it still has to be selected.
-            Some(note) => note.written().await,
-            None => Ok(Vec::new()),
+            note.written().await
+        } else {
+            note.take_back().await;
+            Ok(Vec::new())
         };
         // What is answered is on the disk, if the disk takes it.
         self.inner.history.offered().await;
         let report = result.map_err(RuntimeError::Lifecycle)?;
+        if note.is_outdated() {
+            return Err(self.outdated(plan.base));
+        }
         let lines = lines?;
         if report.outcome == ChangeOutcome::Unchanged {
             // Of what was published, the turns are over.
@@ -151,9 +155,7 @@ impl Runtime {
             }
         }
         for change in &report.slots {
-            if let Some(note) = &note {
-                note.follow(change.baking());
-            }
+            note.follow(change.baking());
         }
         let took_us = u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX);
         // Selections alone are a change as well.
@@ -174,12 +176,17 @@ impl Runtime {
         if base == last {
             return Ok(());
         }
-        Err(RuntimeError::PlanOutdated {
+        Err(self.outdated(base))
+    }
+
+    /// What was done since revision `base`.
+    pub(super) fn outdated(&self, base: u64) -> RuntimeError {
+        RuntimeError::PlanOutdated {
             base,
-            last,
+            last: self.inner.revisions.last(),
             since: self.inner.revisions.since(base),
             differs: Vec::new(),
-        })
+        }
     }
 
     /// The same plan as it would be made now; refused where that is another one.
@@ -229,6 +236,7 @@ fn wanted(plan: &ChangePlanDoc) -> Result<Wanted, RuntimeError> {
     if plan.schema != schema::PLAN {
         return invalid(format!("{:?} is no {}", plan.schema, schema::PLAN));
     }
+    must_be_few(plan.slots.len())?;
     let slots = plan.slots.iter();
     let wanted: Wanted = slots
         .map(|one| (one.slot.clone(), one.selection_after.clone()))

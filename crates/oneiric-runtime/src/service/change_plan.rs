@@ -18,6 +18,15 @@ use crate::{
 /// So many slots a plan may have.
 const MOST: usize = 100;
 
+/// Refuses a plan of too many slots, whoever made it.
+pub(super) fn must_be_few(slots: usize) -> Result<(), RuntimeError> {
+    if slots <= MOST {
+        return Ok(());
+    }
+    let message = format!("a plan has at most {MOST} slots, not {slots}");
+    Err(invalid(message))
+}
+
 /// Who is to be selected in which slot; nobody where there is none.
 pub(super) type Wanted = BTreeMap<Slot, Option<Provider>>;
 
@@ -61,10 +70,7 @@ impl Runtime {
                 return Err(invalid(message.to_owned()));
             }
         };
-        if wanted.len() > MOST {
-            let message = format!("a plan has at most {MOST} slots, not {}", wanted.len());
-            return Err(invalid(message));
-        }
+        must_be_few(wanted.len())?;
         self.plan_on(base, &wanted, undoes)
     }
 

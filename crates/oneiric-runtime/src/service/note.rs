@@ -3,12 +3,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use oneiric_core::{BoxFuture, Coded, SelectionLayer, Slot};
 use oneiric_domains::Undone;
-use oneiric_lifecycle::{Baking, Failure, Outcome, StoreError};
+use oneiric_lifecycle::{Baking, Failure, Outcome};
 use tracing::Instrument;
 
 use crate::{
@@ -23,9 +26,12 @@ use crate::{
 pub(super) struct Note {
     runtime: Runtime,
     entries: Vec<Entry>,
+    /// The revision that must be the last one before it.
+    base: Option<u64>,
     written: Arc<Mutex<Option<Vec<RevisionDoc>>>>,
     /// What took lines back because their instances did worse.
     back: Arc<Mutex<BTreeMap<Slot, RevisionDoc>>>,
+    outdated: Arc<AtomicBool>,
 }
 
 impl Note {
@@ -34,9 +40,22 @@ impl Note {
         Self {
             runtime: runtime.clone(),
             entries,
+            base: None,
             written: Arc::default(),
             back: Arc::default(),
+            outdated: Arc::default(),
         }
+    }
+
+    /// Refuses it where revision `base` is not the last one in the moment of writing.
+    pub(super) const fn on(mut self, base: u64) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// Whether it was refused because of that.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
     }
 
     /// Has it written as the last step before the publish, without which there is none.
@@ -120,7 +139,7 @@ impl Note {
             first: line.revision,
             last: line.revision,
         });
-        match runtime.record(vec![entry]).await {
+        match runtime.record(vec![entry], None).await {
             Ok(mut lines) => {
                 let registry = runtime.registry();
                 registry.select(SelectionLayer::Operator, slot, before);
@@ -143,7 +162,7 @@ impl Note {
         let written = self.held().clone();
         match written {
             Some(lines) => Ok(lines),
-            None => self.write().await.map_err(RuntimeError::State),
+            None => self.write().await,
         }
     }
 
@@ -166,7 +185,7 @@ impl Note {
             }
         };
         let entries = self.entries.iter().zip(lines).map(back).collect();
-        if let Err(error) = self.runtime.record(entries).await {
+        if let Err(error) = self.runtime.record(entries, None).await {
             let slots: Vec<&str> = self.entries.iter().map(|one| one.slot.as_str()).collect();
             tracing::error!(
                 code = error.code(),
@@ -177,10 +196,18 @@ impl Note {
         }
     }
 
-    async fn write(&self) -> Result<Vec<RevisionDoc>, StoreError> {
-        let lines = self.runtime.record(self.entries.clone()).await?;
-        *self.held() = Some(lines.clone());
-        Ok(lines)
+    async fn write(&self) -> Result<Vec<RevisionDoc>, RuntimeError> {
+        match self.runtime.record(self.entries.clone(), self.base).await {
+            Ok(lines) => {
+                *self.held() = Some(lines.clone());
+                Ok(lines)
+            }
+            Err(error) => {
+                let outdated = matches!(error, RuntimeError::PlanOutdated { .. });
+                self.outdated.store(outdated, Ordering::Release);
+                Err(error)
+            }
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Vec<RevisionDoc>>> {
@@ -193,9 +220,16 @@ fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Runtime {
-    /// Writes a revision down, logs it and tells of it.
-    pub(super) async fn record(&self, entries: Vec<Entry>) -> Result<Vec<RevisionDoc>, StoreError> {
-        let lines = self.inner.revisions.record_all(entries).await?;
+    /// Writes a revision down, logs it and tells of it. Refused where `base` is not the last one.
+    pub(super) async fn record(
+        &self,
+        entries: Vec<Entry>,
+        base: Option<u64>,
+    ) -> Result<Vec<RevisionDoc>, RuntimeError> {
+        let written = self.inner.revisions.record_all(entries, base).await;
+        let Some(lines) = written.map_err(RuntimeError::State)? else {
+            return Err(self.outdated(base.unwrap_or_default()));
+        };
         for line in &lines {
             tracing::info!(
                 revision = line.revision,

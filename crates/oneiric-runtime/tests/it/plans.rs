@@ -5,7 +5,7 @@ use oneiric_runtime::{
     ClientError, Runtime,
     api::{
         ApplyDoc, ApplyRequestDoc, Became, ChangeDoc, ChangePlanDoc, PlanRequestDoc, PlannedAction,
-        UndoDoc, UndoRequestDoc,
+        SwapRequestDoc, UndoDoc, UndoRequestDoc,
     },
 };
 use serde_json::json;
@@ -277,6 +277,78 @@ async fn of_two_plans_made_on_one_revision_the_second_is_refused_with_what_chang
     let since: Vec<_> = answer.since.iter().map(|line| line.slot.as_str()).collect();
     assert_eq!(since, ["adapter/a", "adapter/b"]);
     assert_eq!(state(&scene.runtime), "a two two, b two two, c one");
+    scene.stop().await;
+}
+
+/// What was planned on is what it is recorded on: also if something is selected while the new instances are built.
+#[tokio::test]
+async fn a_plan_is_refused_if_another_slot_is_selected_while_it_is_carried_out() {
+    let slow = cast().replace("name = \"a two\"\n", "name = \"a two\"\nbuild = \"wait\"\n");
+    let scene = Scene::start(&slow).await;
+    let planned = plan(&scene.runtime, &[("a", "two"), ("b", "two")]);
+    let request = ApplyRequestDoc {
+        plan: planned.clone(),
+        reason: None,
+    };
+    let runtime = scene.runtime.clone();
+    let applied = tokio::spawn(async move { runtime.apply(request, "test").await.map(drop) });
+    soon(scene.stage.begun.acquire()).await.unwrap().forget();
+    // Of another slot: it is not held up.
+    let other = plan(&scene.runtime, &[("c", "two")]).slots[0].slot.clone();
+    let swap = SwapRequestDoc::to_provider(other, "two".parse().unwrap());
+    soon(scene.runtime.swap(swap, "somebody")).await.unwrap();
+    scene.stage.gate.add_permits(1);
+    let refused = soon(applied).await.unwrap().unwrap_err();
+    assert_eq!(refused.code(), "runtime.plan_outdated");
+    let said = refused.to_string();
+    assert!(
+        said.contains("1 adapter/c nobody -> two by somebody"),
+        "{said}"
+    );
+    assert_eq!(state(&scene.runtime), "a one, b one, c two two");
+    assert_eq!(scene.runtime.revisions().len(), 1);
+    let events = scene.stage.events();
+    for instance in ["a two", "b two"] {
+        let times = |what: &str| {
+            let event = format!("{what} {instance}");
+            events.iter().filter(|one| **one == event).count()
+        };
+        assert_eq!((times("built"), times("retired")), (1, 1), "{events:?}");
+    }
+    // Nor is it kept from being made anew.
+    scene.stage.gate.add_permits(1);
+    let again = plan(&scene.runtime, &[("a", "two"), ("b", "two")]);
+    assert_eq!(apply(&scene, again).await.outcome, "applied");
+    scene.stop().await;
+}
+
+/// Whoever wrote it: what `plan` would not make is not carried out.
+#[tokio::test]
+async fn a_forged_plan_has_no_more_slots_than_any_other_and_a_base_if_it_has_none() {
+    let scene = Scene::start(&cast()).await;
+    let carry_out = async |plan: ChangePlanDoc| {
+        let request = ApplyRequestDoc { plan, reason: None };
+        scene.runtime.apply(request, "test").await
+    };
+    let planned = plan(&scene.runtime, &[("a", "two")]);
+    let mut many = planned.clone();
+    many.slots = (0..101)
+        .map(|number| {
+            let mut one = planned.slots[0].clone();
+            one.slot = slot(&format!("adapter/a{number:03}"));
+            one
+        })
+        .collect();
+    let refused = carry_out(many).await.unwrap_err();
+    assert_eq!(refused.code(), "runtime.request_invalid");
+    assert!(refused.to_string().contains("at most 100"), "{refused}");
+    let mut empty = planned.clone();
+    empty.slots.clear();
+    let done = carry_out(empty.clone()).await.unwrap();
+    assert_eq!(done.outcome, "unchanged");
+    apply(&scene, planned).await;
+    let refused = carry_out(empty).await.unwrap_err();
+    assert_eq!(refused.code(), "runtime.plan_outdated");
     scene.stop().await;
 }
 
