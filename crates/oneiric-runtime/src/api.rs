@@ -15,6 +15,7 @@ mod activity;
 mod call;
 mod changes;
 mod config;
+mod dependencies;
 mod error;
 mod event;
 mod explain;
@@ -41,6 +42,7 @@ pub use self::{
         PlanStepDoc, PlannedAction, PlannedDoc, PlannedPolicyDoc, UndoDoc, UndoRequestDoc,
     },
     config::{ConfigDoc, ConfigExplainDoc, ConfigKeyDoc, ConfigLayerDoc, SetByDoc},
+    dependencies::DependencyFaultDoc,
     error::{ErrorDoc, ErrorFields},
     event::{EventDoc, MissedDoc},
     explain::{ExplainDoc, Serving},

@@ -200,8 +200,11 @@ impl Runtime {
         let old = self.settings();
         let slots = self.slots_of(&new);
         let plan = self.plan_to(&old, &new, &slots);
+        let after = look::preview(self.registry(), &new);
         let outcome = if refuses(&plan.keys) {
             ReloadOutcome::Refused
+        } else if let Err(failed) = self.must_close_no_ring(&plan.steps, &after) {
+            ReloadOutcome::Restored { failed }
         } else if plan.changes {
             ReloadOutcome::Planned
         } else {

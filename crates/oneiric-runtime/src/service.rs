@@ -22,9 +22,9 @@ use tokio::task::JoinSet;
 
 use crate::{
     api::{
-        CallDoc, CallRequest, ExplainDoc, HealthDoc, ListDoc, ListedCandidate, ListedSelection,
-        ListedSlot, NotActiveDoc, ProcessDoc, ReadyDoc, RevisionDoc, Serving, SlotHealth,
-        StatusDoc, UnknownSelectionDoc, Verdict, schema,
+        CallDoc, CallRequest, DependencyFaultDoc, ExplainDoc, HealthDoc, ListDoc, ListedCandidate,
+        ListedSelection, ListedSlot, NotActiveDoc, ProcessDoc, ReadyDoc, RevisionDoc, Serving,
+        SlotHealth, StatusDoc, UnknownSelectionDoc, Verdict, schema,
     },
     encode,
     error::RuntimeError,
@@ -73,6 +73,8 @@ impl Runtime {
                 fallback: score.fallback,
                 capabilities: held.capabilities().iter().cloned().collect(),
                 factory: held.factory().map(ToString::to_string),
+                requires: held.requires().to_vec(),
+                optional_requires: held.optional_requires().to_vec(),
                 active: active.is_some_and(|active| active.sequence == score.sequence),
                 winner: winner.is_some_and(|winner| winner.id() == held.id()),
             }
@@ -157,7 +159,7 @@ impl Runtime {
                 state_dir: settings.state_dir.display().to_string(),
                 state_persists: self.inner.state.kept().persists(),
                 settings: self.settings_state(),
-                dependency_faults: self.lifecycle().dependency_faults().lines().collect(),
+                dependency_faults: DependencyFaultDoc::all(&self.lifecycle().dependency_faults()),
             },
             slots,
             unknown_selections: unknown.collect(),

@@ -60,10 +60,14 @@ pub(crate) struct Explain {
 Examples:
   oneiric status                  one line a slot
   oneiric status adapter/cache    everything about one
+  oneiric status --history adapter/cache
   oneiric status --json | jq '.slots[] | select(.last_error)'")]
 pub(crate) struct Status {
     /// Everything about this slot
     pub(crate) slot: Option<String>,
+    /// What became of the slot and who selected what, as `oneiric history SLOT` says
+    #[arg(long, requires = "slot")]
+    pub(crate) history: bool,
     /// There is none without a process; answered with what there is
     #[arg(long, hide = true)]
     pub(crate) offline: bool,

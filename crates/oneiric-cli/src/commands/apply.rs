@@ -11,6 +11,7 @@ use oneiric_runtime::{Client, Reply};
 
 use crate::args::{Apply, Undo};
 use crate::commands::plan::{self, Wanted};
+use crate::commands::swap;
 use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::io::Io;
@@ -120,6 +121,9 @@ fn done(doc: &ApplyDoc, paint: Paint) -> String {
     let mut text = String::new();
     for change in &doc.slots {
         text.push_str(&format!("{}\n", ended(change)));
+        if let Some(handover) = &change.handover {
+            text.push_str(&swap::state(handover, paint));
+        }
         for failure in &change.warnings {
             let warning = paint.text(Style::Attention, "warning:");
             let failure = harmless(&words::failed(failure));
@@ -145,6 +149,9 @@ fn ended(change: &SlotChange) -> String {
         ("failed", Some(failure), _) => {
             format!("{slot}: {to} failed at {}", words::failed(failure))
         }
+        ("taken_back", ..) if change.reached.as_deref() == Some("publish") => format!(
+            "{slot}: {to} served for a while, because another one of the plan needs it, and is retired"
+        ),
         ("taken_back", ..) => {
             let reached = change.reached.as_deref().unwrap_or("-");
             format!("{slot}: {to} was ready ({reached}) and is retired")
@@ -195,12 +202,18 @@ mod tests {
         let slots = [
             change("a/x", "swapped", json!({"warnings": warnings})),
             change("a/y", "unchanged", json!({})),
+            change(
+                "a/z",
+                "swapped",
+                json!({"handover": {"handed_over": true, "bytes": 7, "blocked_us": 3_000}}),
+            ),
         ];
         let output = answered(json!({"outcome": "applied", "slots": slots, "revision": 4}));
         assert_eq!(
             output.unwrap().shown(false),
             "a/x: a -> b (1 ms)\nwarning: retire: late (lifecycle.timed_out)\n\
-             a/y: b serves already\nselection revision 4, in 12 ms\n"
+             a/y: b serves already\na/z: a -> b (1 ms)\n\
+             state handed over: 7 bytes, calls waited 3 ms at most\nselection revision 4, in 12 ms\n"
         );
         let output = answered(json!({"outcome": "unchanged"})).unwrap();
         assert_eq!(output.shown(false), "there was nothing to do\n");
@@ -213,6 +226,7 @@ mod tests {
             change("a/x", "taken_back", json!({"reached": "before_swap"})),
             change("a/y", "failed", json!({"failure": failure})),
             change("a/z", "left_serving", json!({"holders": ["b/c"]})),
+            change("b/a", "taken_back", json!({"reached": "publish"})),
         ];
         let failure = answered(json!({
             "outcome": "rolled_back", "slots": slots, "code": "lifecycle.probe_failed",
@@ -224,7 +238,8 @@ mod tests {
             failure.message,
             "nothing was changed\na/x: b was ready (before_swap) and is retired\n\
              a/y: b failed at probe: no (lifecycle.probe_failed)\n\
-             a/z: b serves on, for b/c needs it"
+             a/z: b serves on, for b/c needs it\n\
+             b/a: b served for a while, because another one of the plan needs it, and is retired"
         );
         assert_eq!(failure.details.unwrap()["schema"], "oneiric.apply/1");
     }

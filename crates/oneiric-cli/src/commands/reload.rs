@@ -49,6 +49,10 @@ fn answer(reply: Reply<ReloadDoc>, dry_run: bool, paint: Paint) -> Result<Output
             paint.text(Style::Attention, "would be refused").to_string() + "\n"
         }
         ReloadOutcome::Applied => format!("settings reloaded ({})\n", Micros(doc.took_us)),
+        ReloadOutcome::Restored { failed } if dry_run => {
+            let undone = paint.text(Style::Attention, "would fail and be undone:");
+            format!("{undone} {}", said(failed))
+        }
         // These carry an error.
         ReloadOutcome::Restored { failed } | ReloadOutcome::Broken { failed, .. } => said(failed),
     };
@@ -166,6 +170,10 @@ mod tests {
             "code": "runtime.reload_restored", "kind": "rolled_back", "message": "no",
             "request_id": "r1", "hint": "correct it",
         });
+        assert_eq!(
+            answered(error.clone(), true).unwrap(),
+            "would fail and be undone: no\nnothing was changed\n"
+        );
         let failure = answered(error, false).unwrap_err();
         assert_eq!(
             (failure.exit().number(), failure.hint.as_deref()),

@@ -9,8 +9,8 @@ use oneiric_runtime::api::slot::{Difference, SlotStatus};
 use oneiric_runtime::api::{ProcessDoc, ScopeDoc, StatusDoc};
 
 use self::held::Rule;
-use crate::args::Status;
-use crate::commands::name;
+use crate::args::{History, Status};
+use crate::commands::{history, name};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::paint::{Paint, Style, harmless};
@@ -19,6 +19,13 @@ use crate::table::{Cell, Table};
 use crate::words::{self, since};
 
 pub(super) async fn run(args: &Status, session: &mut Session) -> Result<Output, Failure> {
+    if args.history {
+        let of = History {
+            slot: args.slot.clone(),
+            limit: None,
+        };
+        return history::run(&of, session).await;
+    }
     let slot = args.slot.as_deref().map(name).transpose()?;
     if args.offline {
         let message = "status is what a process is doing, and without one there is none";

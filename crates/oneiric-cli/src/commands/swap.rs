@@ -113,7 +113,7 @@ fn done(doc: &SwapDoc, report: &SwapReport, paint: Paint) -> String {
 }
 
 /// What came of handing over state, in a line.
-fn state(handover: &Handover, paint: Paint) -> String {
+pub(super) fn state(handover: &Handover, paint: Paint) -> String {
     if handover.handed_over {
         let (bytes, waited) = (handover.bytes.unwrap_or(0), Micros(handover.blocked_us));
         return format!("state handed over: {bytes} bytes, calls waited {waited} at most\n");

@@ -61,6 +61,12 @@ pub struct ListedCandidate {
     /// What builds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factory: Option<String>,
+    /// The slots that it cannot be built without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Slot>,
+    /// Those that it can do without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub optional_requires: Vec<Slot>,
     /// Whether its instance serves.
     pub active: bool,
     /// Whether it ranks best. All others are shadowed.

@@ -49,7 +49,8 @@ pub enum ReloadOutcome {
     Planned,
     /// They are in force.
     Applied,
-    /// Something failed on the way, and everything is as it was before.
+    /// Something failed on the way, and everything is as it was before. In a dry run: it would, as far as that is known
+    /// beforehand.
     Restored {
         /// What failed.
         failed: ReloadFailure,

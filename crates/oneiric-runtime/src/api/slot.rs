@@ -460,4 +460,7 @@ pub struct SlotChange {
     /// The trial that the new instance is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<Box<Bake>>,
+    /// What came of handing over state, where the slot's policy asks for that; also of one that was not put in service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Handover>,
 }

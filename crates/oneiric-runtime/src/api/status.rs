@@ -4,7 +4,7 @@ use oneiric_core::{Provider, Slot};
 use oneiric_domains::Undone;
 use serde::{Deserialize, Serialize};
 
-use super::{SettingsStateDoc, slot};
+use super::{DependencyFaultDoc, SettingsStateDoc, slot};
 
 /// The process and its slots: `GET /v1/status[?slot=..]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,9 +50,9 @@ pub struct ProcessDoc {
     #[serde(default)]
     pub settings: SettingsStateDoc,
     /// What of those who would win can never come up because of what it needs: rings and requirements that nobody can
-    /// serve, one line each, for people.
+    /// serve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dependency_faults: Vec<String>,
+    pub dependency_faults: Vec<DependencyFaultDoc>,
 }
 
 /// A selection that names a provider nobody registered for the slot.

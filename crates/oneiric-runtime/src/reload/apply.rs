@@ -70,7 +70,7 @@ impl Runtime {
                 .restore(old, steps, before, Done::default(), failed)
                 .await;
         }
-        if let Err(failed) = self.must_close_no_ring(steps) {
+        if let Err(failed) = self.must_close_no_ring(steps, &self.registry().snapshot()) {
             return self
                 .restore(old, steps, before, Done::default(), failed)
                 .await;

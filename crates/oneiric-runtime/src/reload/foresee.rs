@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oneiric_core::{Dependencies, Provider, Query, Slot};
+use oneiric_core::{Dependencies, Provider, Query, Slot, Snapshot};
 use oneiric_lifecycle::LifecycleError;
 
 use super::{
@@ -49,8 +49,13 @@ impl Runtime {
         }
     }
 
-    /// Requirements that would go round in a ring once the steps are done are known before any is begun.
-    pub(super) fn must_close_no_ring(&self, steps: &[Step]) -> Result<(), ReloadFailure> {
+    /// Requirements that would go round in a ring once the steps are done are known before any is begun, and before the
+    /// candidates are there: `snapshot` is the registry as it will be.
+    pub(super) fn must_close_no_ring(
+        &self,
+        steps: &[Step],
+        snapshot: &Snapshot,
+    ) -> Result<(), ReloadFailure> {
         let builds = |step: &&Step| {
             step.held.is_none() && !matches!(step.act, Act::Retire | Act::Reconfigure)
         };
@@ -62,7 +67,6 @@ impl Runtime {
         if built.is_empty() {
             return Ok(());
         }
-        let snapshot = self.registry().snapshot();
         let mut graph = Dependencies::new();
         for slot in snapshot.slots() {
             let candidate = match built.get(slot) {

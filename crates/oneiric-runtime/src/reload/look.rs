@@ -99,7 +99,7 @@ impl Runtime {
 }
 
 /// The registry as it would be with other settings. Made from scratch: nobody sees it.
-fn preview(registry: &Registry, new: &Settings) -> Arc<Snapshot> {
+pub(super) fn preview(registry: &Registry, new: &Settings) -> Arc<Snapshot> {
     let config = RegistryConfig::default()
         .with_default_priority(new.default_priority)
         .with_ties(new.ties);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use oneiric_core::{Coded, Provider};
 use oneiric_lifecycle::{Activity, ActivityRule, BakeEnd, Difference, SwapRequest};
 use oneiric_runtime::{
-    ReloadEvent, RuntimeBuilder, Settings, Watched,
+    ReloadEvent, RuntimeBuilder, Settings, Sources, Watched,
     api::{CallRequest, ReloadDoc, ReloadOutcome, SlotAction, SwapRequestDoc},
 };
 
@@ -671,6 +671,55 @@ factory = 'oneiric.test:actor'
 }
 
 #[tokio::test]
+async fn a_dry_run_says_which_ring_new_settings_would_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("oneiric.toml");
+    let write = |requires: &str| {
+        let text = format!(
+            "state_dir = '{}'
+[[candidates]]
+slot = 'service/a'
+provider = 'one'
+factory = 'oneiric.test:actor'
+{requires}
+[[candidates]]
+slot = 'service/b'
+provider = 'one'
+factory = 'oneiric.test:actor'
+requires = ['service/a']
+[providers]
+'service/a' = {{ one = {{ name = 'a' }} }}
+'service/b' = {{ one = {{ name = 'b' }} }}
+",
+            dir.path().join("state").display()
+        );
+        crate::watch::write(&file, text).unwrap();
+    };
+    write("");
+    let sources = Sources::new().file(&file);
+    let runtime = RuntimeBuilder::new(sources.load().unwrap())
+        .sources(sources)
+        .factories(Stage::new().factories())
+        .build()
+        .unwrap();
+    write("requires = ['service/b']");
+    let doc = soon(runtime.plan_reload()).await.unwrap();
+    let ReloadOutcome::Restored { failed } = &doc.outcome else {
+        panic!("{doc:?}");
+    };
+    assert_eq!(failed.code, "lifecycle.dependency_cycle");
+    assert!(
+        failed
+            .message
+            .contains("service/a -> service/b -> service/a"),
+        "{failed:?}"
+    );
+    write("optional_requires = ['service/b']");
+    let doc = soon(runtime.plan_reload()).await.unwrap();
+    assert_eq!(doc.outcome, ReloadOutcome::Planned);
+}
+
+#[tokio::test]
 async fn what_can_never_come_up_is_said_as_long_as_it_is_so() {
     let ring = "
 [[candidates]]
@@ -690,13 +739,25 @@ name = 'a'
             .process
             .dependency_faults
     };
-    assert_eq!(
-        faults(),
-        [
-            "service/a: one needs service/nobody, which nobody provides",
-            "service/a -> service/a need each other in a circle",
-        ]
-    );
+    let expected = serde_json::json!([
+        {
+            "fault": "no_candidate", "slots": ["service/a", "service/nobody"], "provider": "one",
+            "text": "service/a: one needs service/nobody, which nobody provides",
+        },
+        {
+            "fault": "cycle", "slots": ["service/a", "service/a"],
+            "text": "service/a -> service/a need each other in a circle",
+        },
+    ]);
+    assert_eq!(serde_json::to_value(faults()).unwrap(), expected);
+    let listed = scene
+        .runtime
+        .list(None)
+        .slots
+        .remove(0)
+        .candidates
+        .remove(0);
+    assert_eq!(listed.requires, [slot("service/a"), slot("service/nobody")]);
     let mut settings = Settings::parse("", "oneiric.toml").unwrap();
     settings.state_dir = scene.runtime.settings().state_dir.clone();
     reload(&scene, settings).await;

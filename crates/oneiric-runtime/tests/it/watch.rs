@@ -100,7 +100,7 @@ impl Watched {
 }
 
 /// Over what is there, as somebody does who is not careful: for a moment the file is empty.
-fn write(file: impl AsRef<Path>, text: impl AsRef<[u8]>) -> io::Result<()> {
+pub(crate) fn write(file: impl AsRef<Path>, text: impl AsRef<[u8]>) -> io::Result<()> {
     File::create(file)?.write_all(text.as_ref())
 }
 

@@ -98,8 +98,11 @@ async fn ask(mut client: Client, session: &Session) -> Vec<Finding> {
     findings.push(slots(&status));
     findings.push(match status.process.dependency_faults.as_slice() {
         [] => Finding::good("dependencies_used", "what wins finds what it needs"),
-        faults => Finding::bad("dependencies_used", faults.join("\n"))
-            .fix("`oneiric explain SLOT` says who wins and why"),
+        faults => {
+            let lines: Vec<&str> = faults.iter().map(|one| one.text.as_str()).collect();
+            Finding::bad("dependencies_used", lines.join("\n"))
+                .fix("`oneiric explain SLOT` says who wins and why")
+        }
     });
     findings.push(match &status.process.settings.refused {
         None => Finding::good("settings_used", "those in the files are those in force"),
