@@ -24,7 +24,7 @@ use crate::transition::{Manner, Transition};
 /// How many dependents are restarted at once.
 const AT_ONCE: usize = 16;
 
-/// Places for restarts, each taken until the new instance serves or cannot.
+/// Places for restarts, each taken when a slot's turn has come, until the new instance serves or cannot.
 #[derive(Debug)]
 pub(super) struct Places(Arc<Semaphore>);
 
@@ -116,30 +116,33 @@ pub(super) async fn restart(inner: &Arc<Inner>, slot: &Slot) {
         return;
     };
     let stopping = cell.stopping.clone();
-    let turns = async {
-        let place = inner.followers.places.take().await?;
-        Some((place, inner.turns.acquire(slot).await))
-    };
-    let turns = tokio::select! {
+    let turn = tokio::select! {
         biased;
-        () = stopping.cancelled() => None,
-        turns = turns => turns,
+        () = stopping.cancelled() => return,
+        turn = inner.turns.acquire(slot) => turn,
     };
-    let Some((place, turn)) = turns else {
-        return;
-    };
-    let restart = |inner, cell, turns| in_turn(inner, cell, turns, place);
     // That it failed is recorded where it did; that the process ends is no failure.
-    let _ended = slot_turns::in_both(inner, cell, turn, restart).await;
+    let _ended = slot_turns::in_both(inner, cell, turn, in_turn).await;
 }
 
 async fn in_turn(
     inner: Arc<Inner>,
     cell: Arc<SlotCell>,
     turns: Turns,
-    place: OwnedSemaphorePermit,
 ) -> Result<(), LifecycleError> {
     let slot = &cell.slot;
+    if !inner.is_to_restart(slot) {
+        return Ok(());
+    }
+    // Not before the turn: a slot that others change for minutes would keep a place in which nothing is built.
+    let place = tokio::select! {
+        biased;
+        () = cell.stopping.cancelled() => None,
+        place = inner.followers.places.take() => place,
+    };
+    let Some(place) = place else {
+        return Ok(());
+    };
     let policy = inner.policy_of(slot);
     if policy.on_dependency_change != OnDependencyChange::Restart
         || cell.is_stopped()

@@ -1,11 +1,13 @@
 //! When a dependent is restarted, of what, how many at once and how often.
 
+use std::any::Any;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use oneiric_core::{BoxFuture, Slot};
 use oneiric_lifecycle::{
-    ActivityRule, Baking, Decision, DecisionKind, Happening, SwapEvent, SwapRequest,
+    ActivityRule, Baking, Decision, DecisionKind, Happening, SlotTurns, SwapEvent, SwapRequest,
 };
 use serde_json::{Value, json};
 
@@ -208,8 +210,8 @@ async fn one_that_was_withdrawn_serves_on_and_that_is_said() {
 /// More than are restarted at once.
 const MANY: usize = 40;
 
-#[tokio::test]
-async fn so_many_at_once_and_no_more() {
+/// Slots that need the cache and restart when that is exchanged.
+fn many() -> (Lab, Vec<String>) {
     let slots: Vec<String> = (0..MANY).map(|nth| format!("service/s{nth}")).collect();
     let mut candidates: Vec<(&str, &str, i64, &[&str])> = vec![(CACHE, "mem", 0, &[])];
     candidates.extend(
@@ -223,6 +225,12 @@ async fn so_many_at_once_and_no_more() {
             json!({"on_dependency_change": "restart"}),
         )]))
     });
+    (lab, slots)
+}
+
+#[tokio::test]
+async fn so_many_at_once_and_no_more() {
+    let (lab, slots) = many();
     for name in &slots {
         lab.who(name).await;
     }
@@ -246,19 +254,7 @@ async fn so_many_at_once_and_no_more() {
 
 #[tokio::test]
 async fn one_whose_old_instance_finishes_its_work_keeps_no_place() {
-    let slots: Vec<String> = (0..MANY).map(|nth| format!("service/s{nth}")).collect();
-    let mut candidates: Vec<(&str, &str, i64, &[&str])> = vec![(CACHE, "mem", 0, &[])];
-    candidates.extend(
-        slots
-            .iter()
-            .map(|slot| (slot.as_str(), "web", 0, &[CACHE] as &[&str])),
-    );
-    let lab = Lab::with(&candidates, |builder| {
-        builder.slot_policies(policies(&[(
-            "*",
-            json!({"on_dependency_change": "restart"}),
-        )]))
-    });
+    let (lab, slots) = many();
     let mut leases = Vec::new();
     for name in &slots {
         leases.push(lab.lifecycle.lease(&slot(name)).await.unwrap());
@@ -267,6 +263,40 @@ async fn one_whose_old_instance_finishes_its_work_keeps_no_place() {
     until(|| instances(&lab, "web") == 2 * MANY).await;
     drop(leases);
     at_rest(&lab).await;
+}
+
+/// Those who change slots are at all of them for long, but for [`WEB`].
+struct AllButWeb;
+
+impl SlotTurns for AllButWeb {
+    fn acquire<'a>(&'a self, of: &'a Slot) -> BoxFuture<'a, Box<dyn Any + Send>> {
+        Box::pin(async move {
+            if *of != slot(WEB) {
+                std::future::pending::<()>().await;
+            }
+            Box::new(()) as _
+        })
+    }
+}
+
+#[tokio::test]
+async fn those_whose_turn_has_not_come_keep_no_place() {
+    // All of them answer before `web` does.
+    let slots: Vec<String> = (0..MANY).map(|nth| format!("service/s{nth}")).collect();
+    let mut candidates: Vec<(&str, &str, i64, &[&str])> = vec![(CACHE, "mem", 0, &[])];
+    let names = slots.iter().map(String::as_str).chain([WEB]);
+    candidates.extend(names.map(|slot| (slot, "web", 0, &[CACHE] as &[&str])));
+    let lab = Lab::with(&candidates, |builder| {
+        let policies = policies(&[("*", json!({"on_dependency_change": "restart"}))]);
+        builder.slot_policies(policies).slot_turns(AllButWeb)
+    });
+    for (name, ..) in &candidates {
+        lab.who(name).await;
+    }
+    exchange(&lab).await;
+    let swapped = || lab.lifecycle.status(&slot(WEB)).unwrap().swaps.swapped;
+    until(|| swapped() == 1).await;
+    assert_eq!(instances(&lab, "web"), MANY + 2);
 }
 
 fn three_a_minute() -> Value {
