@@ -136,7 +136,7 @@ impl Ledger {
         }
     }
 
-    /// A new instance serves: by itself, where there is a decision, or because somebody asked for it. `same` says that it
+    /// A new instance serves: by a decision of the slot's own, where there is one. `same` says that it
     /// is of the provider that served before, `best` that nobody ranks better.
     pub(crate) fn place(&mut self, decision: Option<Decision>, same: bool, best: bool) {
         let kind = decision.as_ref().map(|decision| decision.kind);
@@ -150,7 +150,6 @@ impl Ledger {
             _ => None,
         };
         self.was_failed_over = before;
-        self.hands += u64::from(kind.is_none());
         self.placed = decision;
     }
 

@@ -73,7 +73,7 @@ impl Lifecycle {
 
     /// As [`Lifecycle::reconfigure`], for the instance with this number and nobody who comes after it, and without
     /// ending a trial: an instance that is on one and cannot be told is left as it is. For those who give new settings
-    /// without being asked. Cancel-safe: what was begun goes on.
+    /// without being asked: what the slot counted, gave up and found out by itself still holds. Cancel-safe: what was begun goes on.
     ///
     /// # Errors
     /// As [`Lifecycle::reconfigure`].
@@ -125,7 +125,9 @@ async fn run(
         if let Some(bake) = on_trial {
             bake.was_told();
         }
-        cell.ledger().hands += 1;
+        if only.is_none() {
+            cell.ledger().hands += 1;
+        }
         cell.news.notify_one();
         return Ok(Reconfigured::Told);
     }
@@ -133,6 +135,7 @@ async fn run(
         return Ok(Reconfigured::OnTrial);
     }
     let report = Transition::rebuild(inner, cell, running, keep)
+        .renewing(only.is_some())
         .run(turn)
         .await?;
     Ok(Reconfigured::Swapped(report))

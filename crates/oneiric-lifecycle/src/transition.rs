@@ -48,8 +48,10 @@ pub(crate) struct Transition {
     begun: Instant,
     /// What came of handing over state, once that is known.
     handover: Arc<Mutex<Option<HandoverReport>>>,
-    /// Why it takes place, where nobody asked for it.
+    /// Why it takes place, where the slot decided so by itself.
     decision: Option<Decision>,
+    /// Nobody laid hands on the slot: what serves is only renewed.
+    renews: bool,
     pub(crate) manner: Manner,
 }
 
@@ -87,6 +89,7 @@ impl Transition {
             begun: Instant::now(),
             handover: Arc::default(),
             decision: None,
+            renews: false,
             manner: Manner::Plain,
         }
     }
@@ -103,6 +106,12 @@ impl Transition {
             keep,
             ..Self::new(inner, cell, candidate, Some(running))
         }
+    }
+
+    /// Nobody asked for it and nothing was decided either: what the slot found out by itself still holds.
+    pub(crate) fn renewing(mut self, renews: bool) -> Self {
+        self.renews = renews;
+        self
     }
 
     /// One that nobody asked for. `told` is called right after the publish.

@@ -148,7 +148,7 @@ impl Transition {
             }
             let (inner, cell) = (Arc::clone(inner), Arc::clone(cell));
             let keep = Keep::For(Duration::ZERO);
-            let exchange = Self::rebuild(inner, cell, Arc::clone(&bake.warm), keep);
+            let exchange = Self::rebuild(inner, cell, Arc::clone(&bake.warm), keep).renewing(true);
             // Said where it happens: what cannot be exchanged serves on.
             drop(exchange.run(turn).await);
         })

@@ -123,6 +123,10 @@ impl Transition {
         let health = self.inner.policy_of(&self.cell.slot).health;
         let mut ledger = self.cell.ledger();
         ledger.place(decision.clone(), same, best);
+        if !self.renews {
+            ledger.hands += u64::from(decision.is_none());
+            ledger.swung_back = None;
+        }
         ledger.judge = Judge::of(instance);
         if let Some(HealthReport {
             health: Some(answer),
@@ -136,7 +140,6 @@ impl Transition {
         ledger.attempts += 1;
         ledger.last_failure = None;
         ledger.last_error = None;
-        ledger.swung_back = None;
         ledger.health = report;
         ledger.forced.clone_from(&skipped);
         ledger.swaps.forced += u64::from(skipped.is_some());

@@ -9,7 +9,7 @@ use oneiric_core::{BoxFuture, Candidate, FactoryPath, Origin, Provider, Query, R
 use oneiric_lifecycle::{
     BuildContext, BuildError, CallError, DependencyChange, Factory, FactoryTable, FollowDependency,
     Handover, HandoverState, Health, Instance, Invoke, Lifecycle, LifecycleBuilder, Pause, Payload,
-    PolicyEntry, Probe, Retire, SlotPolicies, SlotTurns, StateWriter,
+    PolicyEntry, Probe, Reconfigure, Retire, SlotPolicies, SlotTurns, StateWriter,
 };
 use tokio::sync::{Barrier, Semaphore};
 
@@ -159,6 +159,8 @@ pub(crate) struct Script {
     pub(crate) without_facet: bool,
     pub(crate) without_probe: bool,
     pub(crate) operations_panic: bool,
+    /// It takes new settings while it serves.
+    pub(crate) takes_settings: bool,
     /// What being paused and being resumed does, for one that wants to be told.
     pub(crate) pausing: Option<(Act, Act)>,
     /// How state is handed over, for one that can.
@@ -426,6 +428,13 @@ impl FollowDependency for Part {
     }
 }
 
+impl Reconfigure for Part {
+    fn reconfigure(&self, _: serde_json::Value) -> BoxFuture<'_, Result<(), String>> {
+        self.note_if_retired();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
 impl Retire for Part {
     fn retire(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
@@ -473,7 +482,7 @@ impl Factory for PartFactory {
                 .push((provider.clone(), Arc::clone(&record)));
             let (told, hands_over) = (script.pausing.is_some(), script.state.is_some());
             let (without_facet, without_probe) = (script.without_facet, script.without_probe);
-            let without_follow = script.without_follow;
+            let (without_follow, takes_settings) = (script.without_follow, script.takes_settings);
             let part = Arc::new(Part {
                 provider,
                 script,
@@ -489,6 +498,9 @@ impl Factory for PartFactory {
             }
             if told {
                 instance = instance.pause(part.clone());
+            }
+            if takes_settings {
+                instance = instance.reconfigure(part.clone());
             }
             if !without_follow {
                 instance = instance.on_dependency_changed(part.clone());

@@ -1,11 +1,12 @@
 //! Going over to a better candidate although nothing fails: failing back, and greedy slots.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oneiric_core::SelectionLayer;
 use oneiric_lifecycle::{
-    Activity, ActivityRule, ActivityScope, DecisionKind, Difference, Health, Limits, SwapRequest,
+    Activity, ActivityRule, ActivityScope, DecisionKind, Difference, Health, Limits, Reconfigured,
+    SwapRequest,
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -287,6 +288,71 @@ async fn a_greedy_slot_does_not_go_back_to_the_one_that_was_swung_back() {
     ward.lab.lifecycle.set_slot_policies(policies(policy));
     ward.decided(DecisionKind::SwingBack, 3).await;
     assert_eq!(ward.builds(), builds + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_are_renewed_by_themselves_do_not_bring_back_the_one_that_was_swung_back() {
+    for takes_settings in [true, false] {
+        let mut policy = greedy();
+        policy["bake_ms"] = 30_000.into();
+        policy["health_bad"] = 1.into();
+        let ward = Ward::new(policy);
+        let script = Script {
+            takes_settings,
+            ..Script::default()
+        };
+        ward.lab.book.script("a", script);
+        assert_eq!(ward.lab.who(CACHE).await, "a");
+        let _supervision = ward.supervise();
+        disappoints(&ward, "d");
+        let better = candidate(CACHE, "d", 9, &[]);
+        ward.lab.registry.register(better).keep();
+        ward.decided(DecisionKind::SwingBack, 1).await;
+        for _ in 0..3 {
+            let serving = ward.status().active.unwrap().instance;
+            let renewed = ward.lab.lifecycle.renew(&slot(CACHE), serving).await;
+            match renewed.unwrap() {
+                Reconfigured::Told => assert!(takes_settings),
+                Reconfigured::Swapped(report) => assert!(!takes_settings && report.serves()),
+                other => panic!("{other:?}"),
+            }
+            seconds(600).await;
+        }
+        assert_eq!(ward.serves(), "a");
+        assert_eq!(ward.count(DecisionKind::Rebind), 1, "{:#?}", ward.texts());
+        // Neither does another supervision, that knows nothing of before.
+        let _supervision = ward.supervise();
+        seconds(600).await;
+        assert_eq!(ward.count(DecisionKind::Rebind), 1, "{:#?}", ward.texts());
+        // Whoever asks for it has it tried once more.
+        ward.lab.lifecycle.reconfigure(&slot(CACHE)).await.unwrap();
+        ward.decided(DecisionKind::Rebind, 2).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_does_the_exchange_of_the_one_that_serves_again_for_settings_that_it_missed() {
+    let mut policy = greedy();
+    policy["bake_ms"] = 30_000.into();
+    let (ward, _supervision) = Ward::begun(policy).await;
+    let health = Arc::new(Mutex::new(Health::Ok));
+    let script = Script {
+        probe: Act::SayAs(Arc::clone(&health)),
+        takes_settings: true,
+        ..Script::default()
+    };
+    ward.lab.book.script("d", script);
+    let better = candidate(CACHE, "d", 9, &[]);
+    ward.lab.registry.register(better).keep();
+    ward.decided(DecisionKind::Rebind, 1).await;
+    let told = ward.lab.lifecycle.reconfigure(&slot(CACHE)).await;
+    assert!(matches!(told, Ok(Reconfigured::Told)));
+    *health.lock().unwrap() = bad();
+    ward.decided(DecisionKind::SwingBack, 1).await;
+    *health.lock().unwrap() = Health::Ok;
+    seconds(600).await;
+    assert_eq!((ward.serves().as_str(), ward.builds()), ("a", 3));
+    assert_eq!(ward.count(DecisionKind::Rebind), 1, "{:#?}", ward.texts());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,11 @@
 //! What is done about an instance that fails: restarts, failing over, and what holds it off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use oneiric_lifecycle::{
-    Activity, ActivityRule, ActivityScope, DecisionKind, Difference, Health, Payload, SlotState,
-    SwapRequest,
+    Activity, ActivityRule, ActivityScope, DecisionKind, Difference, Health, Payload, Reconfigured,
+    SlotState, SwapRequest,
 };
 use serde_json::json;
 
@@ -123,6 +124,36 @@ async fn an_operators_swap_or_another_policy_ends_what_was_given_up() {
         }
         ward.decided(DecisionKind::Restart, 2).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_are_renewed_by_themselves_do_not_end_what_was_given_up() {
+    let policy = json!({
+        "health_interval_ms": 1_000, "on_failure": "restart",
+        "restarts": 1, "restarts_within_ms": 3_600_000,
+    });
+    let ward = Ward::new(policy);
+    let script = Script {
+        probe: Act::SayAs(Arc::clone(&ward.health["a"])),
+        takes_settings: true,
+        ..Script::default()
+    };
+    ward.lab.book.script("a", script);
+    assert_eq!(ward.lab.who(CACHE).await, "a");
+    let _supervision = ward.supervise();
+    ward.set("a", bad());
+    ward.decided(DecisionKind::GaveUp, 1).await;
+    let serving = ward.status().active.unwrap().instance;
+    for _ in 0..3 {
+        let renewed = ward.lab.lifecycle.renew(&slot(CACHE), serving).await;
+        assert!(matches!(renewed, Ok(Reconfigured::Told)));
+        seconds(60).await;
+    }
+    assert_eq!(ward.builds(), 2, "{:#?}", ward.texts());
+    // If somebody asks for it they do.
+    ward.lab.lifecycle.reconfigure(&slot(CACHE)).await.unwrap();
+    ward.decided(DecisionKind::GaveUp, 2).await;
+    assert_eq!(ward.builds(), 3);
 }
 
 #[tokio::test(start_paused = true)]
