@@ -36,6 +36,8 @@ impl Transition {
         let failure = inner.redact.failure(failed(because, provider));
         // First, so that a process that is killed now comes up with what serves from here on.
         self.record_back(&failure).await;
+        // That may have taken a while, in which a reload withdraws whom it likes.
+        self.way_back(bake)?;
         let next = Arc::new(Published::new(Arc::clone(&bake.warm)));
         let was = inner
             .put_in_service(cell, next)

@@ -827,6 +827,22 @@ async fn that_the_old_one_serves_again_is_written_down_before_it_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn there_is_no_way_back_to_one_that_is_withdrawn_while_that_is_written_down() {
+    let lab = lab().await;
+    let pen = Pen::new();
+    let baking = trial_with(&lab, "b", &pen).await;
+    baking.swing_back("as told");
+    until(|| !pen.written().is_empty()).await;
+    lab.withdraw(CACHE, "a");
+    pen.gate.add_permits(1);
+    let report = baking.ended().await;
+    assert_eq!(report.bake.unwrap().ended, Some(BakeEnd::Passed));
+    assert_eq!(report.warnings[0].code, "core.no_candidate");
+    assert_eq!(lab.who(CACHE).await, "b");
+    assert_eq!(retired(&lab, "a"), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_that_hangs_or_a_writer_that_panics_keeps_nobody_on_what_does_worse() {
     let lab = lab().await;
     let pen = Pen::new();
