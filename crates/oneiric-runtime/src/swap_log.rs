@@ -63,7 +63,6 @@ pub(crate) fn log(event: &SwapEvent) {
             tracing::warn!(
                 slot,
                 key,
-                key,
                 stage = failure.stage.name(),
                 code = failure.code,
                 reason = failure.message,
