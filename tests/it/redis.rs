@@ -68,7 +68,7 @@ fn a_server_that_dies_fails_the_calls_that_need_it_and_nothing_else() {
         assert!(said.contains("lifecycle.call_unavailable"), "{said}");
         let said = process.oneiric(&["health", "adapter/cache", "--probe"]);
         assert_eq!(said.code, Some(1), "{said:?}");
-        assert!(said.stdout.contains("temporarily_unavailable"), "{said:?}");
+        assert!(said.stdout.contains("critical"), "{said:?}");
         assert!(said.stdout.contains(&server.url()), "{said:?}");
         swap(&socket, &["file"], 1).await;
         load.end().await
