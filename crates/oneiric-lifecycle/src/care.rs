@@ -191,11 +191,17 @@ impl Inner {
         let (mut over, mut enough) = (pin!(over), pin!(enough));
         loop {
             let left = limit.saturating_sub(begun.elapsed());
+            // The last word is how it ended: nobody has to hear right before that that it will.
+            let wait = if left < PROGRESS + PROGRESS / 4 {
+                left
+            } else {
+                PROGRESS
+            };
             tokio::select! {
                 biased;
                 () = &mut over => break,
                 () = &mut enough => return self.abandon(cell, running),
-                () = tokio::time::sleep(left.min(PROGRESS)) => {}
+                () = tokio::time::sleep(wait) => {}
             }
             let left = limit.saturating_sub(begun.elapsed());
             if left.is_zero() {
